@@ -1,0 +1,23 @@
+"""runengine: a container engine for Linux that drives runc directly.
+
+The managers are the library: ``from runengine import Engine; engine = Engine.open()``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runengine.mgr.engine import Engine as Engine
+
+__version__ = "0.1.0"
+__all__ = ["Engine", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``Engine`` on first use, so that the monitor and the front stay light (PEP 562)."""
+    if name == "Engine":
+        from runengine.mgr.engine import Engine
+
+        return Engine
+    raise AttributeError(f"module 'runengine' has no attribute {name!r}")

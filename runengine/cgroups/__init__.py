@@ -1,0 +1,1 @@
+"""Control groups v1 and v2: layout, limits, counters."""

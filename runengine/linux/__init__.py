@@ -1,0 +1,1 @@
+"""Kernel interfaces: system calls, mounts, processes, atomic files; imports only leaves."""

@@ -1,0 +1,61 @@
+"""Files that are whole or absent: write beside, fsync, rename, fsync the directory."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+
+def replace(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+    """Atomically put ``data`` at ``path``; with ``durable`` it survives a power cut (rename(2)).
+
+    Raises OSError; the old content is then still there and no temporary file is left.
+    """
+    temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        try:
+            write_all(fd, data)
+            os.fchmod(fd, mode)
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    if durable:
+        sync_directory(os.path.dirname(path))
+
+
+def replace_json(path: str, value: Any, *, mode: int = 0o600, durable: bool = True) -> None:
+    """``replace`` with a JSON document and a final newline."""
+    import json
+
+    replace(path, json.dumps(value).encode() + b"\n", mode=mode, durable=durable)
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write everything, however often write(2) stops short."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def sync_directory(path: str) -> None:
+    """Make renames in ``path`` durable."""
+    fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_optional(path: str) -> bytes | None:
+    """The file's content, or None where there is no file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,55 @@
+"""Processes by identity: pid and start time, then a descriptor that cannot be reused."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+
+
+def start_time(pid: int) -> int | None:
+    """Start time in clock ticks since boot (proc_pid_stat(5), field 22); None if it is gone.
+
+    A zombie counts as gone: it runs nothing any more.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return int(fields[19])
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether ``pid`` still is the process that began at ``started`` ticks."""
+    return pid > 0 and start_time(pid) == started
+
+
+def open_verified(pid: int, started: int) -> int | None:
+    """A pidfd (pidfd_open(2)) for exactly this process, or None if it is gone."""
+    try:
+        fd = os.pidfd_open(pid)
+    except (ProcessLookupError, OSError):
+        return None
+    if start_time(pid) != started:
+        os.close(fd)
+        return None
+    return fd
+
+
+def send(fd: int, number: int) -> bool:
+    """Send a signal through a pidfd; False if the process has gone."""
+    try:
+        signal.pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait(fd: int, timeout_s: float | None = None) -> bool:
+    """Wait until the pidfd's process has ended; False after ``timeout_s``."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if timeout_s is None else max(0, int(timeout_s * 1000))))

@@ -1,0 +1,1 @@
+"""The managers: every operation of the engine, on containers, images and the system."""

@@ -1,0 +1,1 @@
+"""The container manager, one module per verb."""

@@ -1,0 +1,1 @@
+"""The image manager: pull, load, import, names and garbage."""

@@ -1,0 +1,1 @@
+"""Registries and content: references, authentication, transport, verified blobs."""

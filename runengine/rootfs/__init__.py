@@ -1,0 +1,1 @@
+"""Root filesystems: unpacking layers, overlay mounts, access that cannot leave the root."""

@@ -1,0 +1,1 @@
+"""Drives the OCI runtime: argv and errors, no state."""

@@ -1,0 +1,1 @@
+"""State on disk: the SQLite database and the locks on objects."""
