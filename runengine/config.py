@@ -1,0 +1,54 @@
+"""Settings of one engine: defaults, then the configuration file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from runengine.errors import InvalidParameter
+from runengine.linux.fsatomic import read_optional
+
+if TYPE_CHECKING:
+    from runengine.paths import Paths
+
+DEFAULT_FILE = "/etc/runengine/config.json"
+DEFAULT_PIDS_LIMIT = 4096
+MIN_MEMORY_BYTES = 4 << 20
+
+
+class Config(NamedTuple):
+    """Everything an operator can set for the whole engine."""
+
+    paths: Paths
+    runtimes: dict[str, list[str]]  # name → argv
+    insecure_registries: list[str]
+    mirrors: dict[str, list[str]]  # reference prefix → endpoints, tried in order
+    log_opts: dict[str, str]
+    default_runtime: str = "runc"
+    log_driver: str = "cri"
+    default_pids_limit: int = DEFAULT_PIDS_LIMIT
+    min_memory_bytes: int = MIN_MEMORY_BYTES
+    cgroup_parent: str = "runengine"
+
+
+def defaults(paths: Paths) -> Config:
+    """Settings of a host without a configuration file."""
+    return Config(paths, {"runc": ["runc"]}, [], {}, {})
+
+
+def load(paths: Paths) -> Config:
+    """Settings from ``$RUNENGINE_CONFIG`` or /etc/runengine/config.json over the defaults.
+
+    Raises InvalidParameter if the file named by the variable is missing, or a file is not valid.
+    """
+    named = os.environ.get("RUNENGINE_CONFIG")
+    path = named or DEFAULT_FILE
+    data = read_optional(path)
+    if data is None:
+        if named:
+            raise InvalidParameter(f"configuration file {path} (RUNENGINE_CONFIG) does not exist")
+        return defaults(paths)
+    # Only here, because pydantic costs every command 40 ms and most hosts have no file.
+    from runengine.settings import parse_settings
+
+    return defaults(paths)._replace(**parse_settings(data, path))

@@ -1,0 +1,38 @@
+"""The configuration file's model; imported only where there is a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runengine.errors import InvalidParameter
+
+
+class Settings(BaseModel):
+    """Keys of /etc/runengine/config.json, with the names of the ``Config`` fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    runtimes: dict[str, list[str]] = Field(default_factory=dict)
+    default_runtime: str | None = None
+    insecure_registries: list[str] | None = None
+    mirrors: dict[str, list[str]] | None = None
+    log_driver: str | None = None
+    log_opts: dict[str, str] | None = None
+    default_pids_limit: int | None = Field(default=None, ge=-1)
+    min_memory_bytes: int | None = Field(default=None, ge=0)
+    cgroup_parent: str | None = None
+
+
+def parse_settings(data: bytes, path: str) -> dict[str, Any]:
+    """The keys that the file sets. Raises InvalidParameter naming the file and the key."""
+    try:
+        settings = Settings.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise InvalidParameter(f"configuration file {path}: {where}: {first['msg']}") from None
+    values = {key: value for key, value in settings if value is not None}
+    values["runtimes"] = {"runc": ["runc"], **settings.runtimes}
+    return values

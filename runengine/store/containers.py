@@ -1,0 +1,235 @@
+"""Container records: identity and configuration, and the last known state.
+
+``state`` is what the engine last wrote down; whether a container still runs is a question for the
+kernel (``mgr.container.recover``).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
+
+from runengine.errors import AlreadyExists, AmbiguousName, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runengine.model import ContainerConfig, HostConfig
+    from runengine.store.database import Database
+
+NEVER = "0001-01-01T00:00:00Z"
+
+
+class State(TypedDict):
+    """Docker's ``State`` and what the engine needs beside it."""
+
+    Status: str  # creating created running paused exited removing
+    Pid: int  # init's pid, 0 when not running
+    StartTime: int  # of that pid, clock ticks since boot: tells a reused pid
+    BootId: str  # the boot that pid belongs to
+    ExitCode: int | None  # None: it ended, and nobody saw with which code
+    Signal: int | None
+    OOMKilled: bool
+    Error: str
+    StartedAt: str
+    FinishedAt: str
+    StopRequested: bool  # the user asked: no restart policy applies
+    CpuNs: int | None  # account of the last run
+    MemoryPeakBytes: int | None
+
+
+def created_state() -> State:
+    """State of a container that never ran."""
+    return {
+        "Status": "created",
+        "Pid": 0,
+        "StartTime": 0,
+        "BootId": "",
+        "ExitCode": 0,
+        "Signal": None,
+        "OOMKilled": False,
+        "Error": "",
+        "StartedAt": NEVER,
+        "FinishedAt": NEVER,
+        "StopRequested": False,
+        "CpuNs": None,
+        "MemoryPeakBytes": None,
+    }
+
+
+class Record(NamedTuple):
+    """A container as stored. ``config`` has the image's settings merged in."""
+
+    id: str
+    name: str
+    image_id: str
+    created_at: str  # RFC 3339, UTC
+    config: ContainerConfig
+    host_config: HostConfig
+    details: dict[str, Any]  # what create decided: log, hostname, cgroup path, mounts
+    layers: list[str]  # layer keys, bottom first: they stay while the container does
+    state: State
+
+    @property
+    def status(self) -> str:
+        """The stored status."""
+        return self.state["Status"]
+
+
+_SELECT = (
+    "SELECT id, name, image_id, created_at, config, host_config, details, layers, state"
+    " FROM containers"
+)
+
+
+class Containers:
+    """The table ``containers``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection = database.connection
+
+    def add(self, record: Record) -> None:
+        """Reserve id and name together. Raises AlreadyExists, naming who has it."""
+        try:
+            with self._database.write() as connection:
+                connection.execute(
+                    "INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        record.id,
+                        record.name,
+                        record.image_id,
+                        record.created_at,
+                        json.dumps(record.config),
+                        json.dumps(record.host_config),
+                        json.dumps(record.details),
+                        json.dumps(record.layers),
+                        record.status,
+                        json.dumps(record.state),
+                    ),
+                )
+        except sqlite3.IntegrityError:
+            self._refuse(record)
+
+    def _refuse(self, record: Record) -> None:
+        owner = self.id_of_name(record.name)
+        if owner is None:
+            raise AlreadyExists(f"container id {record.id} already existed")
+        raise AlreadyExists(
+            f'container name "{record.name}" already existed: in use by container {owner[:12]}',
+            resolution="remove or rename that container, or choose another name",
+        )
+
+    def id_of_name(self, name: str) -> str | None:
+        """Full id of the container with exactly this name."""
+        row = self._connection.execute(
+            "SELECT id FROM containers WHERE name = ?", (name,)
+        ).fetchone()
+        return str(row[0]) if row else None
+
+    def resolve(self, text: str) -> str:
+        """Full id for an exact id, an exact name, or a unique id prefix, in that order.
+
+        Raises NotFound or AmbiguousName.
+        """
+        found = self._ids("id = ?", text) or self._ids("name = ?", text.removeprefix("/"))
+        if not found and text and text.isalnum():
+            found = self._ids("id >= ? AND id < ?", text, text + "g")
+        if not found:
+            raise NotFound(f"No such container: {text}")
+        if len(found) > 1:
+            raise AmbiguousName(
+                f"container {text}: too many: {len(found)} containers have this prefix",
+                resolution="give more digits of the id",
+            )
+        return found[0]
+
+    def _ids(self, where: str, *values: str) -> list[str]:
+        sql = f"SELECT id FROM containers WHERE {where} AND status != 'creating'"  # noqa: S608
+        return [row[0] for row in self._connection.execute(sql, values)]
+
+    def get(self, container_id: str) -> Record:
+        """The record with this full id. Raises NotFound."""
+        row = self._connection.execute(f"{_SELECT} WHERE id = ?", (container_id,)).fetchone()
+        if row is None:
+            raise NotFound(f"No such container: {container_id[:12]}")
+        return _record(row)
+
+    def all(self) -> list[Record]:
+        """Every record, the newest first; half-made ones too."""
+        rows = self._connection.execute(f"{_SELECT} ORDER BY created_at DESC").fetchall()
+        return [_record(row) for row in rows]
+
+    def set_state(self, container_id: str, state: State) -> bool:
+        """Write the state; False if the record is gone (a removal won the race)."""
+        return self.set_states([(container_id, state)]) > 0
+
+    def set_states(self, states: Iterable[tuple[str, State]]) -> int:
+        """Write several states in one transaction; returns how many records were there."""
+        with self._database.write() as connection:
+            return connection.executemany(
+                "UPDATE containers SET state = ?, status = ? WHERE id = ?",
+                [(json.dumps(state), state["Status"], owner) for owner, state in states],
+            ).rowcount
+
+    def rename(self, container_id: str, name: str) -> None:
+        """Change the name. Raises AlreadyExists if it is taken, even by this container."""
+        owner = self.id_of_name(name)
+        try:
+            if owner is None:
+                with self._database.write() as connection:
+                    connection.execute(
+                        "UPDATE containers SET name = ? WHERE id = ?", (name, container_id)
+                    )
+                return
+        except sqlite3.IntegrityError:
+            owner = self.id_of_name(name)
+        raise AlreadyExists(
+            f'container name "{name}" already existed: in use by container {(owner or "")[:12]}'
+        )
+
+    def set_details(self, container_id: str, details: dict[str, Any]) -> None:
+        """Replace what create and start decided."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE containers SET details = ? WHERE id = ?",
+                (json.dumps(details), container_id),
+            )
+
+    def remove(self, container_id: str) -> bool:
+        """Forget the record; False if it was gone already."""
+        with self._database.write() as connection:
+            cursor = connection.execute("DELETE FROM containers WHERE id = ?", (container_id,))
+            return cursor.rowcount > 0
+
+    def image_users(self, image_id: str) -> list[tuple[str, str, str]]:
+        """``(id, name, status)`` of every container made from the image."""
+        rows = self._connection.execute(
+            "SELECT id, name, status FROM containers WHERE image_id = ?", (image_id,)
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    def used_images(self) -> set[str]:
+        """Image ids that containers were made from."""
+        return {row[0] for row in self._connection.execute("SELECT image_id FROM containers")}
+
+    def used_layers(self) -> set[str]:
+        """Layer keys that containers stand on."""
+        rows = self._connection.execute("SELECT layers FROM containers")
+        return {key for row in rows for key in json.loads(row[0])}
+
+
+def _record(row: tuple[str, ...]) -> Record:
+    identity, name, image_id, created_at, config, host_config, details, layers, state = row
+    return Record(
+        identity,
+        name,
+        image_id,
+        created_at,
+        cast("ContainerConfig", json.loads(config)),
+        cast("HostConfig", json.loads(host_config)),
+        json.loads(details),
+        json.loads(layers),
+        cast("State", json.loads(state)),
+    )

@@ -1,0 +1,135 @@
+"""The SQLite database: opening, migrations, write transactions.
+
+WAL keeps readers from ever waiting; writers queue on SQLite's own lock for well under a
+millisecond each. ``synchronous=NORMAL`` makes a commit cost no fsync: after a power cut the last
+commits may be missing but the file is whole (sqlite.org/wal.html), which recovery expects anyway.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from runengine.errors import StateError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUSY_TIMEOUT_S = 60
+
+# One entry per schema version, never edited once released: version N is MIGRATIONS[:N] applied.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE containers (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        image_id TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        config TEXT NOT NULL,
+        host_config TEXT NOT NULL,
+        details TEXT NOT NULL,
+        layers TEXT NOT NULL,
+        status TEXT NOT NULL,
+        state TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE images (
+        image_id TEXT PRIMARY KEY,
+        manifest_digest TEXT NOT NULL,
+        media_type TEXT NOT NULL,
+        config TEXT NOT NULL,
+        layers TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        created_at REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE image_names (
+        name TEXT PRIMARY KEY,
+        image_id TEXT NOT NULL REFERENCES images(image_id),
+        manifest_digest TEXT NOT NULL,
+        created_at REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX image_names_by_image ON image_names(image_id);
+    CREATE TABLE execs (
+        id TEXT PRIMARY KEY,
+        container_id TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+        config TEXT NOT NULL,
+        state TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX execs_by_container ON execs(container_id);
+    """,
+)
+
+
+class Database:
+    """One connection; cheap to open (about a millisecond), safe to open in many processes."""
+
+    def __init__(self, path: str) -> None:
+        """Open or create the database at ``path`` and bring it to this version's schema.
+
+        Raises StateError for a damaged or newer file, Unavailable if it cannot be opened.
+        """
+        self.path = path
+        try:
+            self.connection = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            self.connection.execute("PRAGMA journal_mode=WAL")
+            self.connection.execute("PRAGMA synchronous=NORMAL")
+            self.connection.execute("PRAGMA foreign_keys=ON")
+            self._migrate()
+        except sqlite3.DatabaseError as error:
+            raise _readable(error, path) from error
+
+    def _version(self) -> int:
+        return int(self.connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _migrate(self) -> None:
+        if self._version() == len(MIGRATIONS):
+            return
+        os.chmod(self.path, 0o600)
+        with self.write():
+            version = self._version()  # somebody else may have migrated while we waited
+            if version > len(MIGRATIONS):
+                raise StateError(
+                    f"{self.path} was written by a newer runengine (schema {version})",
+                    resolution="install that version again, or use another --root",
+                )
+            for script in MIGRATIONS[version:]:
+                for statement in script.split(";"):
+                    self.connection.execute(statement)
+            self.connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction: all or nothing. The lock is taken at once, so no late conflict."""
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+            self.connection.execute("COMMIT")
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise _readable(error, self.path) from error
+
+    def close(self) -> None:
+        """Close; the last one out folds the write-ahead log into the file."""
+        self.connection.close()
+
+
+def _readable(error: sqlite3.DatabaseError, path: str) -> StateError | Unavailable:
+    text = str(error)
+    if "malformed" in text or "not a database" in text:
+        return StateError(
+            f"state database {path} is damaged",
+            details=text,
+            resolution="restore it from a backup, or move it away to start empty",
+        )
+    free = "; free some space on its disk" if "full" in text or "disk I/O" in text else ""
+    return Unavailable(f"state database {path}: {text}{free}")
