@@ -1,0 +1,96 @@
+"""What every operation on containers works with."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from runengine.errors import NotFound, TimedOut, Unavailable
+from runengine.linux.locks import locked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runengine.config import Config
+    from runengine.paths import Paths
+    from runengine.store.containers import Record
+    from runengine.store.images import StoredImage
+    from runengine.store.store import Store
+
+
+class ImageSource(Protocol):
+    """What containers need of the image manager."""
+
+    def lookup(self, name: str) -> StoredImage:
+        """The image with this name, id or unique id prefix. Raises NotFound."""
+
+    def layer_paths(self, layers: list[str]) -> list[str]:
+        """The unpacked directories of these layers, bottom first. Raises NotFound."""
+
+
+class Context(NamedTuple):
+    """The engine as the container operations see it."""
+
+    config: Config
+    store: Store
+    images: ImageSource
+
+    @property
+    def paths(self) -> Paths:
+        """The engine's directories."""
+        return self.config.paths
+
+    def data_dir(self, container_id: str) -> str:
+        """Persistent directory of a container."""
+        return self.paths.container(container_id)
+
+    def state_dir(self, container_id: str) -> str:
+        """Volatile directory of a container."""
+        return self.paths.container_state(container_id)
+
+    def resolve(self, name: str) -> str:
+        """Full id for an id, name or unique prefix. Raises NotFound, AmbiguousName."""
+        return self.store.containers.resolve(name)
+
+    @contextmanager
+    def locked(self, container_id: str, *, timeout_s: float | None = None) -> Iterator[Record]:
+        """Hold the container's lock and give its record as it is now.
+
+        Raises NotFound if it was removed while we waited, TimedOut after ``timeout_s``.
+        """
+        directory = self.state_dir(container_id)
+        make_private_directory(directory)
+        try:
+            with locked(f"{directory}/lock", timeout_s=timeout_s):
+                record = self.find(container_id)
+                if record is None:
+                    discard_state_dir(directory)
+                    raise NotFound(f"No such container: {container_id[:12]}")
+                yield record
+        except TimeoutError:
+            raise TimedOut(
+                f"container {container_id[:12]} is busy with another operation"
+            ) from None
+
+    def find(self, container_id: str) -> Record | None:
+        """The record with this full id, or None."""
+        try:
+            return self.store.containers.get(container_id)
+        except NotFound:
+            return None
+
+
+def make_private_directory(path: str) -> None:
+    """Make ``path`` and its parents, for root's eyes only. Raises Unavailable."""
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"cannot make directory {path}: {error.strerror}") from None
+
+
+def discard_state_dir(path: str) -> None:
+    """Remove a container's volatile directory; the lock file goes last, by its holder."""
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,170 @@
+"""What a container really does now, as the kernel and its monitor's records tell it.
+
+The stored state is a note of what the engine last did. Processes die, hosts reboot and engines are
+killed without a note, so every reader passes the note through ``observe``: a pid counts only with
+its start time, an exit only with its record, and what nobody saw is unknown (``ExitCode`` None).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from runengine.linux import clock, pidfd
+from runengine.linux.fsatomic import read_optional
+from runengine.linux.locks import try_lock
+from runengine.store.containers import NEVER, State
+
+if TYPE_CHECKING:
+    from runengine.mgr.container.context import Context
+    from runengine.store.containers import Record
+
+LIVE = frozenset({"running", "paused"})
+
+
+def exit_path(context: Context, container_id: str) -> str:
+    """Where the monitor leaves the exit record."""
+    return f"{context.data_dir(container_id)}/exit.json"
+
+
+def observe(context: Context, record: Record) -> State:
+    """The container's state now. Reads only; never waits.
+
+    A start that died before its note was written shows by the monitor's own note of the init.
+    """
+    state = record.state
+    init = _init_note(context, record.id)
+    if init is not None and init != (state["Pid"], state["StartTime"]):
+        if pidfd.is_alive(*init):
+            state = _running(state, init)
+        elif state["Status"] not in LIVE:
+            return _ended(context, record.id, _running(state, init)) or state
+    if state["Status"] not in LIVE:
+        return state
+    if state["BootId"] == clock.boot_id() and pidfd.is_alive(state["Pid"], state["StartTime"]):
+        return _frozen(record, state)
+    return _after_death(context, record.id, state)
+
+
+def _after_death(context: Context, container_id: str, state: State) -> State:
+    """The init is gone: its exit record, or, with no monitor left to write one, the unknown."""
+    ended = _ended(context, container_id, state)
+    if ended is not None:
+        return ended
+    if monitor_lives(context, container_id):
+        return state  # the exit is being recorded
+    return _ended(context, container_id, state) or lost(state)
+
+
+def _ended(context: Context, container_id: str, state: State) -> State | None:
+    record = _load(exit_path(context, container_id))
+    return None if record is None else with_exit(state, record)
+
+
+def _init_note(context: Context, container_id: str) -> tuple[int, int] | None:
+    note = _load(f"{context.state_dir(container_id)}/init.json")
+    if note is None:
+        return None
+    return int(note.get("pid", 0)), int(note.get("start_time", 0))
+
+
+def _load(path: str) -> dict[str, Any] | None:
+    try:
+        document = json.loads(read_optional(path) or b"null")
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _running(state: State, init: tuple[int, int]) -> State:
+    return started(state, init[0], init[1], state["StartedAt"])
+
+
+def started(state: State, pid: int, start_time: int, at: str) -> State:
+    """The state after a start; what the last run left behind is cleared."""
+    return {
+        **state,
+        "Status": "running",
+        "Pid": pid,
+        "StartTime": start_time,
+        "BootId": clock.boot_id(),
+        "ExitCode": 0,
+        "Signal": None,
+        "OOMKilled": False,
+        "Error": "",
+        "StartedAt": clock.now() if at == NEVER else at,
+        "FinishedAt": NEVER,
+        "StopRequested": False,
+        "CpuNs": None,
+        "MemoryPeakBytes": None,
+    }
+
+
+def with_exit(state: State, exit_record: dict[str, Any]) -> State:
+    """The state after an exit that the monitor recorded."""
+    return {
+        **state,
+        "Status": "exited",
+        "Pid": 0,
+        "StartTime": 0,
+        "ExitCode": exit_record.get("exit_code"),
+        "Signal": exit_record.get("signal"),
+        "OOMKilled": bool(exit_record.get("oom_killed")),
+        "Error": str(exit_record.get("error") or ""),
+        "StartedAt": str(exit_record.get("started_at") or state["StartedAt"]),
+        "FinishedAt": str(exit_record.get("finished_at") or clock.now()),
+        "CpuNs": exit_record.get("cpu_ns"),
+        "MemoryPeakBytes": exit_record.get("memory_peak_bytes"),
+    }
+
+
+def lost(state: State) -> State:
+    """The state after an exit that nobody saw: the host went down, or the monitor was killed."""
+    return {
+        **state,
+        "Status": "exited",
+        "Pid": 0,
+        "StartTime": 0,
+        "ExitCode": None,
+        "Error": "exit code unknown: the container ended while nothing watched it",
+        "FinishedAt": clock.now(),
+    }
+
+
+def _frozen(record: Record, state: State) -> State:
+    paused = is_frozen(record.details.get("cgroup", {}))
+    if paused is None or paused == (state["Status"] == "paused"):
+        return state
+    return cast("State", {**state, "Status": "paused" if paused else "running"})
+
+
+def is_frozen(cgroup: dict[str, str]) -> bool | None:
+    """Whether the freezer holds the container (cgroup-v1 freezer, cgroup-v2 cgroup.freeze)."""
+    for controller, name, value in (
+        ("freezer", "freezer.state", b"FROZEN"),
+        ("unified", "cgroup.freeze", b"1"),
+    ):
+        if controller in cgroup:
+            content = read_optional(f"{cgroup[controller]}/{name}")
+            if content is not None:
+                return content.strip() == value
+    return None
+
+
+def monitor_lives(context: Context, container_id: str) -> bool:
+    """Whether the container's monitor holds its lock."""
+    try:
+        fd = try_lock(f"{context.state_dir(container_id)}/monitor.lock")
+    except FileNotFoundError:
+        return False
+    if fd is None:
+        return True
+    import os
+
+    os.close(fd)
+    return False
+
+
+def is_live(state: State) -> bool:
+    """Whether processes of the container exist: running or paused."""
+    return state["Status"] in LIVE
