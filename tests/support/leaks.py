@@ -1,0 +1,212 @@
+"""What a root test left on the host: the difference of two snapshots.
+
+On a host where another test run is going on, only what names this run's temporary directory, or
+descends from this process, counts: everything else may be the other run's.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from runengine.linux import pidfd
+
+GRACE_S = 3.0
+CGROUPS = "/sys/fs/cgroup"
+DEFAULT_ROOTS = ("/run/runengine", "/var/lib/runengine")
+
+
+class Process(NamedTuple):
+    """A process that is not a zombie."""
+
+    pid: int
+    started: int
+    parent: int
+    command: str
+    cgroup: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} (parent {self.parent}): {self.command}"
+
+
+class Snapshot(NamedTuple):
+    """The host as a test can change it."""
+
+    things: frozenset[str]
+    descriptors: dict[int, str]
+    processes: dict[tuple[int, int], Process]
+
+
+def take() -> Snapshot:
+    """Look at the host now."""
+    gc.collect()
+    things = [*_mounts(), *_names("netns", "/run/netns"), *_names("link", "/sys/class/net")]
+    things += [*_nftables(), *_cgroups(), *_files()]
+    return Snapshot(frozenset(things), _descriptors(), _processes())
+
+
+def leaked(before: Snapshot, own: str, *, grace_s: float = GRACE_S) -> list[str]:
+    """What is there now and was not before, once it had ``grace_s`` to go away.
+
+    ``own`` is the run's temporary directory.
+    """
+    deadline = time.monotonic() + grace_s
+    while True:
+        found = _difference(before, take(), own)
+        if not found or time.monotonic() >= deadline:
+            return found
+        time.sleep(0.05)
+
+
+def _difference(before: Snapshot, after: Snapshot, own: str) -> list[str]:
+    shared = other_test_runs()
+    found = [
+        thing
+        for thing in sorted(after.things - before.things)
+        if own in thing or not shared
+    ]
+    found += [
+        f"descriptor {fd} -> {target}"
+        for fd, target in after.descriptors.items()
+        if before.descriptors.get(fd) != target
+    ]
+    ours = _own_cgroup()
+    found += [
+        str(process)
+        for key, process in after.processes.items()
+        if key not in before.processes and _is_leak(process, after, own, ours, shared=shared)
+    ]
+    return found
+
+
+def _is_leak(
+    process: Process, after: Snapshot, own: str, our_cgroup: str, *, shared: bool
+) -> bool:
+    if own in process.command or _descends(process, after):
+        return True
+    if _environment_names_test(process.pid) or own in _read(f"/proc/{process.pid}/mountinfo"):
+        return True
+    if shared:
+        return False
+    words = ("runengine", "runc")
+    return process.cgroup != our_cgroup or any(word in process.command for word in words)
+
+
+def _descends(process: Process, after: Snapshot) -> bool:
+    parents = {entry.pid: entry.parent for entry in after.processes.values()}
+    pid: int | None = process.parent
+    for _ in range(len(parents)):
+        if pid == os.getpid():
+            return True
+        if pid is None:
+            return False
+        pid = parents.get(pid)
+    return False
+
+
+def _environment_names_test(pid: int) -> bool:
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
+    return bool(test) and f"PYTEST_CURRENT_TEST={test}" in _read(f"/proc/{pid}/environ")
+
+
+def other_test_runs() -> bool:
+    """Whether a pytest that is not an ancestor of this process runs on the host."""
+    ancestors = {0}
+    pid = os.getpid()
+    while pid not in ancestors:
+        ancestors.add(pid)
+        pid = _parent(pid)
+    return any(
+        _is_pytest(name)
+        for name in os.listdir("/proc")
+        if name.isdigit() and int(name) not in ancestors
+    )
+
+
+def _is_pytest(pid: str) -> bool:
+    words = _read(f"/proc/{pid}/cmdline").split("\0")
+    return any(word == "pytest" or word.endswith("/pytest") for word in words[:6])
+
+
+def _mounts() -> list[str]:
+    lines = _read("/proc/self/mountinfo").splitlines()
+    # Without the two ids in front, which change when something else is mounted again.
+    return ["mount " + line.split(" ", 2)[2] for line in lines]
+
+
+def _names(kind: str, directory: str) -> list[str]:
+    try:
+        return [f"{kind} {name}" for name in os.listdir(directory)]
+    except FileNotFoundError:
+        return []
+
+
+def _nftables() -> list[str]:
+    if not shutil.which("nft") or os.geteuid() != 0:
+        return []
+    listing = subprocess.run(
+        ["nft", "-s", "list", "ruleset"], capture_output=True, text=True, timeout=30, check=False
+    )
+    return [f"nft {line.strip()}" for line in listing.stdout.splitlines() if line.strip()]
+
+
+def _cgroups() -> list[str]:
+    return [f"cgroup {folder}" for folder, _, _ in os.walk(CGROUPS)]
+
+
+def _files() -> list[str]:
+    found = []
+    for root in DEFAULT_ROOTS:
+        for folder, directories, files in os.walk(root):
+            found += [f"file {folder}/{name}" for name in (*directories, *files)]
+            if folder.count("/") - root.count("/") >= 2:
+                directories.clear()
+    return found
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = str(Path(f"/proc/self/fd/{name}").readlink())
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _processes() -> dict[tuple[int, int], Process]:
+    found = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        started = pidfd.start_time(int(name))
+        if started is None:
+            continue
+        command = _read(f"/proc/{name}/cmdline").replace("\0", " ").strip()
+        process = Process(
+            int(name), started, _parent(int(name)), command, _read(f"/proc/{name}/cgroup")
+        )
+        if command:  # Kernel threads have none.
+            found[int(name), started] = process
+    return found
+
+
+def _own_cgroup() -> str:
+    return _read("/proc/self/cgroup")
+
+
+def _parent(pid: int) -> int:
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return int(fields[1]) if len(fields) > 1 else 0
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    except (OSError, ValueError):
+        return ""
