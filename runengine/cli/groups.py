@@ -1,0 +1,15 @@
+"""The noun groups: ``container``, ``image``, ``system``."""
+
+from __future__ import annotations
+
+from runengine.cli.lazy import Entry, LazyGroup
+from runengine.cli.table_of_commands import CONTAINER, IMAGE, SYSTEM
+
+
+def _group(name: str, brief: str, table: dict[str, Entry]) -> LazyGroup:
+    return LazyGroup(name, help=brief, table=table)
+
+
+container = _group("container", "Manage containers", CONTAINER)
+image = _group("image", "Manage images", IMAGE)
+system = _group("system", "Manage runengine", SYSTEM)

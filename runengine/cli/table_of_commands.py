@@ -1,0 +1,131 @@
+"""Every command: its name, where it is implemented and one line on it.
+
+The top level has Docker's shorthands; the noun groups have the same commands under their nouns.
+"""
+
+from __future__ import annotations
+
+from runengine.cli.lazy import Entry
+
+RUN = Entry("run:run", "Create and run a new container from an image")
+CREATE = Entry("run:create", "Create a new container")
+START = Entry("lifecycle:start", "Start one or more stopped containers")
+STOP = Entry("lifecycle:stop", "Stop one or more running containers")
+KILL = Entry("lifecycle:kill", "Kill one or more running containers")
+RESTART = Entry("lifecycle:restart", "Restart one or more containers")
+PAUSE = Entry("lifecycle:pause", "Pause all processes within one or more containers")
+UNPAUSE = Entry("lifecycle:unpause", "Unpause all processes within one or more containers")
+WAIT = Entry(
+    "lifecycle:wait", "Block until one or more containers stop, then print their exit codes"
+)
+RM = Entry("lifecycle:rm", "Remove one or more containers")
+RENAME = Entry("lifecycle:rename", "Rename a container")
+CLEANUP = Entry("lifecycle:cleanup", "Tear down an exited container", hidden=True)
+ATTACH = Entry(
+    "streams_commands:attach",
+    "Attach local standard input, output, and error streams to a running container",
+)
+EXEC = Entry("streams_commands:exec_command", "Execute a command in a running container")
+SPEC = Entry("spec:spec", "Write a bundle that the OCI runtime can run")
+
+PS = Entry("ps:ps", "List containers")
+LOGS = Entry("logs:logs", "Fetch the logs of a container")
+TOP = Entry("top:top", "Display the running processes of a container")
+INSPECT = Entry("inspect:inspect", "Return low-level information on containers and images")
+INSPECT_CONTAINER = Entry(
+    "inspect:inspect_container", "Display detailed information on one or more containers"
+)
+
+IMAGES = Entry("images:images", "List images")
+PULL = Entry("images:pull", "Download an image from a registry")
+LOAD = Entry("images:load", "Load an image from a tar archive or STDIN")
+IMPORT = Entry(
+    "images:import_image", "Import the contents from a tarball to create a filesystem image"
+)
+TAG = Entry("images:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
+RMI = Entry("images:rmi", "Remove one or more images")
+INSPECT_IMAGE = Entry(
+    "inspect:inspect_image", "Display detailed information on one or more images"
+)
+DEFAULT_IMAGE = Entry("images:default", "Make the embedded default image runengine/busybox")
+
+VERSION = Entry("system:version", "Show the runengine version information")
+INFO = Entry("system:info", "Display system-wide information")
+
+
+def _alias(entry: Entry, name: str) -> Entry:
+    return entry._replace(alias_of=name)
+
+
+CONTAINER: dict[str, Entry] = {
+    "run": RUN,
+    "create": CREATE,
+    "start": START,
+    "stop": STOP,
+    "kill": KILL,
+    "restart": RESTART,
+    "pause": PAUSE,
+    "unpause": UNPAUSE,
+    "wait": WAIT,
+    "rm": RM,
+    "remove": _alias(RM, "rm"),
+    "rename": RENAME,
+    "attach": ATTACH,
+    "exec": EXEC,
+    "ls": PS,
+    "list": _alias(PS, "ls"),
+    "ps": _alias(PS, "ls"),
+    "logs": LOGS,
+    "top": TOP,
+    "inspect": INSPECT_CONTAINER,
+    "cleanup": CLEANUP,
+}
+
+IMAGE: dict[str, Entry] = {
+    "ls": IMAGES,
+    "list": _alias(IMAGES, "ls"),
+    "pull": PULL,
+    "load": LOAD,
+    "import": IMPORT,
+    "tag": TAG,
+    "rm": RMI,
+    "remove": _alias(RMI, "rm"),
+    "inspect": INSPECT_IMAGE,
+    "default": DEFAULT_IMAGE,
+}
+
+SYSTEM: dict[str, Entry] = {
+    "info": INFO,
+}
+
+TOP_LEVEL: dict[str, Entry] = {
+    "run": RUN,
+    "create": CREATE,
+    "start": START,
+    "stop": STOP,
+    "kill": KILL,
+    "restart": RESTART,
+    "pause": PAUSE,
+    "unpause": UNPAUSE,
+    "wait": WAIT,
+    "rm": RM,
+    "rename": RENAME,
+    "attach": ATTACH,
+    "exec": EXEC,
+    "spec": SPEC,
+    "ps": PS,
+    "logs": LOGS,
+    "top": TOP,
+    "inspect": INSPECT,
+    "images": IMAGES,
+    "pull": PULL,
+    "load": LOAD,
+    "import": IMPORT,
+    "tag": TAG,
+    "rmi": RMI,
+    "version": VERSION,
+    "info": INFO,
+    "container": Entry("groups:container", "Manage containers"),
+    "image": Entry("groups:image", "Manage images"),
+    "system": Entry("groups:system", "Manage runengine"),
+}
