@@ -1,0 +1,98 @@
+"""``inspect``: everything about one container, in Docker's shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runengine.mgr.container import observe
+from runengine.mgr.container.listing import command_words, sizes
+
+if TYPE_CHECKING:
+    from runengine.mgr.container.context import Context
+    from runengine.store.containers import Record, State
+
+
+def inspect(context: Context, record: Record, *, size: bool) -> dict[str, Any]:
+    """Docker's ``/containers/{id}/json``; ``ExitCode`` is null where nobody saw the exit."""
+    data_dir = context.data_dir(record.id)
+    state = observe.observe(context, record)
+    words = command_words(record)
+    details = record.details
+    document: dict[str, Any] = {
+        "Id": record.id,
+        "Created": record.created_at,
+        "Path": words[0] if words else "",
+        "Args": words[1:],
+        "State": state_document(state),
+        "Image": record.image_id,
+        "ResolvConfPath": details.get("network_files", {}).get("/etc/resolv.conf", ""),
+        "HostnamePath": details.get("network_files", {}).get("/etc/hostname", ""),
+        "HostsPath": details.get("network_files", {}).get("/etc/hosts", ""),
+        "LogPath": details["log"]["path"],
+        "Name": f"/{record.name}",
+        "RestartCount": 0,
+        "Driver": "overlay",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": details.get("apparmor_profile", ""),
+        "ExecIDs": [one.id for one in context.store.execs.of(record.id)] or None,
+        "HostConfig": record.host_config,
+        "GraphDriver": {"Name": "overlay", "Data": _layer_dirs(context, record, state)},
+        "Mounts": details.get("mounts", []),
+        "Config": record.config,
+        "NetworkSettings": network_settings(context, record, state),
+        "Runengine": {
+            "Cgroup": details.get("cgroup", {}),
+            "Log": details["log"],
+            "Boot": state["BootId"],
+            "Seccomp": details.get("seccomp", ""),
+            "DataDir": data_dir,
+        },
+    }
+    if size:
+        document["SizeRw"], document["SizeRootFs"] = sizes(context, record)
+    return document
+
+
+def state_document(state: State) -> dict[str, Any]:
+    """Docker's ``State``, with the account of the last run beside it."""
+    status = state["Status"]
+    return {
+        "Status": status,
+        "Running": status in ("running", "paused"),
+        "Paused": status == "paused",
+        "Restarting": False,
+        "OOMKilled": state["OOMKilled"],
+        "Dead": status == "removing",
+        "Pid": state["Pid"],
+        "ExitCode": state["ExitCode"],
+        "Error": state["Error"],
+        "StartedAt": state["StartedAt"],
+        "FinishedAt": state["FinishedAt"],
+        "Signal": state["Signal"],
+        "CpuNs": state["CpuNs"],
+        "MemoryPeakBytes": state["MemoryPeakBytes"],
+    }
+
+
+def _layer_dirs(context: Context, record: Record, state: State) -> dict[str, str]:
+    data_dir = context.data_dir(record.id)
+    lowers = [f"{context.paths.layers}/{key}/diff" for key in reversed(record.layers)]
+    return {
+        "LowerDir": ":".join(lowers),
+        "UpperDir": f"{data_dir}/upper",
+        "WorkDir": f"{data_dir}/work",
+        "MergedDir": f"{data_dir}/merged" if observe.is_live(state) else "",
+    }
+
+
+def network_settings(context: Context, record: Record, state: State) -> dict[str, Any]:
+    """Docker's ``NetworkSettings`` of a container without endpoints of its own."""
+    mode = record.host_config["NetworkMode"]
+    private = mode == "none" and observe.is_live(state)
+    return {
+        "SandboxKey": f"/proc/{state['Pid']}/ns/net" if private else "",
+        "Ports": {},
+        "Networks": {mode: {}} if mode in ("none", "host") else {},
+    }

@@ -1,0 +1,211 @@
+"""``ps``: which containers there are, filtered, in the shape of Docker's ``/containers/json``."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runengine.errors import InvalidParameter, NotFound
+from runengine.linux import clock
+from runengine.mgr.container import observe, status
+from runengine.mgr.container.recover import settle_lost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from runengine.mgr.container.context import Context
+    from runengine.store.containers import Record, State
+
+STATUSES = frozenset(
+    {"created", "restarting", "running", "removing", "paused", "exited", "dead", "stopped"}
+)
+
+
+class Seen(NamedTuple):
+    """A record with the state it is really in."""
+
+    record: Record
+    state: State
+
+
+Test = "Callable[[Seen], bool]"
+
+
+def list_containers(
+    context: Context,
+    *,
+    everything: bool,
+    filters: Mapping[str, Sequence[str]],
+    limit: int,
+    size: bool,
+) -> list[dict[str, Any]]:
+    """Summaries of the containers that pass every filter, the newest first.
+
+    Without ``everything`` only running and paused ones, unless a status is asked for or a
+    ``limit`` (0 for none) is given. Raises InvalidParameter for a filter that does not exist.
+    """
+    tests = [_compile(context, key, values) for key, values in filters.items() if values]
+    seen = _observe_all(context)
+    if not everything and not limit and "status" not in filters and "exited" not in filters:
+        seen = [one for one in seen if observe.is_live(one.state)]
+    chosen = [one for one in seen if all(test(one) for test in tests)]
+    return [summary(context, one, size=size) for one in chosen[: limit or None]]
+
+
+def _observe_all(context: Context) -> list[Seen]:
+    """Every whole container as it is; what died unseen is written down and cleaned up."""
+    seen = []
+    for record in context.store.containers.all():
+        if record.status in ("creating", "removing"):
+            settle_lost(context, record.id)
+            continue
+        state = observe.observe(context, record)
+        if state is not record.state and not observe.is_live(state):
+            settle_lost(context, record.id)
+            if record.host_config["AutoRemove"] and context.find(record.id) is None:
+                continue
+        seen.append(Seen(record, state))
+    return seen
+
+
+def summary(context: Context, seen: Seen, *, size: bool = False) -> dict[str, Any]:
+    """One entry of the listing."""
+    record, state = seen
+    config, host = record.config, record.host_config
+    words = command_words(record)
+    entry: dict[str, Any] = {
+        "Id": record.id,
+        "Names": [f"/{record.name}"],
+        "Image": config["Image"],
+        "ImageID": record.image_id,
+        "Command": " ".join(words),
+        "Created": clock.parse_ns(record.created_at) // 1_000_000_000,
+        "CreatedAt": record.created_at,
+        "Ports": [],
+        "Labels": config["Labels"],
+        "State": state["Status"],
+        "Status": status.describe(state),
+        "HostConfig": {"NetworkMode": host["NetworkMode"]},
+        "NetworkSettings": {"Networks": {host["NetworkMode"]: {}}},
+        "Mounts": record.details.get("mounts", []),
+    }
+    if size:
+        entry["SizeRw"], entry["SizeRootFs"] = sizes(context, record)
+    return entry
+
+
+def command_words(record: Record) -> list[str]:
+    """Entrypoint and command as one argv."""
+    return [*(record.config["Entrypoint"] or []), *(record.config["Cmd"] or [])]
+
+
+def sizes(context: Context, record: Record) -> tuple[int, int]:
+    """Bytes of the writable layer, and of the whole root filesystem."""
+    from runengine.rootfs.usage import disk_usage
+
+    written = disk_usage(f"{context.data_dir(record.id)}/upper").size_bytes
+    image = context.store.images.get_image(record.image_id)
+    return written, written + (image.size_bytes if image else 0)
+
+
+def _compile(context: Context, key: str, values: Sequence[str]) -> Callable[[Seen], bool]:
+    """One test for a filter key: values are alternatives, but every label must hold."""
+    if key not in _FILTERS:
+        known = " ".join(sorted(_FILTERS))
+        raise InvalidParameter(f"invalid filter {key!r}", resolution=f"filters are: {known}")
+    tests = [_FILTERS[key](context, value) for value in values]
+    join = all if key == "label" else any
+    return lambda seen: join(test(seen) for test in tests)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise InvalidParameter(f"filter value {text!r} is no regular expression: {error}") from None
+
+
+def _by_id(_: Context, value: str) -> Callable[[Seen], bool]:
+    pattern = _pattern(value)
+    return lambda seen: pattern.search(seen.record.id) is not None
+
+
+def _by_name(_: Context, value: str) -> Callable[[Seen], bool]:
+    pattern = _pattern(value)
+    return lambda seen: (
+        pattern.search(seen.record.name) is not None
+        or pattern.search(f"/{seen.record.name}") is not None
+    )
+
+
+def _by_label(_: Context, value: str) -> Callable[[Seen], bool]:
+    key, equals, wanted = value.partition("=")
+    if equals and key.endswith("!"):
+        key = key[:-1]
+        return lambda seen: seen.record.config["Labels"].get(key, wanted) != wanted
+    return lambda seen: (
+        key in seen.record.config["Labels"]
+        and (not equals or seen.record.config["Labels"][key] == wanted)
+    )
+
+
+def _by_status(_: Context, value: str) -> Callable[[Seen], bool]:
+    if value not in STATUSES:
+        words = " ".join(sorted(STATUSES))
+        raise InvalidParameter(f"invalid filter 'status={value}'", resolution=f"one of {words}")
+    wanted = "exited" if value == "stopped" else value
+    return lambda seen: seen.state["Status"] == wanted
+
+
+def _by_exit_code(_: Context, value: str) -> Callable[[Seen], bool]:
+    if not value.lstrip("-").isdigit():
+        raise InvalidParameter(f"invalid filter 'exited={value}': expected an exit code")
+    code = int(value)
+    return lambda seen: seen.state["Status"] == "exited" and seen.state["ExitCode"] == code
+
+
+def _by_ancestor(context: Context, value: str) -> Callable[[Seen], bool]:
+    try:
+        image = context.images.lookup(value)
+    except NotFound:
+        return lambda seen: seen.record.config["Image"] == value
+    depth = len(image.layers)
+    return lambda seen: (
+        seen.record.image_id == image.image_id
+        or (depth > 0 and seen.record.layers[:depth] == image.layers)
+    )
+
+
+def _by_age(*, older: bool) -> Callable[[Context, str], Callable[[Seen], bool]]:
+    def compile_one(context: Context, value: str) -> Callable[[Seen], bool]:
+        border = context.store.containers.get(context.resolve(value)).created_at
+        if older:
+            return lambda seen: seen.record.created_at < border
+        return lambda seen: seen.record.created_at > border
+
+    return compile_one
+
+
+def _by_volume(_: Context, value: str) -> Callable[[Seen], bool]:
+    return lambda seen: any(
+        value in (mount.get("Source"), mount.get("Destination"), mount.get("Name"))
+        for mount in seen.record.details.get("mounts", [])
+    )
+
+
+def _by_network(_: Context, value: str) -> Callable[[Seen], bool]:
+    return lambda seen: seen.record.host_config["NetworkMode"] == value
+
+
+_FILTERS: dict[str, Callable[[Context, str], Callable[[Seen], bool]]] = {
+    "id": _by_id,
+    "name": _by_name,
+    "label": _by_label,
+    "status": _by_status,
+    "exited": _by_exit_code,
+    "ancestor": _by_ancestor,
+    "before": _by_age(older=True),
+    "since": _by_age(older=False),
+    "volume": _by_volume,
+    "network": _by_network,
+}

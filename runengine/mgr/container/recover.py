@@ -1,0 +1,171 @@
+"""Bring a container's record and what it left on the host in line with what really is.
+
+Crash-only: whoever holds the container's lock calls ``settle`` first, so whatever died half-way
+(command, monitor, host) is put right by the next command. There is no other recovery.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from runengine.errors import Conflict, EngineError, NotFound, TimedOut
+from runengine.linux.locks import try_lock
+from runengine.mgr.container import observe
+from runengine.mgr.container.context import discard_state_dir, make_private_directory
+
+if TYPE_CHECKING:
+    from runengine.mgr.container.context import Context
+    from runengine.store.containers import Record, State
+
+MONITOR_GRACE_S = 30.0
+"""How long a monitor may take from its init's death to the end of its teardown."""
+
+
+def settle(context: Context, record: Record) -> State:
+    """The true state, written down, with the leftovers of an ended run cleared away.
+
+    The caller holds the container's lock. Waits for a monitor that is recording an exit.
+    """
+    state = observe.observe(context, record)
+    if observe.is_live(state) and not _init_is_gone(context, record):
+        if state is not record.state:
+            context.store.containers.set_state(record.id, state)
+        return state
+    wait_for_monitor(context, record.id)
+    state = observe.observe(context, record)
+    tear_down(context, record)
+    if state is not record.state:
+        context.store.containers.set_state(record.id, state)
+    return state
+
+
+def _init_is_gone(context: Context, record: Record) -> bool:
+    """The state still says running, for its exit is being recorded right now."""
+    from runengine.linux import pidfd
+
+    state = observe.observe(context, record)
+    return not pidfd.is_alive(state["Pid"], state["StartTime"])
+
+
+def wait_for_monitor(context: Context, container_id: str) -> None:
+    """Wait until the container's monitor has finished. Raises TimedOut if it hangs."""
+    import time
+
+    deadline = time.monotonic() + MONITOR_GRACE_S
+    pause_s = 0.001
+    while observe.monitor_lives(context, container_id):
+        if time.monotonic() > deadline:
+            raise TimedOut(
+                f"the monitor of container {container_id[:12]} does not finish",
+                resolution=f"see who holds {context.state_dir(container_id)}/monitor.lock",
+            )
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, 0.05)
+
+
+def tear_down(context: Context, record: Record) -> None:
+    """Clear away what an ended run left: runtime state, cgroups, mounts, volatile files.
+
+    Idempotent; does nothing to speak of when the monitor has done it already.
+    """
+    from runengine.linux.mount import unmount
+
+    state_dir = context.state_dir(record.id)
+    if os.path.exists(f"{context.paths.runtime_root}/{record.id}"):
+        _delete_from_runtime(context, record)
+    _clear_cgroups(record)
+    for target in (f"{context.data_dir(record.id)}/merged", f"{state_dir}/shm"):
+        unmount(target)
+    for name in ("init.json", "monitor.sock", "monitor.lock"):
+        _unlink(f"{state_dir}/{name}")
+    _remove_tree(f"{state_dir}/bundle")
+
+
+def _delete_from_runtime(context: Context, record: Record) -> None:
+    from runengine.mgr.container.runtime import runtime_of
+
+    runtime_of(context, record).delete(record.id, force=True)
+
+
+def _clear_cgroups(record: Record) -> None:
+    """Kill what is left in the container's cgroups and remove them; they may be gone already."""
+    directories = [path for path in record.details.get("cgroup", {}).values() if os.path.isdir(path)]
+    if not directories:
+        return
+    from runengine.cgroups.layout import remove_groups
+
+    remove_groups(record.details["cgroup"])
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def _remove_tree(path: str) -> None:
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def settle_lost(context: Context, container_id: str) -> None:
+    """Settle a container that was found in a state it cannot stay in, if nobody is at it.
+
+    For readers such as ``ps``: takes the lock only if it is free, and never fails them.
+    """
+    directory = context.state_dir(container_id)
+    make_private_directory(directory)
+    lock = f"{directory}/lock"
+    try:
+        os.close(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        fd = try_lock(lock)
+    except OSError:
+        return
+    if fd is None:
+        return
+    try:
+        record = context.find(container_id)
+        if record is None:
+            discard_state_dir(directory)
+        elif not observe.monitor_lives(context, container_id):
+            finish(context, record)
+    except EngineError:
+        return
+    finally:
+        os.close(fd)
+
+
+def finish(context: Context, record: Record) -> None:
+    """After an exit: settle, and remove the container if it was to be removed then.
+
+    The caller holds the lock. Raises EngineError if something cannot be cleared away.
+    """
+    from runengine.mgr.container.remove import remove_settled
+
+    if record.status in ("creating", "removing"):
+        tear_down(context, record)
+        remove_settled(context, record)
+        return
+    state = settle(context, record)
+    if observe.is_live(state):
+        return
+    if record.host_config["AutoRemove"] and state["Status"] == "exited":
+        remove_settled(context, record)
+
+
+def cleanup(context: Context, container_id: str) -> None:
+    """What a monitor calls after an exit that no command waited for; also safe by hand."""
+    try:
+        with context.locked(container_id) as record:
+            finish(context, record)
+    except NotFound:
+        return
+
+
+def require_live(record: Record, state: State) -> None:
+    """Raise Conflict unless the container runs or is paused."""
+    if not observe.is_live(state):
+        raise Conflict(f"Container {record.name} is not running")

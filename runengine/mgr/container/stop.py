@@ -1,0 +1,164 @@
+"""``stop``, ``kill``, ``pause``, ``unpause``: signals to a container, and waiting for the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runengine.errors import Conflict, NotModified, TimedOut
+from runengine.linux import pidfd
+from runengine.mgr.container import observe
+from runengine.mgr.container.recover import finish, require_live, settle
+from runengine.mgr.container.signals import parse_signal
+
+if TYPE_CHECKING:
+    from runengine.mgr.container.context import Context
+    from runengine.store.containers import Record, State
+
+DEFAULT_STOP_TIMEOUT_S = 10
+KILL_TIMEOUT_S = 30.0
+SIGKILL = 9
+SIGTERM = 15
+
+
+def stop(
+    context: Context, name: str, *, timeout_s: int | None = None, signal: str | None = None
+) -> None:
+    """Stop a container: its stop signal to the init, then SIGKILL after the time-out.
+
+    ``timeout_s``: None is the container's own, 0 is now, negative is without end. Raises
+    NotModified if it does not run.
+    """
+    with context.locked(context.resolve(name)) as record:
+        state = settle(context, record)
+        if not observe.is_live(state):
+            raise NotModified(f"Container {record.name} is not running")
+        stop_and_settle(context, record, state, timeout_s=timeout_s, signal=signal)
+        finish(context, context.store.containers.get(record.id))
+
+
+def stop_and_settle(
+    context: Context,
+    record: Record,
+    state: State,
+    *,
+    timeout_s: int | None = None,
+    signal: str | None = None,
+) -> State:
+    """Stop a live container whose lock is held; returns the state after its exit."""
+    number = parse_signal(signal or record.config["StopSignal"] or SIGTERM)
+    limit_s = _stop_timeout(record, timeout_s)
+    _note_request(context, record, state)
+    fd = pidfd.open_verified(state["Pid"], state["StartTime"])
+    if fd is not None:
+        import os
+
+        try:
+            if limit_s != 0:
+                pidfd.send(fd, number)
+                _thaw(context, record, state)
+            if limit_s == 0 or not pidfd.wait(fd, limit_s):
+                return kill_and_settle(context, record, state)
+        finally:
+            os.close(fd)
+    return settle(context, context.store.containers.get(record.id))
+
+
+def _stop_timeout(record: Record, timeout_s: int | None) -> float | None:
+    if timeout_s is None:
+        timeout_s = record.config["StopTimeout"]
+    if timeout_s is None:
+        timeout_s = DEFAULT_STOP_TIMEOUT_S
+    return None if timeout_s < 0 else timeout_s
+
+
+def _note_request(context: Context, record: Record, state: State) -> None:
+    context.store.containers.set_state(record.id, {**state, "StopRequested": True})
+
+
+def kill_and_settle(context: Context, record: Record, state: State) -> State:
+    """SIGKILL a live container whose lock is held, and wait for its end.
+
+    Raises TimedOut if the kernel cannot end it (a process in uninterruptible sleep).
+    """
+    import os
+
+    _note_request(context, record, state)
+    fd = pidfd.open_verified(state["Pid"], state["StartTime"])
+    if fd is not None:
+        try:
+            pidfd.send(fd, SIGKILL)
+            _thaw(context, record, state)
+            if not pidfd.wait(fd, KILL_TIMEOUT_S):
+                raise TimedOut(
+                    f"container {record.name}: pid {state['Pid']} does not end after SIGKILL",
+                    resolution="it waits inside the kernel; see /proc/PID/stack and dmesg",
+                )
+        finally:
+            os.close(fd)
+    return settle(context, context.store.containers.get(record.id))
+
+
+def _thaw(context: Context, record: Record, state: State) -> None:
+    """A frozen process acts on no signal (cgroup v1), so thaw after sending it."""
+    if state["Status"] == "paused":
+        from runengine.mgr.container.runtime import runtime_of
+
+        runtime_of(context, record).resume(record.id)
+
+
+def kill(context: Context, name: str, signal: str | int) -> None:
+    """Send a signal to the container's init; after SIGKILL wait for its end.
+
+    Raises InvalidParameter, NotFound, or Conflict if it is paused or does not run.
+    """
+    number = parse_signal(signal)
+    with context.locked(context.resolve(name)) as record:
+        state = settle(context, record)
+        require_live(record, state)
+        if state["Status"] == "paused" and number != SIGKILL:
+            raise Conflict(
+                f"Container {record.name} is paused",
+                resolution="unpause the container before signalling it",
+            )
+        if number == SIGKILL:
+            kill_and_settle(context, record, state)
+            finish(context, context.store.containers.get(record.id))
+        else:
+            _signal_init(context, record, state, number)
+
+
+def _signal_init(context: Context, record: Record, state: State, number: int) -> None:
+    import os
+
+    if number == parse_signal(record.config["StopSignal"] or SIGTERM):
+        _note_request(context, record, state)
+    fd = pidfd.open_verified(state["Pid"], state["StartTime"])
+    if fd is not None:
+        try:
+            pidfd.send(fd, number)
+        finally:
+            os.close(fd)
+
+
+def pause(context: Context, name: str) -> None:
+    """Freeze every process of the container. Raises Conflict unless it is running."""
+    from runengine.mgr.container.runtime import runtime_of
+
+    with context.locked(context.resolve(name)) as record:
+        state = settle(context, record)
+        if state["Status"] != "running":
+            raise Conflict(f"container {record.name}'s status is not running: {state['Status']}")
+        runtime_of(context, record).pause(record.id)
+        context.store.containers.set_state(record.id, {**state, "Status": "paused"})
+
+
+def unpause(context: Context, name: str) -> None:
+    """Let the container's processes go on. Raises Conflict unless it is paused."""
+    from runengine.mgr.container.runtime import runtime_of
+
+    with context.locked(context.resolve(name)) as record:
+        state = settle(context, record)
+        if state["Status"] != "paused":
+            raise Conflict(f"container {record.name} is not paused: {state['Status']}")
+        runtime_of(context, record).resume(record.id)
+        context.store.containers.set_state(record.id, {**state, "Status": "running"})

@@ -1,0 +1,75 @@
+"""``wait``: for the end of a run, without holding the container's lock."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from runengine.errors import InvalidParameter
+from runengine.mgr.container import observe
+
+if TYPE_CHECKING:
+    from runengine.mgr.container.context import Context
+    from runengine.store.containers import State
+
+CONDITIONS = ("not-running", "next-exit", "removed")
+POLL_S = 0.02
+
+
+class Waited(NamedTuple):
+    """How the run ended; ``exit_code`` is None where nobody saw it."""
+
+    exit_code: int | None
+    error: str
+
+
+def wait(context: Context, name: str, condition: str = "not-running") -> Waited:
+    """Wait for the container's run to end, or for its removal, and say how it ended.
+
+    One that does not run answers at once with its last run (0 if it never ran), except for
+    ``next-exit``. Raises NotFound, InvalidParameter.
+    """
+    if condition not in CONDITIONS:
+        raise InvalidParameter(f"invalid condition: {condition!r}; one of {', '.join(CONDITIONS)}")
+    container_id = context.resolve(name)
+    if condition == "next-exit":
+        _await_start(context, container_id)
+    result = _await_exit(context, container_id)
+    while condition == "removed" and context.find(container_id) is not None:
+        time.sleep(POLL_S)
+    return result
+
+
+def _await_start(context: Context, container_id: str) -> None:
+    while True:
+        record = context.find(container_id)
+        if record is None or observe.is_live(observe.observe(context, record)):
+            return
+        time.sleep(POLL_S)
+
+
+def _await_exit(context: Context, container_id: str) -> Waited:
+    from runengine.monitor import client
+
+    last: State | None = None
+    while True:
+        record = context.find(container_id)
+        if record is None:
+            return _result(last)
+        last = observe.observe(context, record)
+        if not observe.is_live(last):
+            return _result(last)
+        connection = client.connect(context.state_dir(container_id))
+        if connection is None:
+            time.sleep(POLL_S)
+            continue
+        with connection:
+            exit_record = connection.wait()
+        if exit_record is not None:
+            return Waited(exit_record["exit_code"], exit_record["error"])
+
+
+def _result(state: State | None) -> Waited:
+    if state is None:
+        return Waited(None, "the container was removed before its exit was seen")
+    return Waited(state["ExitCode"], state["Error"])
