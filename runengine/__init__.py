@@ -5,9 +5,12 @@ The managers are the library: ``from runengine import Engine; engine = Engine.op
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+# Not from typing: loading it would cost every monitor a megabyte.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from runengine.mgr.engine import Engine as Engine
 
 __version__ = "0.1.0"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+
+TYPE_CHECKING = False  # Not from typing: the monitor loads this module and stays small.
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def replace(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:

@@ -1,0 +1,317 @@
+"""The engine's and the CLI's side: start a monitor, talk to one.
+
+A Connection is used blocking (``read_frame``, ``wait``) or from a poll loop: poll ``fileno()`` for
+input, and for output while ``wants_write``; then call ``read_frames()`` or ``flush()``.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from runengine import errors
+from runengine.monitor import wire
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from runengine.monitor.protocol import AttachOptions, ExecRequest, ExitRecord, Job
+
+RECEIVE_SIZE = 256 << 10
+SPAWN_ANSWER_TIMEOUT_S = 120.0
+"""The runtime may have to wait for hooks and slow disks; far beyond that it hangs."""
+
+
+class Frame(NamedTuple):
+    """One frame from the monitor; ``event`` is set on control frames, ``data`` on the others."""
+
+    stream: int
+    data: bytes
+    event: dict[str, Any] | None = None
+
+
+class Started(NamedTuple):
+    """A container that runs."""
+
+    pid: int
+    start_time: int
+    """Clock ticks since boot (proc_pid_stat(5), field 22)."""
+    connection: Connection | None
+
+
+class Connection:
+    """A conversation with a monitor. Context manager; closing it never ends the container."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._splitter = wire.Splitter()
+        self._ready: list[Frame] = []
+        self._unsent = b""
+        self._ended = False
+        self.exit: dict[str, Any] | None = None
+        """Set once the exit frame was read: an ExitRecord, or exit_code and signal of an exec."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """For poll."""
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        """End the conversation: for an attached stdin that is the end of input."""
+        self._sock.close()
+
+    # Requests
+
+    def attach(self, options: AttachOptions) -> None:
+        """Attach to the container's streams. Raises Conflict if it has ended."""
+        self.request({"op": "attach", **attach_fields(options)}, "attached")
+
+    def exec(self, request: ExecRequest) -> int:
+        """Start a process inside; its pid. Unless detached the streams are now this connection's.
+
+        Raises CommandNotFound, CommandNotExecutable, Conflict (ended), RuntimeFailed.
+        """
+        return int(self.request({"op": "exec", **request}, "started")["pid"])
+
+    def resize(self, rows: int, columns: int, *, exec_id: str | None = None) -> None:
+        """Set the size of the session's terminal; on an attached connection it never waits."""
+        message = {"op": "resize", "rows": rows, "cols": columns, "exec_id": exec_id}
+        self._send(wire.control(message))
+
+    def resize_once(self, rows: int, columns: int, *, exec_id: str | None = None) -> None:
+        """Resize on a fresh connection. Raises NotFound (session), Conflict (no terminal)."""
+        message = {"op": "resize", "rows": rows, "cols": columns, "exec_id": exec_id}
+        self.request(message, "ok")
+
+    def status(self) -> dict[str, Any]:
+        """What the monitor knows: ``pid``, ``start_time``, ``running``, ``execs``, ``exit``."""
+        return self.request({"op": "status"}, "status")
+
+    def wait(self, timeout_s: float | None = None) -> ExitRecord | None:
+        """Wait for the end, dropping output; None after ``timeout_s`` or if the monitor vanished.
+
+        On a fresh connection this asks for the container's exit, on one that is attached or runs
+        an exec session it waits for that session's.
+        """
+        if self.exit is None:
+            self._send(wire.control({"op": "wait"}))
+        deadline = _deadline(timeout_s)
+        while self.exit is None:
+            if not self._fill(deadline) or self._ended:
+                break
+            self._ready.clear()
+        return cast("ExitRecord | None", self.exit)
+
+    def take_over(self) -> bool:
+        """Claim the teardown after ``exit``; False if the monitor has begun it itself."""
+        try:
+            self.request({"op": "take-over"}, "taken")
+        except (errors.EngineError, OSError):
+            return False
+        return True
+
+    def detach(self) -> None:
+        """Leave the session and close; the standard input stays open for the next client."""
+        self._send(wire.control({"op": "detach"}))
+        self.close()
+
+    # Standard input
+
+    def send_stdin(self, data: bytes) -> None:
+        """Queue input and send what fits. Read no more input while ``wants_write``."""
+        if data:
+            self._send(wire.frame(wire.STDIN, data))
+
+    def close_stdin(self) -> None:
+        """Half-close: end of input, output goes on."""
+        self._send(wire.frame(wire.STDIN, b""))
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether something waits to be sent (the container does not read its input)."""
+        return bool(self._unsent)
+
+    def flush(self) -> None:
+        """Send what fits now. A broken connection is noticed by the reader, not here."""
+        try:
+            sent = self._sock.send(self._unsent, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsent = b""
+            return
+        self._unsent = self._unsent[sent:]
+
+    def _send(self, data: bytes) -> None:
+        self._unsent += data
+        self.flush()
+
+    # Output
+
+    def read_frames(self, timeout_s: float | None = 0) -> list[Frame] | None:
+        """The frames that have arrived, ``[]`` if none did in time, None at the end."""
+        if not self._ready and not self._ended:
+            self._fill(_deadline(timeout_s))
+        frames, self._ready = self._ready, []
+        return frames if frames or not self._ended else None
+
+    def read_frame(self, timeout_s: float | None = None) -> Frame | None:
+        """The next frame; None at the end. Raises TimedOut."""
+        deadline = _deadline(timeout_s)
+        while not self._ready:
+            if self._ended:
+                return None
+            if not self._fill(deadline):
+                raise errors.TimedOut("the container's monitor does not answer")
+        return self._ready.pop(0)
+
+    def request(self, message: dict[str, Any], answer: str) -> dict[str, Any]:
+        """Send a request and return its answer; output that comes first is kept for the reader.
+
+        Raises what the monitor's error event says, Unavailable if the monitor went away.
+        """
+        self._send(wire.control(message))
+        kept: list[Frame] = []
+        while True:
+            frame = self.read_frame(SPAWN_ANSWER_TIMEOUT_S)
+            if frame is None:
+                raise errors.Unavailable(
+                    "the container's monitor went away", resolution="look at the container again"
+                )
+            if frame.event and frame.event["event"] in (answer, "error"):
+                self._ready = kept + self._ready
+                if frame.event["event"] == "error":
+                    raise error_of(frame.event)
+                return frame.event
+            kept.append(frame)
+
+    def _fill(self, deadline: float | None) -> bool:
+        """Receive once; False if nothing came before the deadline."""
+        if not self._poll(deadline):
+            return False
+        try:
+            data = self._sock.recv(RECEIVE_SIZE)
+        except ConnectionError:
+            data = b""
+        self._ended = not data
+        for stream, payload in self._splitter.feed(data):
+            self._ready.append(self._frame(stream, payload))
+        return True
+
+    def _poll(self, deadline: float | None) -> bool:
+        poll = select.poll()
+        while True:
+            poll.register(self._sock, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+            left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+            ready = poll.poll(left)
+            if not ready:
+                return False
+            if self._unsent and ready[0][1] & select.POLLOUT:
+                self.flush()
+            if ready[0][1] & ~select.POLLOUT:
+                return True
+
+    def _frame(self, stream: int, payload: bytes) -> Frame:
+        if stream != wire.CONTROL:
+            return Frame(stream, payload)
+        event = wire.loads(payload)
+        if event["event"] == "exit":
+            self.exit = event.get("exit", event)
+        return Frame(stream, b"", event)
+
+
+class Monitor:
+    """A monitor process that waits for its job; spawned early, it boots while the engine works."""
+
+    _children: list[int] = []  # noqa: RUF012
+
+    def __init__(self, pid: int, sock: socket.socket) -> None:
+        self.pid = pid
+        self.connection = Connection(sock)
+
+    @classmethod
+    def spawn(cls) -> Monitor:
+        """Start the process; it dies quietly if ``run`` never comes. Raises OSError."""
+        from runengine.monitor import launch
+
+        cls._reap()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            pid = launch.spawn(theirs.fileno())
+        cls._children.append(pid)
+        return cls(pid, ours)
+
+    @classmethod
+    def _reap(cls) -> None:
+        # A monitor outlives the command that spawned it; in a long-lived library user its zombie
+        # is collected by the next spawn.
+        for pid in tuple(cls._children):
+            try:
+                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    continue
+            except ChildProcessError:
+                pass
+            cls._children.remove(pid)
+
+    def run(self, job: Job, attach: AttachOptions | None = None) -> Started:
+        """Start the container. With ``attach`` the control connection carries its streams.
+
+        If this process dies from now on the container goes on (if it had started), and the
+        monitor runs ``on_exit`` when it ends. Raises CommandNotFound, CommandNotExecutable,
+        RuntimeFailed, Unavailable; nothing of the container is then left, the mount is the
+        caller's to undo.
+        """
+        fields = attach_fields(attach) if attach else None
+        event = self.connection.request({"op": "run", "job": job, "attach": fields}, "started")
+        return Started(event["pid"], event["start_time"], self.connection if attach else None)
+
+    def take_over(self) -> bool:
+        """Claim the teardown after the exit frame; False if the monitor has begun it itself."""
+        return self.connection.take_over()
+
+    def close(self) -> None:
+        """Let go of the monitor: it goes on alone, or ends if it has no job."""
+        self.connection.close()
+
+
+def attach_fields(options: AttachOptions) -> dict[str, bool]:
+    """The part of an attach request that says which streams."""
+    return {"stdin": options.stdin, "stdout": options.stdout, "stderr": options.stderr}
+
+
+def error_of(event: dict[str, Any]) -> errors.EngineError:
+    """The exception that an error event stands for."""
+    kind = getattr(errors, str(event.get("kind")), errors.RuntimeFailed)
+    details, resolution = event.get("details") or None, event.get("resolution") or None
+    error = kind(str(event["brief"]), details=details, resolution=resolution)
+    return cast("errors.EngineError", error)
+
+
+def connect(state_dir: str) -> Connection | None:
+    """Talk to the monitor of the container with this state directory; None if there is none."""
+    try:
+        directory = os.open(state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # A socket's address holds 108 bytes, a state directory's name may be longer.
+        sock.connect(f"/proc/self/fd/{directory}/{wire.SOCKET_NAME}")
+    except (FileNotFoundError, ConnectionRefusedError):
+        sock.close()
+        return None
+    finally:
+        os.close(directory)
+    return Connection(sock)
+
+
+def _deadline(timeout_s: float | None) -> float | None:
+    return None if timeout_s is None else time.monotonic() + timeout_s

@@ -1,0 +1,50 @@
+"""Starts the monitor's process: clean environment, own session, nothing inherited."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+BOOT = os.path.join(os.path.dirname(__file__), "boot.py")
+CONTROL_FD = 3
+"""Where the monitor finds its control socket."""
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+"""All that a monitor and its runtime get: a caller's TMPDIR or LISTEN_FDS must not live on."""
+
+
+def command() -> list[str]:
+    """The monitor's command line.
+
+    ``-S`` leaves site-packages out, so the folders of ``runengine`` and ``prctl`` go along; that
+    is right for plain, editable and source-tree installs.
+    """
+    from importlib.util import find_spec
+
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    prctl = find_spec("prctl")
+    folders = [package]
+    if prctl and prctl.origin:
+        folders.append(os.path.dirname(prctl.origin))
+    return [sys.executable, "-I", "-S", "-X", "utf8", BOOT, str(CONTROL_FD), *folders]
+
+
+def spawn(control_fd: int) -> int:
+    """Start a monitor with ``control_fd`` as its control socket; its pid. Raises OSError."""
+    argv = command()
+    actions = [
+        # First, because a caller with closed standard streams has its socket at 0, 1 or 2.
+        (os.POSIX_SPAWN_DUP2, control_fd, CONTROL_FD),
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+        (os.POSIX_SPAWN_DUP2, 0, 1),
+    ]
+    return os.posix_spawn(
+        argv[0],
+        argv,
+        ENVIRONMENT,
+        file_actions=actions,
+        setsid=True,
+        setsigmask=[],
+        # What a caller ignores (nohup) must not be ignored in the container.
+        setsigdef=sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}),
+    )

@@ -1,0 +1,143 @@
+"""Types of what travels between the engine and a monitor. The monitor itself never loads this.
+
+Requests (client to monitor, control frames):
+
+``{"op": "run", "job": Job, "attach": {...} | null}``
+    on the control socket only, once. Answers: ``started`` or ``error``, later ``exit``.
+``{"op": "take-over"}``
+    on the control socket after ``exit``: the caller does the teardown. Answer: ``taken``; without
+    an answer (end of file) the monitor has done it or is doing it.
+``{"op": "attach", "stdin": b, "stdout": b, "stderr": b}``
+    answer ``attached``, then output frames, then ``exit``.
+``{"op": "exec", "exec_id": s, "process": {...}, "detach": b, "stdin": b, "stdout": b, ...}``
+    answer ``started`` or ``error``; unless detached then output frames and ``exit``.
+``{"op": "resize", "rows": n, "cols": n, "exec_id": s?}``
+    on an attached connection (of that session; no answer), or alone (``ok`` or ``error``).
+``{"op": "wait", "exec_id": s?}`` → ``exit``; ``{"op": "status"}`` → ``status``;
+``{"op": "detach"}``
+    leave without closing the container's standard input.
+
+Events (monitor to client): ``{"event": "started" | "attached" | "exit" | "error" | "ok" |
+"status" | "taken", ...}``. ``exit`` of a container has ``exit`` (an ExitRecord), ``exit`` of an
+exec session ``exit_code`` and ``signal``. ``error`` has ``kind`` (a class of runengine.errors),
+``brief`` and ``details``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, TypedDict
+
+from runengine.monitor.wire import (
+    CONTROL,
+    EXIT_NAME,
+    INIT_NAME,
+    LOCK_NAME,
+    SOCKET_NAME,
+    STDERR,
+    STDIN,
+    STDOUT,
+)
+
+__all__ = [
+    "CONTROL",
+    "EXIT_NAME",
+    "INIT_NAME",
+    "LOCK_NAME",
+    "SOCKET_NAME",
+    "STDERR",
+    "STDIN",
+    "STDOUT",
+    "AttachOptions",
+    "ExecRequest",
+    "ExitRecord",
+    "InitRecord",
+    "Job",
+    "LogSpec",
+]
+
+LogDriver = Literal["json-file", "cri", "none"]
+
+
+class LogSpec(TypedDict):
+    """Where and how output is logged."""
+
+    driver: str
+    path: str
+    max_size: int
+    """Bytes per file; 0 is unlimited."""
+    max_file: int
+    attrs: dict[str, str]
+
+
+class Job(TypedDict):
+    """Everything that a monitor must know about its container."""
+
+    id: str
+    state_dir: str
+    """Volatile directory: monitor.sock, monitor.lock, init.json, runc's log."""
+    data_dir: str
+    """Persistent directory: exit.json."""
+    bundle: str
+    runtime: list[str]
+    """Start of every runtime command line, with ``--root``."""
+    terminal: bool
+    console_size: list[int] | None
+    """Rows and columns."""
+    open_stdin: bool
+    stdin_once: bool
+    log: LogSpec
+    cgroup: dict[str, str]
+    """Controller to absolute directory, or ``{"unified": directory}``."""
+    merged: str | None
+    """Overlay mount to unmount after exit."""
+    on_exit: list[str] | None
+    """Command that does the teardown when nobody took it over."""
+    drain_timeout_s: float
+
+
+class ExitRecord(TypedDict):
+    """How a container ended; content of exit.json. None is unknown."""
+
+    exit_code: int | None
+    signal: int | None
+    oom_killed: bool
+    pid: int
+    started_at: str
+    """RFC 3339 with nanoseconds, UTC, as ``finished_at``."""
+    finished_at: str
+    cpu_ns: int | None
+    memory_peak_bytes: int | None
+    error: str
+
+
+class InitRecord(TypedDict):
+    """Content of init.json: identity of the container's init and of its monitor."""
+
+    pid: int
+    start_time: int
+    """Clock ticks since boot (proc_pid_stat(5), field 22)."""
+    started_at: str
+    monitor_pid: int
+    monitor_start_time: int
+
+
+class ExecRequest(TypedDict, total=False):
+    """What Connection.exec sends."""
+
+    exec_id: str
+    process: dict[str, Any]
+    """Process object of the runtime spec (config.md#process), with ``terminal``."""
+    detach: bool
+    stdin: bool
+    stdout: bool
+    stderr: bool
+    console_size: list[int] | None
+
+
+class AttachOptions(NamedTuple):
+    """Which streams a client wants; detach keys are looked for by the client."""
+
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    detach_keys: bytes | None = None
