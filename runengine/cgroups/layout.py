@@ -1,0 +1,125 @@
+"""Where control groups are: v1 (hybrid included) has a folder per controller, v2 one for all."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import time
+from typing import NamedTuple
+
+from runengine.errors import InvalidParameter
+from runengine.linux import mount
+
+ROOT = "/sys/fs/cgroup"
+UNIFIED = "unified"
+
+
+class Layout(NamedTuple):
+    """The cgroup hierarchies of this host."""
+
+    version: int
+    """1 or 2."""
+    mounts: dict[str, str]
+    """Controller to its mount point; on v2 the one key ``unified``."""
+    controllers: frozenset[str]
+    """Controllers that can be used, by their v1 or v2 names."""
+
+
+_cached: Layout | None = None
+
+
+def detect() -> Layout:
+    """The host's layout; read once per process."""
+    global _cached  # noqa: PLW0603 - one cache per process, set once
+    if _cached is None:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            _cached = read(ROOT, file.read())
+    return _cached
+
+
+def read(root: str, mountinfo: str) -> Layout:
+    """The layout of the hierarchies at ``root``; ``mountinfo`` tells of v1's mounts."""
+    try:
+        with open(f"{root}/cgroup.controllers", encoding="ascii") as file:
+            return Layout(2, {UNIFIED: root}, frozenset(file.read().split()))
+    except FileNotFoundError:
+        return _read_v1(mountinfo)
+
+
+def _read_v1(mountinfo: str) -> Layout:
+    found: dict[str, str] = {}
+    for entry in mount.parse_mountinfo(mountinfo):
+        if entry.fstype != "cgroup":
+            continue
+        for word in entry.super_options.split(","):
+            name = word.removeprefix("name=")
+            if word not in _NOT_CONTROLLERS and "=" not in name:
+                found.setdefault(name, entry.target)
+    return Layout(1, found, frozenset(found))
+
+
+# Mount options of a v1 hierarchy that are no controllers (cgroups(7)).
+_NOT_CONTROLLERS = frozenset({"rw", "ro", "xattr", "none", "noprefix", "clone_children", "all"})
+
+
+def container_path(parent: str, default_parent: str, container_id: str) -> str:
+    """The container's cgroup as the runtime wants it: ``/<parent>/<id>``, never above the root.
+
+    Raises InvalidParameter for a parent that no file system can hold.
+    """
+    chosen = parent or default_parent
+    if "\0" in chosen or any(len(part.encode()) > 255 for part in chosen.split("/")):
+        raise InvalidParameter(f"invalid --cgroup-parent {chosen!r}")
+    # Cleaning an absolute path swallows every leading "..".
+    return posixpath.normpath(posixpath.join("/", chosen.lstrip("/"), container_id))
+
+
+def cgroup_dirs(cgroups_path: str, layout: Layout | None = None) -> dict[str, str]:
+    """Controller to the absolute folder of ``cgroups_path``; ``unified`` alone on v2."""
+    hierarchies = (layout or detect()).mounts
+    inner = cgroups_path.lstrip("/")
+    return {name: f"{target}/{inner}" for name, target in hierarchies.items()}
+
+
+def procs(dirs: dict[str, str]) -> list[int]:
+    """Pids in the cgroup and in those the container made below it, in ascending order."""
+    for name in (UNIFIED, "pids", "devices", "memory", "freezer"):
+        if name in dirs and os.path.isdir(dirs[name]):
+            return sorted(_procs_below(dirs[name]))
+    return []
+
+
+def _procs_below(directory: str) -> set[int]:
+    found: set[int] = set()
+    for folder, _, _ in os.walk(directory):
+        try:
+            with open(f"{folder}/cgroup.procs", encoding="ascii") as file:
+                found.update(int(line) for line in file)
+        except OSError:
+            continue  # removed meanwhile, or threaded
+    return found
+
+
+def remove(dirs: dict[str, str], *, attempts: int = 5) -> list[str]:
+    """Remove the cgroup in every hierarchy, children first; what is left (still in use)."""
+    left = []
+    for directory in dict.fromkeys(dirs.values()):
+        for attempt in range(attempts):
+            if _remove_tree(directory):
+                break
+            # A killed process leaves its cgroup a moment after its parent has seen it end.
+            time.sleep(0.002 * 2**attempt)
+        else:
+            left.append(directory)
+    return left
+
+
+def _remove_tree(directory: str) -> bool:
+    for folder, _, _ in os.walk(directory, topdown=False):
+        try:
+            os.rmdir(folder)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return False
+    return not os.path.isdir(directory)

@@ -1,0 +1,262 @@
+"""Check and complete the resource limits of a container against this host.
+
+A limit that the kernel cannot enforce is discarded with a warning; one that makes no sense is
+refused, whatever the cgroup version.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runengine.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runengine.cgroups.features import Features
+    from runengine.model import HostConfig
+
+DEFAULT_MIN_MEMORY_BYTES = 4 << 20
+UNLIMITED = -1
+
+
+class Checked(NamedTuple):
+    """A host configuration that can be applied, and what the user must hear."""
+
+    host: HostConfig
+    warnings: list[str]
+
+
+class _Rule(NamedTuple):
+    feature: str
+    warning: str
+    reset: Mapping[str, Any]
+
+
+def _rule(feature: str, text: str, **reset: Any) -> _Rule:
+    return _Rule(feature, f"Current Kernel does not support {text}", reset)
+
+
+# The texts are an interface: scripts match them.
+_RULES = (
+    _rule("memory", "memory limit, discard --memory", Memory=0, MemorySwap=0),
+    _rule(
+        "memory_reservation",
+        "memory soft limit, discard --memory-reservation",
+        MemoryReservation=0,
+    ),
+    _rule("memory_swap", "memory swap, discard --memory-swap", MemorySwap=0),
+    _rule(
+        "memory_swappiness",
+        "memory swappiness , discard --memory-swappiness",
+        MemorySwappiness=None,
+    ),
+    _rule(
+        "oom_kill_disable", "disable oom kill, discard --oom-kill-disable", OomKillDisable=None
+    ),
+    _rule("cpuset_cpus", "cpuset cpus, discard --cpuset-cpus", CpusetCpus=""),
+    _rule("cpuset_mems", "cpuset mems, discard --cpuset-mems", CpusetMems=""),
+    _rule("cpu_shares", "cpu shares, discard --cpu-shares", CpuShares=0),
+    _rule("cpu_quota", "cpu quota, discard --cpu-quota", CpuQuota=0),
+    _rule("cpu_period", "cpu period, discard --cpu-period", CpuPeriod=0),
+    _rule("cpu_quota", "cpu quota, discard --cpus", NanoCpus=0),
+    _rule("cpu_realtime", "cpu real-time period, discard --cpu-rt-period", CpuRealtimePeriod=0),
+    _rule(
+        "cpu_realtime", "cpu real-time runtime, discard --cpu-rt-runtime", CpuRealtimeRuntime=0
+    ),
+    _rule("blkio_weight", "blkio weight, discard --blkio-weight", BlkioWeight=0),
+    _rule(
+        "blkio_weight_device",
+        "blkio weight device, discard --blkio-weight-device",
+        BlkioWeightDevice=[],
+    ),
+    _rule(
+        "blkio_read_bps",
+        "blkio device throttle read bps, discard --device-read-bps",
+        BlkioDeviceReadBps=[],
+    ),
+    _rule(
+        "blkio_write_bps",
+        "blkio device throttle write bps, discard --device-write-bps",
+        BlkioDeviceWriteBps=[],
+    ),
+    _rule(
+        "blkio_read_iops",
+        "blkio device throttle read iops, discard --device-read-iops",
+        BlkioDeviceReadIOps=[],
+    ),
+    _rule(
+        "blkio_write_iops",
+        "blkio device throttle, discard --device-write-iops",
+        BlkioDeviceWriteIOps=[],
+    ),
+    _rule("pids", "pids cgroup, discard --pids-limit", PidsLimit=None),
+)
+SWAP_ADVICE = (
+    "You should typically size your swap space to approximately 2x main memory"
+    " for systems with less than 2GB of RAM"
+)
+
+
+def check(
+    host: HostConfig,
+    features: Features,
+    *,
+    min_memory_bytes: int = DEFAULT_MIN_MEMORY_BYTES,
+    total_memory_bytes: int | None = None,
+    cpus: int | None = None,
+    updating: bool = False,
+) -> Checked:
+    """Complete and check the limits; the configuration given is left as it is.
+
+    Units are HostConfig's. ``total_memory_bytes`` and ``cpus`` are the host's, None if unknown.
+    ``updating`` a container may set swap alone. Raises InvalidParameter.
+    """
+    result: HostConfig = host.copy()
+    if not updating and result["Memory"] > 0 and result["MemorySwap"] == 0:
+        result["MemorySwap"] = 2 * result["Memory"]
+    check_ranges(result, min_memory_bytes=min_memory_bytes, cpus=cpus, updating=updating)
+    warnings = _discard(result, host, features)
+    swap, memory = result["MemorySwap"], result["Memory"]
+    small = total_memory_bytes is None or total_memory_bytes < 2 << 30
+    if swap > 0 and memory > 0 and swap < 2 * memory and small:
+        warnings.append(SWAP_ADVICE)
+    return Checked(result, warnings)
+
+
+def _discard(result: HostConfig, asked: HostConfig, features: Features) -> list[str]:
+    warnings = []
+    for rule in _RULES:
+        if getattr(features, rule.feature):
+            continue
+        if any(_is_set(asked, key) for key in rule.reset) and _speaks(rule, asked):
+            warnings.append(rule.warning)
+        for key, value in rule.reset.items():
+            result[key] = value  # type: ignore[literal-required]  # keys of the table above
+    return warnings
+
+
+def _is_set(host: HostConfig, key: str) -> bool:
+    value = host[key]  # type: ignore[literal-required]  # keys of the table above
+    return bool(value) or (key == "MemorySwappiness" and value == 0)
+
+
+def _speaks(rule: _Rule, asked: HostConfig) -> bool:
+    """A memory warning covers the swap that goes with it; -1 asks for no swappiness."""
+    if rule.feature == "memory":
+        return asked["Memory"] != 0
+    if rule.feature == "memory_swappiness":
+        return asked["MemorySwappiness"] != -1
+    return True
+
+
+def check_ranges(
+    host: HostConfig, *, min_memory_bytes: int, cpus: int | None, updating: bool = False
+) -> None:
+    """Raise InvalidParameter for values that no kernel takes or that contradict each other."""
+    _check_memory(host, min_memory_bytes, updating=updating)
+    _check_cpu(host, cpus)
+    _check_block_io(host)
+    if not -1000 <= host["OomScoreAdj"] <= 1000:
+        raise InvalidParameter(
+            f"invalid --oom-score-adj {host['OomScoreAdj']}: the range is -1000 to 1000"
+        )
+    if host["ShmSize"] < 0:
+        raise InvalidParameter(f"invalid --shm-size {host['ShmSize']}: SHM size can not be less than 0")
+
+
+def _check_memory(host: HostConfig, minimum: int, *, updating: bool) -> None:
+    memory, reservation, swap = host["Memory"], host["MemoryReservation"], host["MemorySwap"]
+    floor = f"{minimum >> 20}M"
+    if memory < 0 or 0 < memory < minimum:
+        raise InvalidParameter(f"Minimal memory should greater than {floor}")
+    if reservation < 0 or 0 < reservation < minimum:
+        raise InvalidParameter(f"Minimal memory reservation should greater than {floor}")
+    if 0 < memory < reservation:
+        raise InvalidParameter(
+            "Minimum memory limit should be larger than memory reservation limit"
+        )
+    if swap < UNLIMITED:
+        raise InvalidParameter(f"invalid --memory-swap {swap}: use -1 for no limit")
+    if swap > 0 and memory == 0 and not updating:
+        raise InvalidParameter(
+            "You should always set the Memory limit when using Memoryswap limit"
+        )
+    if 0 < swap < memory:
+        raise InvalidParameter("Minimum memoryswap limit should be larger than memory limit")
+    swappiness = host["MemorySwappiness"]
+    if swappiness is not None and not -1 <= swappiness <= 100:
+        raise InvalidParameter(f"invalid --memory-swappiness {swappiness}: the range is 0 to 100")
+
+
+def _check_cpu(host: HostConfig, cpus: int | None) -> None:
+    quota, period, nano = host["CpuQuota"], host["CpuPeriod"], host["NanoCpus"]
+    if quota < -1 or 0 < quota < 1000:
+        raise InvalidParameter(
+            f"invalid --cpu-quota {quota}: CPU cfs quota cannot be less than 1ms (1000)"
+        )
+    if period and not 1000 <= period <= 1_000_000:
+        raise InvalidParameter(
+            f"invalid --cpu-period {period}: CPU cfs period must be between 1ms and 1s"
+            " (1000 to 1000000)"
+        )
+    if nano and (quota or period):
+        raise InvalidParameter(
+            "--cpus and --cpu-quota or --cpu-period exclude each other",
+            resolution="use one of them",
+        )
+    if nano < 0 or 0 < nano < 10_000_000:
+        raise InvalidParameter(f"invalid --cpus {nano / 1e9:g}: the least is 0.01")
+    if cpus is not None and nano > cpus * 1_000_000_000:
+        raise InvalidParameter(
+            f"invalid --cpus {nano / 1e9:g}: this host has {cpus} CPUs",
+            resolution=f"use 0.01 to {cpus}",
+        )
+    if host["CpuShares"] < 0:
+        raise InvalidParameter(f"invalid --cpu-shares {host['CpuShares']}: it cannot be negative")
+    check_cpu_list(host["CpusetCpus"], "--cpuset-cpus")
+    check_cpu_list(host["CpusetMems"], "--cpuset-mems")
+
+
+def check_cpu_list(text: str, flag: str) -> set[int]:
+    """The numbers of a list such as ``0-3,7`` (cpuset(7)); raises InvalidParameter."""
+    numbers: set[int] = set()
+    for part in text.split(",") if text else ():
+        first, dash, last = part.strip().partition("-")
+        low, high = _cpu_number(first), _cpu_number(last if dash else first)
+        if low is None or high is None or high < low:
+            raise InvalidParameter(
+                f"invalid {flag} {text!r}", resolution="use a list such as 0-3,7"
+            )
+        numbers.update(range(low, high + 1))
+    return numbers
+
+
+# More than any kernel is built for (NR_CPUS), so that a typo costs no memory.
+_CPU_LIMIT = 1 << 16
+
+
+def _cpu_number(text: str) -> int | None:
+    if not (text.isascii() and text.isdigit()) or int(text) >= _CPU_LIMIT:
+        return None
+    return int(text)
+
+
+def _check_block_io(host: HostConfig) -> None:
+    weights = [("--blkio-weight", host["BlkioWeight"])]
+    weights += [
+        (f"--blkio-weight-device {device['Path']}", device["Weight"])
+        for device in host["BlkioWeightDevice"]
+    ]
+    for flag, weight in weights:
+        if weight and not 10 <= weight <= 1000:
+            raise InvalidParameter(f"invalid {flag}: {weight}: the range is 10 to 1000")
+    for key in (
+        "BlkioDeviceReadBps",
+        "BlkioDeviceWriteBps",
+        "BlkioDeviceReadIOps",
+        "BlkioDeviceWriteIOps",
+    ):
+        for device in host[key]:  # type: ignore[literal-required]  # four keys above
+            if device["Rate"] < 0:
+                raise InvalidParameter(f"invalid rate {device['Rate']} for {device['Path']}")

@@ -1,0 +1,118 @@
+"""Device nodes of the host."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple
+
+
+class DeviceEntry(NamedTuple):
+    """A device node to be made in a container (runtime-spec, config-linux.md#devices)."""
+
+    path: str
+    """Path in the container."""
+    type: str
+    """``c`` or ``b``."""
+    major: int
+    minor: int
+    mode: int
+    """Permission bits."""
+    uid: int
+    gid: int
+    access: str = "rwm"
+    """What the device cgroup allows: read, write, mknod."""
+
+
+class NotADevice(ValueError):
+    """The path exists but is neither a device node nor a folder of some."""
+
+
+# Made by the runtime itself, or private to each container.
+_NOT_FROM_HOST = frozenset({"pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts"})
+_DEPTH_LIMIT = 8
+
+
+def entry(path_on_host: str, path_in_container: str, access: str = "rwm") -> DeviceEntry:
+    """The device behind ``path_on_host``, symbolic links followed.
+
+    Raises OSError if there is none, NotADevice if it is something else.
+    """
+    return _entry(os.stat(path_on_host), path_on_host, path_in_container, access)
+
+
+def _entry(info: os.stat_result, on_host: str, in_container: str, access: str) -> DeviceEntry:
+    if stat.S_ISCHR(info.st_mode):
+        kind = "c"
+    elif stat.S_ISBLK(info.st_mode):
+        kind = "b"
+    else:
+        raise NotADevice(on_host)
+    return DeviceEntry(
+        in_container,
+        kind,
+        os.major(info.st_rdev),
+        os.minor(info.st_rdev),
+        stat.S_IMODE(info.st_mode),
+        info.st_uid,
+        info.st_gid,
+        access,
+    )
+
+
+def entries(path_on_host: str, path_in_container: str, access: str = "rwm") -> list[DeviceEntry]:
+    """The device, or every device in the folder ``path_on_host`` and below, in name order.
+
+    Raises OSError if the path is missing, NotADevice if there is no device.
+    """
+    real = os.path.realpath(path_on_host)
+    if not os.path.isdir(real):
+        return [entry(real, path_in_container, access)]
+    found = list(_walk(real, path_in_container.rstrip("/"), access, _DEPTH_LIMIT))
+    if not found:
+        raise NotADevice(path_on_host)
+    return found
+
+
+def _walk(host_dir: str, container_dir: str, access: str, depth: int) -> list[DeviceEntry]:
+    found: list[DeviceEntry] = []
+    with os.scandir(host_dir) as scan:
+        children = sorted(scan, key=lambda child: child.name)
+    for child in children:
+        inside = f"{container_dir}/{child.name}"
+        try:
+            if child.is_dir(follow_symlinks=False):
+                if depth and child.name not in _NOT_FROM_HOST:
+                    found += _walk(child.path, inside, access, depth - 1)
+                continue
+            info = child.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue  # the kernel removed it meanwhile
+        if stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
+            found.append(_entry(info, child.path, inside, access))
+    return found
+
+
+def host_devices() -> list[DeviceEntry]:
+    """Every device node below /dev but terminals of others: what ``--privileged`` gives."""
+    found: list[DeviceEntry] = []
+    for name in sorted(os.listdir("/dev")):
+        path = f"/dev/{name}"
+        if name in _NOT_FROM_HOST or os.path.islink(path):
+            continue
+        try:
+            found += entries(path, path)
+        except (NotADevice, FileNotFoundError):
+            continue
+    return found
+
+
+def block_number(path: str) -> tuple[int, int]:
+    """Major and minor of a block device, for rate limits and weights.
+
+    Raises OSError if the path is missing, NotADevice if it is no block device.
+    """
+    info = os.stat(path)
+    if not stat.S_ISBLK(info.st_mode):
+        raise NotADevice(path)
+    return os.major(info.st_rdev), os.minor(info.st_rdev)

@@ -1,0 +1,92 @@
+"""``--device`` and ``--device-cgroup-rule``."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from runengine.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from runengine.model import DeviceMapping
+
+_RULE = re.compile(r"([acb]) (?:([0-9]+|\*):([0-9]+|\*)) ([rwm]{1,3})")
+
+# What every container may use, nodes or not (devices.txt of the kernel).
+DEFAULT_ACCESS = (
+    ("c", 1, 3),  # null
+    ("c", 1, 5),  # zero
+    ("c", 1, 7),  # full
+    ("c", 1, 8),  # random
+    ("c", 1, 9),  # urandom
+    ("c", 5, 0),  # tty
+    ("c", 5, 1),  # console
+    ("c", 5, 2),  # ptmx
+    ("c", 136, None),  # every pseudo-terminal
+)
+
+
+def is_access(text: str) -> bool:
+    """Whether ``text`` is a subset of ``rwm`` without repeats."""
+    return bool(text) and set(text) <= set("rwm") and len(set(text)) == len(text)
+
+
+def parse_device(text: str) -> DeviceMapping:
+    """Parse ``HOST[:CONTAINER[:ACCESS]]``. Raises InvalidParameter."""
+    parts = text.split(":")
+    if len(parts) > 3 or not parts[0]:
+        raise InvalidParameter(
+            f"invalid device specification: {text}", resolution="HOST[:CONTAINER[:rwm]]"
+        )
+    access = "rwm"
+    if len(parts) == 3:
+        access = parts.pop()
+        if not is_access(access):
+            raise InvalidParameter(f"invalid device mode {access!r} in {text}")
+    # HOST:ACCESS, as Docker has it.
+    elif len(parts) == 2 and is_access(parts[1]):
+        access = parts.pop()
+    host = parts[0]
+    inside = (parts[1] if len(parts) == 2 else "") or host
+    mapping: DeviceMapping = {
+        "PathOnHost": host,
+        "PathInContainer": inside,
+        "CgroupPermissions": access,
+    }
+    check(mapping)
+    return mapping
+
+
+def check(mapping: DeviceMapping) -> None:
+    """Raise InvalidParameter for relative paths and an access that is none."""
+    for path in (mapping["PathOnHost"], mapping["PathInContainer"]):
+        if not path.startswith("/") or "\0" in path:
+            raise InvalidParameter(
+                f"invalid device {mapping['PathOnHost']}: {path!r} is not an absolute path"
+            )
+    if not is_access(mapping["CgroupPermissions"]):
+        raise InvalidParameter(
+            f"invalid device mode {mapping['CgroupPermissions']!r} of {mapping['PathOnHost']}"
+        )
+
+
+def parse_rule(text: str) -> dict[str, Any]:
+    """Parse a ``--device-cgroup-rule`` such as ``c 1:* rmw``. Raises InvalidParameter."""
+    match = _RULE.fullmatch(text.strip())
+    if not match or not is_access(match[4]):
+        raise InvalidParameter(
+            f"invalid device cgroup rule {text!r}", resolution="e.g. 'c 42:* rmw'"
+        )
+    major, minor = (None if part == "*" else int(part) for part in (match[2], match[3]))
+    return rule(match[1], major, minor, match[4])
+
+
+def rule(kind: str, major: int | None, minor: int | None, access: str) -> dict[str, Any]:
+    """An allowing entry of ``linux.resources.devices``; None stands for every number."""
+    section: dict[str, Any] = {"allow": True, "type": kind}
+    if major is not None:
+        section["major"] = major
+    if minor is not None:
+        section["minor"] = minor
+    section["access"] = access
+    return section

@@ -1,0 +1,69 @@
+"""What ``build_spec`` has to know beside the two configurations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runengine.linux.devices import DeviceEntry
+    from runengine.linux.kernel import Kernel
+    from runengine.oci_spec.mounts import MountPoint
+    from runengine.oci_spec.users import User
+
+
+@dataclass(slots=True, kw_only=True)
+class SpecFacts:
+    """Everything that was looked up on the host or in the image, so that building is pure."""
+
+    container_id: str
+    """64 hex digits."""
+    rootfs: str
+    """Absolute host path of the merged root filesystem."""
+    hostname: str
+    """Name inside; with the host's UTS namespace it only reaches HOSTNAME."""
+    args: list[str]
+    """Entrypoint + command (``merge.command``), never empty."""
+    env: list[str]
+    """Image's and user's variables merged (``merge.merge_image``); build adds PATH and others."""
+    cwd: str
+    """Absolute working directory in the container; empty means ``/``."""
+    user: User
+    """Resolved by ``users.resolve_user`` against the rootfs."""
+    kernel: Kernel
+    """``linux.kernel.probe()``."""
+    cgroups_path: str
+    """``linux.cgroupsPath``: ``cgroups.layout.container_path(parent, id)``."""
+    mounts: list[MountPoint] = field(default_factory=list)
+    """``mounts.resolve_all(host)``, their sources existing (made where create_source says so)."""
+    network_files: dict[str, str] = field(default_factory=dict)
+    """Container path (/etc/hosts ...) to the host file bound there, unless a user mount is."""
+    namespaces: dict[str, str | None] = field(default_factory=dict)
+    """Runtime-spec type (pid, network, ipc, uts, cgroup) to a namespace's path to join, None for
+    a new one, ``host`` for the host's. A type not named here follows the HostConfig, and there
+    ``container:X`` must have been resolved by the caller."""
+    devices: list[DeviceEntry] = field(default_factory=list)
+    """``--device``, stat'ed (``linux.devices.entries`` of each ``devices.parse_device``)."""
+    host_devices: list[DeviceEntry] = field(default_factory=list)
+    """``linux.devices.host_devices()`` for a privileged container, else empty."""
+    block_devices: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Path to (major, minor) for every path of the Blkio lists (``linux.devices.block_number``)."""
+    init_path: str | None = None
+    """Host path of the init program for ``--init`` (``init.find_init``)."""
+    shm_path: str | None = None
+    """Host folder bound at /dev/shm: of a shareable IPC namespace, of the container joined, or
+    /dev/shm with the host's; None for a tmpfs of the container's own."""
+    seccomp: dict[str, Any] | None = None
+    """``linux.seccomp`` to use as it is instead of what SecurityOpt says."""
+    seccomp_text: str | None = None
+    """Content of the profile file that SecurityOpt names; None for the default or inline ones."""
+    image_architecture: str = ""
+    """GOARCH of the image (386, amd64, arm ...): 32-bit images get their system call table."""
+    apparmor_profile: str | None = None
+    """Default profile's name where the caller has loaded it, else None."""
+    default_pids_limit: int = 4096
+    """``Config.default_pids_limit`` for a container that sets none; 0 and below: unlimited."""
+    rlimits: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Default rlimits (``nofile`` to soft, hard) below the user's."""
+    runtime_recursive_readonly: bool = True
+    """Whether the runtime knows ``rro`` (runc >= 1.1, crun >= 1.4)."""

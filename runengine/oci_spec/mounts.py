@@ -1,0 +1,419 @@
+"""The grammars of ``-v``, ``--mount`` and ``--tmpfs``, and the resolved mount they lead to.
+
+Sources: Docker CLI reference (``run``, bind and tmpfs mounts), mount(8), runtime-spec
+config.md#mounts.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runengine.errors import InvalidParameter, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runengine.model import HostConfig, MountSpec
+
+PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+DEFAULT_PROPAGATION = "rprivate"
+_ABSOLUTE = "give an absolute path on the host (/path or ./path)"
+
+
+class MountPoint(NamedTuple):
+    """A user's mount, resolved: the source exists and the destination is clean and absolute."""
+
+    type: str
+    """``bind`` or ``tmpfs``."""
+    source: str
+    """Host path of a bind; empty for a tmpfs."""
+    destination: str
+    readonly: bool = False
+    propagation: str = DEFAULT_PROPAGATION
+    """One of PROPAGATIONS; binds only."""
+    options: tuple[str, ...] = ()
+    """Further mount options (a tmpfs's size and mode ...)."""
+    recursive: bool = True
+    """Whether mounts below the source come along."""
+    recursive_readonly: bool | None = None
+    """Read-only below as well: None = where the kernel can, True = or fail, False = never."""
+    create_source: bool = False
+    """Whether a missing source folder is to be made (``-v`` does, ``--mount`` does not)."""
+    mode: str = ""
+    """The mode words as the user gave them, for ``inspect``."""
+
+
+class _Modes(NamedTuple):
+    readonly: bool
+    propagation: str
+
+
+_FAMILIES = {
+    "ro": "access",
+    "rw": "access",
+    "z": "label",
+    "Z": "label",
+    "nocopy": "copy",
+    "consistent": "consistency",
+    "cached": "consistency",
+    "delegated": "consistency",
+    **dict.fromkeys(PROPAGATIONS, "propagation"),
+}
+
+
+def parse_bind(text: str) -> MountPoint:
+    """Parse ``-v SOURCE:DESTINATION[:MODES]``.
+
+    Raises InvalidParameter for what is malformed and Unsupported for named and anonymous volumes.
+    """
+    parts = text.split(":")
+    if len(parts) > 3 or not all(parts):
+        raise InvalidParameter(
+            f"invalid volume specification {text!r}", resolution="use SOURCE:DESTINATION[:MODES]"
+        )
+    if len(parts) == 1:
+        clean_destination(parts[0], text)
+        raise Unsupported(
+            f"anonymous volume {text!r}: volumes are not there yet", resolution=_ABSOLUTE
+        )
+    source, destination = parts[0], clean_destination(parts[1], text)
+    modes = _parse_modes(parts[2] if len(parts) == 3 else "", text)
+    if not source.startswith("/"):
+        raise Unsupported(
+            f"named volume {source!r}: volumes are not there yet", resolution=_ABSOLUTE
+        )
+    return MountPoint(
+        "bind",
+        posixpath.normpath(_no_nul(source, text)),
+        destination,
+        modes.readonly,
+        modes.propagation,
+        create_source=True,
+        mode=parts[2] if len(parts) == 3 else "",
+    )
+
+
+def _parse_modes(modes: str, text: str) -> _Modes:
+    seen: dict[str, str] = {}
+    for word in modes.split(",") if modes else ():
+        family = _FAMILIES.get(word)
+        if family is None:
+            raise InvalidParameter(f"invalid mode {word!r} in volume specification {text!r}")
+        if family in seen:
+            raise InvalidParameter(
+                f"invalid mode in volume specification {text!r}: {seen[family]} and {word}"
+            )
+        seen[family] = word
+    return _Modes(seen.get("access") == "ro", seen.get("propagation", DEFAULT_PROPAGATION))
+
+
+def clean_destination(path: str, text: str) -> str:
+    """The normal form of a mount's absolute destination. Raises InvalidParameter."""
+    if not path.startswith("/"):
+        raise InvalidParameter(
+            f"invalid mount {text!r}: mount path must be absolute: {path!r} is not"
+        )
+    # normpath keeps the two leading slashes that POSIX lets mean something else.
+    clean = "/" + posixpath.normpath(_no_nul(path, text)).lstrip("/")
+    if clean == "/":
+        raise InvalidParameter(f"invalid mount {text!r}: destination can't be '/'")
+    return clean
+
+
+def _no_nul(path: str, text: str) -> str:
+    if "\0" in path:
+        raise InvalidParameter(f"invalid mount {text!r}: a path cannot hold a NUL character")
+    return path
+
+
+def parse_tmpfs(text: str) -> tuple[str, str]:
+    """Parse ``--tmpfs PATH[:OPTIONS]`` to the pair that HostConfig.Tmpfs keeps."""
+    path, _, options = text.partition(":")
+    tmpfs_mount(path, options)
+    return path, options
+
+
+_TMPFS_FLAGS = frozenset(
+    "ro rw suid nosuid dev nodev exec noexec sync async dirsync mand nomand atime noatime "
+    "diratime nodiratime relatime norelatime strictatime nostrictatime bind rbind "
+    "private rprivate shared rshared slave rslave unbindable runbindable defaults".split()
+)
+_TMPFS_KEYS = frozenset({"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"})
+_TMPFS_BASE = ("noexec", "nosuid", "nodev")
+
+
+def tmpfs_mount(path: str, options: str) -> MountPoint:
+    """The mount for a ``--tmpfs`` entry: no exec, setuid or devices unless asked for."""
+    destination = clean_destination(path, path)
+    words = [word for word in options.split(",") if word]
+    for word in words:
+        key, equals, value = word.partition("=")
+        known = key in _TMPFS_KEYS and value if equals else word in _TMPFS_FLAGS
+        if not known:
+            raise InvalidParameter(f"invalid tmpfs option {word!r} for {path}")
+    chosen = [flag for flag in _TMPFS_BASE if flag.removeprefix("no") not in words]
+    chosen += [word for word in words if word not in chosen and word not in ("rw", "defaults")]
+    readonly = "ro" in chosen
+    return MountPoint(
+        "tmpfs",
+        "",
+        destination,
+        readonly,
+        options=tuple(word for word in chosen if word != "ro"),
+        mode=options,
+    )
+
+
+_MOUNT_TYPES = ("bind", "tmpfs", "volume")
+_TYPE_ALIASES = {"type": "Type", "source": "Source", "src": "Source"}
+_TARGET_KEYS = ("target", "dst", "destination")
+_READONLY_KEYS = ("readonly", "ro")
+
+
+def parse_mount(text: str) -> MountSpec:
+    """Parse ``--mount type=bind,src=...,dst=...`` (one CSV line) to an API mount.
+
+    Raises InvalidParameter; whether the type is supported is decided by ``resolve_mount``.
+    """
+    mount: MountSpec = {"Type": "volume"}
+    for field in _csv_fields(text):
+        key, equals, value = field.partition("=")
+        key = key.lower()
+        if not equals and key not in (*_READONLY_KEYS, "bind-nonrecursive", "volume-nocopy"):
+            raise InvalidParameter(f"invalid field {field!r} in --mount {text!r}: use key=value")
+        _set_mount_field(mount, key, value if equals else "true", text)
+    if mount["Type"] not in _MOUNT_TYPES:
+        raise InvalidParameter(
+            f"invalid mount type {mount['Type']!r} in --mount {text!r}",
+            resolution="the types are bind, tmpfs and volume",
+        )
+    if not mount.get("Target"):
+        raise InvalidParameter(f"invalid --mount {text!r}: target is required")
+    _check_options_fit(mount, text)
+    return mount
+
+
+def _csv_fields(text: str) -> list[str]:
+    import csv
+
+    try:
+        rows = list(csv.reader([text], strict=True))
+    except csv.Error as error:
+        raise InvalidParameter(f"invalid --mount {text!r}: {error}") from None
+    fields = [field.strip() for field in rows[0]] if rows else []
+    if not fields or not all(fields):
+        raise InvalidParameter(f"invalid --mount {text!r}: empty field")
+    return fields
+
+
+def _set_mount_field(mount: MountSpec, key: str, value: str, text: str) -> None:
+    if key in _TYPE_ALIASES:
+        name = _TYPE_ALIASES[key]
+        if name == "Type":
+            mount["Type"] = value.lower()
+        else:
+            mount["Source"] = value
+    elif key in _TARGET_KEYS:
+        mount["Target"] = value
+    elif key in _READONLY_KEYS:
+        mount["ReadOnly"] = _boolean(value, key, text)
+    elif key == "consistency":
+        mount["Consistency"] = value
+    else:
+        _set_type_option(mount, key, value, text)
+
+
+def _set_type_option(mount: MountSpec, key: str, value: str, text: str) -> None:
+    bind, tmpfs, volume = (
+        mount.get("BindOptions", {}),
+        mount.get("TmpfsOptions", {}),
+        mount.get("VolumeOptions", {}),
+    )
+    match key:
+        case "bind-propagation":
+            if value not in PROPAGATIONS:
+                raise InvalidParameter(f"invalid propagation {value!r} in --mount {text!r}")
+            bind["Propagation"] = value
+        case "bind-nonrecursive":
+            bind["NonRecursive"] = _boolean(value, key, text)
+        case "bind-recursive":
+            bind.update(_bind_recursive(value, text))
+        case "tmpfs-size":
+            tmpfs["SizeBytes"] = parse_size(value, f"tmpfs-size in --mount {text!r}")
+        case "tmpfs-mode":
+            tmpfs["Mode"] = _octal(value, text)
+        case "volume-nocopy":
+            volume["NoCopy"] = _boolean(value, key, text)
+        case "volume-driver" | "volume-label" | "volume-opt" | "volume-subpath":
+            volume[key] = value
+        case _:
+            raise InvalidParameter(f"unknown key {key!r} in --mount {text!r}")
+    for name, options in (
+        ("BindOptions", bind),
+        ("TmpfsOptions", tmpfs),
+        ("VolumeOptions", volume),
+    ):
+        if options:
+            mount[name] = options  # type: ignore[literal-required]  # name is one of three keys
+
+
+def _bind_recursive(value: str, text: str) -> dict[str, bool]:
+    match value:
+        case "enabled":
+            return {}
+        case "disabled":
+            return {"NonRecursive": True}
+        case "writable":
+            return {"ReadOnlyNonRecursive": True}
+        case "readonly":
+            return {"ReadOnlyForceRecursive": True}
+    raise InvalidParameter(
+        f"invalid value {value!r} for bind-recursive in --mount {text!r}",
+        resolution="use enabled, disabled, writable or readonly",
+    )
+
+
+def _check_options_fit(mount: MountSpec, text: str) -> None:
+    kind = mount["Type"]
+    for name, owner in (
+        ("BindOptions", "bind"),
+        ("TmpfsOptions", "tmpfs"),
+        ("VolumeOptions", "volume"),
+    ):
+        if name in mount and owner != kind:
+            raise InvalidParameter(
+                f"invalid --mount {text!r}: cannot mix {owner}-* options with type {kind!r}"
+            )
+
+
+def _boolean(value: str, key: str, text: str) -> bool:
+    if value.lower() in ("1", "t", "true"):
+        return True
+    if value.lower() in ("0", "f", "false"):
+        return False
+    raise InvalidParameter(f"invalid value {value!r} for {key} in --mount {text!r}")
+
+
+def _octal(value: str, text: str) -> int:
+    try:
+        mode = int(value, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o7777:
+        raise InvalidParameter(f"invalid mode {value!r} for tmpfs-mode in --mount {text!r}")
+    return mode
+
+
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+
+
+def parse_size(value: str, what: str) -> int:
+    """Bytes of ``64m``, ``1.5g``, ``2GiB``, ``100``. Raises InvalidParameter naming ``what``."""
+    text = value.strip().lower()
+    number = text.rstrip("bikmgtp")
+    unit = text[len(number) :].strip()
+    unit = unit.removesuffix("ib") if len(unit) == 3 else unit
+    unit = unit.removesuffix("b") if len(unit) == 2 else unit
+    digits = number.strip().replace(".", "", 1)
+    if unit not in _UNITS or not (digits.isascii() and digits.isdigit()):
+        raise InvalidParameter(f"invalid size {value!r} for {what}", resolution="use e.g. 64m")
+    number = number.strip()
+    return int(float(number) * _UNITS[unit]) if "." in number else int(number) * _UNITS[unit]
+
+
+def resolve_mount(mount: MountSpec) -> MountPoint:
+    """The mount for an API ``Mounts`` entry. Raises InvalidParameter or Unsupported."""
+    kind = mount.get("Type", "volume")
+    target = mount.get("Target", "")
+    text = f"type={kind},target={target}"
+    destination = clean_destination(target, text)
+    if kind == "tmpfs":
+        return _resolve_tmpfs(mount, destination, text)
+    if kind == "bind":
+        return _resolve_bind(mount, destination, text)
+    if kind == "volume":
+        raise Unsupported(
+            f"volume at {target}: volumes are not there yet",
+            resolution="use type=bind with an absolute source",
+        )
+    raise InvalidParameter(f"invalid mount type {kind!r} for {target}")
+
+
+def _resolve_bind(mount: MountSpec, destination: str, text: str) -> MountPoint:
+    source = mount.get("Source", "")
+    options: dict[str, Any] = mount.get("BindOptions") or {}
+    if not source.startswith("/"):
+        raise InvalidParameter(
+            f"invalid mount {text!r}: bind source {source!r} must be an absolute path"
+        )
+    readonly = mount.get("ReadOnly", False)
+    forced = options.get("ReadOnlyForceRecursive", False)
+    if forced and not readonly:
+        raise InvalidParameter(f"invalid mount {text!r}: bind-recursive=readonly needs readonly")
+    propagation = options.get("Propagation") or DEFAULT_PROPAGATION
+    if propagation not in PROPAGATIONS:
+        raise InvalidParameter(f"invalid propagation {propagation!r} for mount {text!r}")
+    return MountPoint(
+        "bind",
+        posixpath.normpath(_no_nul(source, text)),
+        destination,
+        readonly,
+        propagation,
+        recursive=not options.get("NonRecursive", False),
+        recursive_readonly=True if forced else _never(options),
+        create_source=bool(options.get("CreateMountpoint", False)),
+    )
+
+
+def _never(options: dict[str, Any]) -> bool | None:
+    return False if options.get("ReadOnlyNonRecursive") else None
+
+
+def _resolve_tmpfs(mount: MountSpec, destination: str, text: str) -> MountPoint:
+    if mount.get("Source"):
+        raise InvalidParameter(f"invalid mount {text!r}: a tmpfs has no source")
+    options: dict[str, Any] = mount.get("TmpfsOptions") or {}
+    words = [*_TMPFS_BASE]
+    if options.get("SizeBytes"):
+        words.append(f"size={int(options['SizeBytes'])}")
+    if options.get("Mode"):
+        words.append(f"mode={int(options['Mode']):o}")
+    return MountPoint(
+        "tmpfs", "", destination, mount.get("ReadOnly", False), options=tuple(words)
+    )
+
+
+def resolve_all(host: HostConfig) -> list[MountPoint]:
+    """Every mount of ``-v``, ``--mount`` and ``--tmpfs``, parents before children.
+
+    Raises InvalidParameter for two mounts on one destination, Unsupported for volumes.
+    """
+    points = [parse_bind(text) for text in dict.fromkeys(host["Binds"])]
+    points += [resolve_mount(mount) for mount in host["Mounts"]]
+    taken: dict[str, str] = {}
+    for point in points:
+        if point.destination in taken:
+            raise InvalidParameter(
+                f"Duplicate mount point: {point.destination}",
+                resolution="name each destination once",
+            )
+        taken[point.destination] = point.source
+    # Docker lets -v and --mount win over --tmpfs on the same path; say so instead.
+    for path, options in host["Tmpfs"].items():
+        point = tmpfs_mount(path, options)
+        if point.destination in taken:
+            raise InvalidParameter(f"Duplicate mount point: {point.destination}")
+        taken[point.destination] = ""
+        points.append(point)
+    return parents_first(points)
+
+
+def parents_first(points: Iterable[MountPoint]) -> list[MountPoint]:
+    """Sorted so that no mount hides a later one below it; stable for equal depths."""
+    return sorted(points, key=lambda point: depth(point.destination))
+
+
+def depth(path: str) -> int:
+    """Number of components of an absolute, clean path."""
+    return path.count("/") if path != "/" else 0

@@ -1,0 +1,193 @@
+"""Text of /etc/hostname, /etc/hosts and /etc/resolv.conf. Pure; no line can be injected."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from runengine.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from runengine.model import HostConfig
+
+HOSTNAME_LIMIT = 64
+HOST_GATEWAY = "host-gateway"
+# Used where the host's own servers cannot be reached from a private network (Docker's choice).
+FALLBACK_SERVERS = ("8.8.8.8", "8.8.4.4")
+_HOSTNAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
+_HOST_ENTRY = re.compile(r"[A-Za-z0-9_.-]+")
+_OPTION = re.compile(r"[A-Za-z0-9:._-]+")
+_SCOPE = re.compile(r"[A-Za-z0-9_.-]+")
+
+_FIXED_HOSTS = (
+    ("127.0.0.1", "localhost"),
+    ("::1", "localhost ip6-localhost ip6-loopback"),
+    ("fe00::", "ip6-localnet"),
+    ("ff00::", "ip6-mcastprefix"),
+    ("ff02::1", "ip6-allnodes"),
+    ("ff02::2", "ip6-allrouters"),
+)
+
+
+class Resolver(NamedTuple):
+    """What a resolv.conf says (resolv.conf(5))."""
+
+    servers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+def check_hostname(name: str, flag: str = "--hostname") -> str:
+    """Return a host name the kernel and /etc/hosts can hold. Raises InvalidParameter."""
+    if len(name) > HOSTNAME_LIMIT or not _HOSTNAME.fullmatch(name):
+        raise InvalidParameter(
+            f"invalid {flag} {name!r}",
+            resolution=f"letters, digits, '-' and '.', at most {HOSTNAME_LIMIT}",
+        )
+    return name
+
+
+def check_address(text: str, flag: str) -> str:
+    """Return an IP address, also one with a zone. Raises InvalidParameter."""
+    import ipaddress
+
+    try:
+        # fe80::1%eth0 is fine in resolv.conf; the zone must be a plain word.
+        address, percent, zone = text.partition("%")
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise InvalidParameter(f"invalid {flag} {text!r}: not an IP address") from None
+    if percent and not _SCOPE.fullmatch(zone):
+        raise InvalidParameter(f"invalid {flag} {text!r}: not an IP address")
+    return text
+
+
+def parse_host(text: str) -> tuple[str, str]:
+    """Parse ``--add-host NAME:ADDRESS`` (or ``=``; IPv6 may stand in brackets) to the pair.
+
+    The address may be ``host-gateway``, which the caller resolves. Raises InvalidParameter.
+    """
+    equals, colon = text.find("="), text.find(":")
+    cut = equals if equals >= 0 and (colon < 0 or equals < colon) else colon
+    name, address = text[:cut] if cut > 0 else "", text[cut + 1 :]
+    if not _HOST_ENTRY.fullmatch(name) or not address:
+        raise InvalidParameter(f"bad format for add-host: {text!r}", resolution="NAME:ADDRESS")
+    if address.startswith("[") and address.endswith("]"):
+        address = address[1:-1]
+    if address != HOST_GATEWAY:
+        check_address(address, "--add-host")
+    return name, address
+
+
+def check(host: HostConfig) -> None:
+    """Raise InvalidParameter for bad --add-host and --dns* values."""
+    for text in host["ExtraHosts"]:
+        parse_host(text)
+    for server in host["Dns"]:
+        check_address(server, "--dns")
+    for domain in host["DnsSearch"]:
+        if domain != "." and not _HOST_ENTRY.fullmatch(domain):
+            raise InvalidParameter(f"invalid --dns-search {domain!r}: not a domain")
+    for option in host["DnsOptions"]:
+        if not _OPTION.fullmatch(option):
+            raise InvalidParameter(f"invalid --dns-option {option!r}")
+
+
+def hostname(name: str) -> str:
+    """Text of /etc/hostname."""
+    return f"{check_hostname(name)}\n"
+
+
+def hosts(
+    name: str,
+    *,
+    domain: str = "",
+    addresses: Sequence[str] = (),
+    extra: Iterable[str] = (),
+    host_gateway: str = "",
+) -> str:
+    """Text of /etc/hosts: the fixed lines, ``--add-host``, then the container's own addresses.
+
+    ``host_gateway`` replaces the word of the same name. Raises InvalidParameter.
+    """
+    lines = [f"{address}\t{names}" for address, names in _FIXED_HOSTS]
+    for text in extra:
+        alias, address = parse_host(text)
+        if address == HOST_GATEWAY:
+            if not host_gateway:
+                raise InvalidParameter(
+                    f"--add-host {text}: no address known for {HOST_GATEWAY}",
+                    resolution="use a number, or a network that has a gateway",
+                )
+            address = host_gateway
+        lines.append(f"{address}\t{alias}")
+    names = f"{name}.{domain} {name}" if domain else name
+    check_hostname(name)
+    if domain:
+        check_hostname(domain, "--domainname")
+    lines += [f"{check_address(address, 'address')}\t{names}" for address in addresses]
+    return "\n".join(lines) + "\n"
+
+
+def parse_resolv_conf(text: str) -> Resolver:
+    """What the host's resolv.conf says; odd lines are passed over, the last ``search`` wins."""
+    servers: list[str] = []
+    search: tuple[str, ...] = ()
+    options: list[str] = []
+    for line in text.splitlines():
+        words = line.partition("#")[0].partition(";")[0].split()
+        if len(words) < 2:
+            continue
+        if words[0] == "nameserver":
+            servers += _valid_server(words[1])
+        elif words[0] in ("search", "domain"):
+            search = tuple(word for word in words[1:] if word == "." or _HOST_ENTRY.fullmatch(word))
+        elif words[0] == "options":
+            options += [word for word in words[1:] if _OPTION.fullmatch(word)]
+    return Resolver(tuple(servers), search, tuple(options))
+
+
+def _valid_server(text: str) -> list[str]:
+    try:
+        return [check_address(text, "nameserver")]
+    except InvalidParameter:
+        return []
+
+
+def is_local(server: str) -> bool:
+    """Whether a server is reached only inside the host's own network namespace."""
+    import ipaddress
+
+    address = ipaddress.ip_address(server.partition("%")[0])
+    return address.is_loopback or address.is_unspecified or "%" in server
+
+
+def resolv_conf(host: HostConfig, host_text: str, *, private: bool) -> str:
+    """Text of /etc/resolv.conf: ``--dns*`` over the host's file.
+
+    In a private network namespace the host's loopback servers are left out; if none remains and
+    none was given, the fallback ones are used. ``--dns-search .`` means no search list.
+    """
+    check(host)
+    found = parse_resolv_conf(host_text)
+    servers = tuple(host["Dns"]) or tuple(
+        server for server in found.servers if not (private and is_local(server))
+    )
+    if not servers and private:
+        servers = FALLBACK_SERVERS
+    search = tuple(host["DnsSearch"]) or found.search
+    options = tuple(host["DnsOptions"]) or found.options
+    lines = [f"nameserver {server}" for server in servers]
+    if search and "." not in search:
+        lines.append(f"search {' '.join(search)}")
+    if options:
+        lines.append(f"options {' '.join(options)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def without_user_mounts(files: Mapping[str, str], destinations: Iterable[str]) -> dict[str, str]:
+    """Those of the generated files that no user mount replaces."""
+    taken = set(destinations)
+    return {path: source for path, source in files.items() if path not in taken}

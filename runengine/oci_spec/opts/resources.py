@@ -1,0 +1,110 @@
+"""``linux.resources`` (config-linux.md#control-groups). Values are checked before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runengine.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runengine.model import ContainerConfig, HostConfig, ThrottleDevice, WeightDevice
+    from runengine.oci_spec.facts import SpecFacts
+
+# 100 ms, the kernel's own default (sched-bwc.rst).
+DEFAULT_CPU_PERIOD_US = 100_000
+NANO = 1_000_000_000
+
+
+def set_resources(
+    spec: dict[str, Any], _config: ContainerConfig, host: HostConfig, facts: SpecFacts
+) -> None:
+    """Memory, CPU, pids and block I/O limits; a section only where something is set."""
+    sections = {
+        "memory": memory(host),
+        "cpu": cpu(host),
+        "pids": pids(host, facts.default_pids_limit),
+        "blockIO": block_io(host, facts),
+    }
+    for name, section in sections.items():
+        if section:
+            spec["linux"]["resources"][name] = section
+
+
+def memory(host: HostConfig) -> dict[str, Any]:
+    """Bytes; swap is memory and swap together, as in cgroup v1, and -1 lifts it."""
+    section: dict[str, Any] = {
+        "limit": host["Memory"],
+        "reservation": host["MemoryReservation"],
+        "swap": host["MemorySwap"],
+    }
+    section = {name: value for name, value in section.items() if value}
+    if host["MemorySwappiness"] not in (None, -1):
+        section["swappiness"] = host["MemorySwappiness"]
+    if host["OomKillDisable"]:
+        section["disableOOMKiller"] = True
+    return section
+
+
+def cpu(host: HostConfig) -> dict[str, Any]:
+    """Shares, microseconds of quota per period, and the CPUs and memory nodes allowed."""
+    quota, period = host["CpuQuota"], host["CpuPeriod"]
+    if host["NanoCpus"]:
+        period = DEFAULT_CPU_PERIOD_US
+        quota = host["NanoCpus"] * period // NANO
+    section: dict[str, Any] = {
+        "shares": host["CpuShares"],
+        "quota": quota,
+        "period": period,
+        "realtimePeriod": host["CpuRealtimePeriod"],
+        "realtimeRuntime": host["CpuRealtimeRuntime"],
+        "cpus": host["CpusetCpus"],
+        "mems": host["CpusetMems"],
+    }
+    return {name: value for name, value in section.items() if value}
+
+
+def pids(host: HostConfig, default: int) -> dict[str, int]:
+    """The container's limit, else the engine's; 0 and below mean none."""
+    limit = default if host["PidsLimit"] is None else host["PidsLimit"]
+    return {"limit": limit} if limit > 0 else {}
+
+
+_THROTTLES = {
+    "throttleReadBpsDevice": "BlkioDeviceReadBps",
+    "throttleWriteBpsDevice": "BlkioDeviceWriteBps",
+    "throttleReadIOPSDevice": "BlkioDeviceReadIOps",
+    "throttleWriteIOPSDevice": "BlkioDeviceWriteIOps",
+}
+
+
+def block_io(host: HostConfig, facts: SpecFacts) -> dict[str, Any]:
+    """Weights and rates per block device."""
+    section: dict[str, Any] = {}
+    if host["BlkioWeight"]:
+        section["weight"] = host["BlkioWeight"]
+    if host["BlkioWeightDevice"]:
+        section["weightDevice"] = _weights(host["BlkioWeightDevice"], facts)
+    for name, key in _THROTTLES.items():
+        devices: list[ThrottleDevice] = host[key]  # type: ignore[literal-required]  # four keys
+        if devices:
+            section[name] = _rates(devices, facts)
+    return section
+
+
+def _weights(devices: Sequence[WeightDevice], facts: SpecFacts) -> list[dict[str, int]]:
+    return [
+        {**_number(device["Path"], facts), "weight": device["Weight"]} for device in devices
+    ]
+
+
+def _rates(devices: Sequence[ThrottleDevice], facts: SpecFacts) -> list[dict[str, int]]:
+    return [{**_number(device["Path"], facts), "rate": device["Rate"]} for device in devices]
+
+
+def _number(path: str, facts: SpecFacts) -> dict[str, int]:
+    if path not in facts.block_devices:
+        raise InvalidParameter(f"{path} is not a block device of this host")
+    major, minor = facts.block_devices[path]
+    return {"major": major, "minor": minor}

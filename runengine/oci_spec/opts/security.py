@@ -1,0 +1,102 @@
+"""Masked paths, seccomp and AppArmor (config-linux.md#seccomp, #masked-paths)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runengine.errors import InvalidParameter
+from runengine.oci_spec import seccomp, security_opt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from runengine.model import ContainerConfig, HostConfig
+    from runengine.oci_spec.facts import SpecFacts
+
+# What tells about or reaches the host's hardware, memory, keys and other users' timers.
+MASKED = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+def set_paths(
+    spec: dict[str, Any], _config: ContainerConfig, host: HostConfig, facts: SpecFacts
+) -> None:
+    """``linux.maskedPaths`` and ``linux.readonlyPaths``; none for a privileged container."""
+    if host["Privileged"]:
+        return
+    options = security_opt.parse(host["SecurityOpt"])
+    masked = _chosen(host["MaskedPaths"], (*MASKED, *facts.kernel.thermal_paths), options)
+    readonly = _chosen(host["ReadonlyPaths"], READONLY, options)
+    masked = list(dict.fromkeys([*masked, *options.mask]))
+    if masked:
+        spec["linux"]["maskedPaths"] = masked
+    if readonly:
+        spec["linux"]["readonlyPaths"] = readonly
+
+
+def _chosen(
+    given: list[str] | None, default: Sequence[str], options: security_opt.SecurityOptions
+) -> list[str]:
+    if given is not None:
+        return list(given)
+    if options.systempaths_unconfined or "ALL" in options.unmask:
+        return []
+    return [path for path in default if not _matches(path, options.unmask)]
+
+
+def _matches(path: str, patterns: Iterable[str]) -> bool:
+    from fnmatch import fnmatchcase
+
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def set_seccomp(
+    spec: dict[str, Any], _config: ContainerConfig, host: HostConfig, facts: SpecFacts
+) -> None:
+    """The filter: a given one, the user's profile, none, or the default for these capabilities."""
+    if not facts.kernel.seccomp:
+        return
+    options = security_opt.parse(host["SecurityOpt"])
+    target = seccomp.Target(
+        machine=facts.kernel.machine,
+        kernel=facts.kernel.version,
+        capabilities=frozenset(spec["process"]["capabilities"]["bounding"]),
+        extra=(*options.seccomp_arch, *seccomp.image_architectures(facts.image_architecture)),
+    )
+    if facts.seccomp is not None:
+        spec["linux"]["seccomp"] = facts.seccomp
+    elif options.seccomp == security_opt.UNCONFINED:
+        return
+    elif options.seccomp:
+        text = options.seccomp if options.seccomp.startswith("{") else facts.seccomp_text
+        if text is None:
+            raise InvalidParameter(f"seccomp profile {options.seccomp} cannot be read")
+        spec["linux"]["seccomp"] = seccomp.load_profile(text, target)
+    elif not host["Privileged"]:
+        spec["linux"]["seccomp"] = seccomp.default_profile(target)
+
+
+def set_apparmor(
+    spec: dict[str, Any], _config: ContainerConfig, host: HostConfig, facts: SpecFacts
+) -> None:
+    """``process.apparmorProfile``, where the kernel has AppArmor."""
+    if not facts.kernel.apparmor:
+        return
+    name = security_opt.parse(host["SecurityOpt"]).apparmor
+    if not name:
+        name = security_opt.UNCONFINED if host["Privileged"] else facts.apparmor_profile or ""
+    if name:
+        spec["process"]["apparmorProfile"] = name

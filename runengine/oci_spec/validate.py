@@ -1,0 +1,82 @@
+"""Checks of a configuration that need nothing but itself: done first, before anything is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runengine.errors import InvalidParameter
+from runengine.oci_spec import (
+    capabilities,
+    devices,
+    mounts,
+    namespaces,
+    network_files,
+    security_opt,
+    sysctls,
+    ulimits,
+)
+
+if TYPE_CHECKING:
+    from runengine.linux.kernel import Kernel
+    from runengine.model import ContainerConfig, HostConfig
+
+
+def check(config: ContainerConfig, host: HostConfig, kernel: Kernel) -> None:
+    """Raise InvalidParameter or Unsupported for what can never run on this kernel.
+
+    Resource limits are ``cgroups.limits.check``'s part.
+    """
+    modes = namespaces.modes(host, kernel)
+    check_config(config)
+    check_exclusions(config, host)
+    mounts.resolve_all(host)
+    sysctls.check(
+        host, own={kind for kind, mode in modes.items() if mode.kind == namespaces.PRIVATE}
+    )
+    capabilities.resolve(
+        host["CapAdd"], host["CapDrop"], privileged=host["Privileged"], bounding=kernel.bounding
+    )
+    security_opt.parse(host["SecurityOpt"])
+    for mapping in host["Devices"]:
+        devices.check(mapping)
+    for rule in host["DeviceCgroupRules"]:
+        devices.parse_rule(rule)
+    for limit in host["Ulimits"]:
+        ulimits.check(limit)
+    network_files.check(host)
+    for name in host["Annotations"]:
+        if not name:
+            raise InvalidParameter("invalid annotation: empty name")
+
+
+def check_config(config: ContainerConfig) -> None:
+    """Raise InvalidParameter for a bad host name, working directory or stop timeout."""
+    if config["Hostname"]:
+        network_files.check_hostname(config["Hostname"])
+    if config["Domainname"]:
+        network_files.check_hostname(config["Domainname"], "--domainname")
+    directory = config["WorkingDir"]
+    if "\0" in directory or (directory and not directory.startswith("/")):
+        raise InvalidParameter(
+            f"the working directory {directory!r} is invalid, it needs to be an absolute path"
+        )
+    if config["StopTimeout"] is not None and config["StopTimeout"] < -1:
+        raise InvalidParameter(f"invalid --stop-timeout {config['StopTimeout']}")
+
+
+def check_exclusions(config: ContainerConfig, host: HostConfig) -> None:
+    """Raise InvalidParameter for options that exclude each other."""
+    if host["AutoRemove"] and host["RestartPolicy"]["Name"] not in ("", "no"):
+        raise InvalidParameter(
+            "can't create 'AutoRemove' container with restart policy",
+            resolution="use --rm or --restart, not both",
+        )
+    if config["Hostname"] and host["UTSMode"] == namespaces.HOST:
+        raise InvalidParameter(
+            "conflicting options: hostname and the UTS mode", resolution="leave out --hostname"
+        )
+    if host["OomKillDisable"] and not host["Memory"]:
+        raise InvalidParameter(
+            "--oom-kill-disable without a memory limit can freeze the host",
+            resolution="set --memory as well",
+        )
