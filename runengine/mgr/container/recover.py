@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict, EngineError, NotFound, TimedOut
+from runengine.linux import pidfd
 from runengine.linux.locks import try_lock
 from runengine.mgr.container import observe
 from runengine.mgr.container.context import discard_state_dir, make_private_directory
@@ -28,7 +29,7 @@ def settle(context: Context, record: Record) -> State:
     The caller holds the container's lock. Waits for a monitor that is recording an exit.
     """
     state = observe.observe(context, record)
-    if observe.is_live(state) and not _init_is_gone(context, record):
+    if observe.is_live(state) and pidfd.is_alive(state["Pid"], state["StartTime"]):
         if state is not record.state:
             context.store.containers.set_state(record.id, state)
         return state
@@ -38,14 +39,6 @@ def settle(context: Context, record: Record) -> State:
     if state is not record.state:
         context.store.containers.set_state(record.id, state)
     return state
-
-
-def _init_is_gone(context: Context, record: Record) -> bool:
-    """The state still says running, for its exit is being recorded right now."""
-    from runengine.linux import pidfd
-
-    state = observe.observe(context, record)
-    return not pidfd.is_alive(state["Pid"], state["StartTime"])
 
 
 def wait_for_monitor(context: Context, container_id: str) -> None:
@@ -90,12 +83,11 @@ def _delete_from_runtime(context: Context, record: Record) -> None:
 
 def _clear_cgroups(record: Record) -> None:
     """Kill what is left in the container's cgroups and remove them; they may be gone already."""
-    directories = [path for path in record.details.get("cgroup", {}).values() if os.path.isdir(path)]
-    if not directories:
-        return
-    from runengine.cgroups.layout import remove_groups
+    directories = record.details.get("cgroup", {})
+    if any(os.path.isdir(path) for path in directories.values()):
+        from runengine.cgroups.layout import remove_groups
 
-    remove_groups(record.details["cgroup"])
+        remove_groups(directories)
 
 
 def _unlink(path: str) -> None:

@@ -1,0 +1,102 @@
+"""``spec``: a bundle that a plain OCI runtime runs, without the engine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from runengine import ids
+from runengine.errors import AlreadyExists, Unavailable
+from runengine.linux import clock
+from runengine.mgr.container.context import make_private_directory
+from runengine.mgr.container.create import make_plan
+from runengine.store.containers import Record, created_state
+
+if TYPE_CHECKING:
+    from runengine.mgr.container.context import Context
+    from runengine.model import ContainerConfig, HostConfig
+
+
+def write_bundle(
+    context: Context, config: ContainerConfig, host: HostConfig, bundle: str
+) -> list[str]:
+    """Make ``bundle`` with config.json, a copy of the root filesystem and the network files.
+
+    Nothing of the engine's state refers to it. Returns warnings. Raises AlreadyExists if there is
+    a config.json or rootfs already, and what ``create`` and ``start`` raise.
+    """
+    for name in ("config.json", "rootfs"):
+        if os.path.lexists(f"{bundle}/{name}"):
+            raise AlreadyExists(
+                f"{bundle}/{name} exists", resolution="give an empty or new directory"
+            )
+    made = not os.path.isdir(bundle)
+    container_id = ids.new_id()
+    plan = make_plan(context, container_id, config, host)
+    record = Record(
+        container_id,
+        os.path.basename(os.path.abspath(bundle)),
+        plan.image.image_id,
+        clock.now(),
+        plan.config,
+        plan.host,
+        plan.details,
+        plan.image.layers,
+        created_state(),
+    )
+    try:
+        _fill(context, record, os.path.abspath(bundle))
+    except BaseException:
+        _undo(bundle, made=made)
+        raise
+    return plan.warnings
+
+
+def _fill(context: Context, record: Record, bundle: str) -> None:
+    from runengine.mgr.container import facts
+    from runengine.mgr.container.start import write_spec
+    from runengine.oci_spec.build import build_spec
+
+    rootfs = f"{bundle}/rootfs"
+    make_private_directory(bundle)
+    _copy_rootfs(context, record, rootfs)
+    known = facts.gather(context, record, rootfs, files_dir=bundle)
+    write_spec(bundle, build_spec(record.config, record.host_config, known))
+
+
+def _copy_rootfs(context: Context, record: Record, rootfs: str) -> None:
+    """Copy what the overlay shows, by way of a read-only mount that is gone afterwards."""
+    from runengine.rootfs.overlay import mount_overlay, unmount
+
+    view = f"{context.state_dir(record.id)}/view"
+    make_private_directory(view)
+    lowers = context.images.layer_paths(record.layers)
+    mount_overlay(lowers[::-1], None, None, view, readonly=True)
+    try:
+        done = subprocess.run(
+            ["cp", "-a", "--reflink=auto", "--sparse=always", f"{view}/.", rootfs],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        unmount(view)
+        os.rmdir(view)
+        os.rmdir(context.state_dir(record.id))
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["cp failed"])[-1]
+        raise Unavailable(f"cannot copy the root filesystem to {rootfs}: {reason}")
+
+
+def _undo(bundle: str, *, made: bool) -> None:
+    import shutil
+
+    shutil.rmtree(f"{bundle}/rootfs", ignore_errors=True)
+    for name in ("config.json", "hosts", "hostname", "resolv.conf"):
+        if os.path.lexists(f"{bundle}/{name}"):
+            os.unlink(f"{bundle}/{name}")
+    if made and os.path.isdir(bundle) and not os.listdir(bundle):
+        os.rmdir(bundle)
+
+

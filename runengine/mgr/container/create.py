@@ -1,0 +1,200 @@
+"""``create``: check everything, then make the record and its directories, or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runengine import ids
+from runengine.errors import InvalidParameter
+from runengine.linux import clock
+from runengine.mgr.container.context import make_private_directory
+from runengine.mgr.container.remove import forget_half_made
+from runengine.store.containers import Record, created_state
+
+if TYPE_CHECKING:
+    from runengine.mgr.container.context import Context
+    from runengine.model import ContainerConfig, HostConfig
+    from runengine.store.images import StoredImage
+
+
+class Created(NamedTuple):
+    """What create made; ``warnings`` name the options that this kernel cannot honour."""
+
+    id: str
+    name: str
+    warnings: list[str]
+
+
+class Plan(NamedTuple):
+    """A checked request: nothing has been made yet."""
+
+    image: StoredImage
+    config: ContainerConfig
+    host: HostConfig
+    details: dict[str, Any]
+    warnings: list[str]
+
+
+def create(
+    context: Context,
+    name: str | None,
+    config: ContainerConfig,
+    host: HostConfig,
+    *,
+    specific_id: str | None = None,
+) -> Created:
+    """Make a container that is ready to start.
+
+    Raises InvalidParameter, NotFound (image), AlreadyExists (name or id), Unsupported.
+    """
+    container_id = _choose_id(specific_id)
+    chosen = ids.check_name(name) if name is not None else _free_name(context, container_id)
+    from runengine.mgr.image.garbage import in_use
+
+    # Held until the record pins the layers: a sweep in between would take them away.
+    with in_use(context.paths):
+        plan = make_plan(context, container_id, config, host)
+        record = Record(
+            container_id,
+            chosen,
+            plan.image.image_id,
+            clock.now(),
+            plan.config,
+            plan.host,
+            plan.details,
+            plan.image.layers,
+            {**created_state(), "Status": "creating"},
+        )
+        _make(context, record)
+    return Created(container_id, chosen, plan.warnings)
+
+
+def _choose_id(specific_id: str | None) -> str:
+    if specific_id is None:
+        return ids.new_id()
+    if not ids.is_id(specific_id):
+        raise InvalidParameter(f"invalid container id {specific_id!r}: expected 64 hex digits")
+    return specific_id
+
+
+def _free_name(context: Context, container_id: str) -> str:
+    """The first window of six digits of the id that is nobody's name."""
+    windows = (container_id[start : start + 6] for start in range(len(container_id) - 5))
+    free = (window for window in windows if context.store.containers.id_of_name(window) is None)
+    return next(free, container_id)
+
+
+def make_plan(
+    context: Context, container_id: str, config: ContainerConfig, host: HostConfig
+) -> Plan:
+    """Merge the image's settings, check every option, and decide what create decides."""
+    from runengine.cgroups import layout, limits
+    from runengine.mgr.logs import log_spec
+    from runengine.oci_spec import merge, validate
+
+    image = context.images.lookup(config["Image"])
+    merged = merge.merge_image(config, json.loads(image.config).get("config") or {})
+    host = _with_defaults(context, host)
+    validate.check(merged, host)
+    checked = limits.check(host, minimum_memory=context.config.min_memory_bytes)
+    host = checked.host
+    _check_runtime(context, host["Runtime"])
+    cgroups_path = layout.container_path(
+        host["CgroupParent"] or context.config.cgroup_parent, container_id
+    )
+    data_dir = context.data_dir(container_id)
+    log, log_dir = log_spec(host["LogConfig"], data_dir, container_id)
+    details = {
+        "hostname": merged["Hostname"] or container_id[: ids.SHORT_ID_LENGTH],
+        "log": log,
+        "log_dir": log_dir,
+        "cgroups_path": cgroups_path,
+        "cgroup": layout.cgroup_dirs(cgroups_path),
+        "mounts": _mount_documents(host),
+    }
+    return Plan(image, merged, host, details, checked.warnings)
+
+
+def _with_defaults(context: Context, host: HostConfig) -> HostConfig:
+    """The host configuration with the engine's defaults where the request says nothing."""
+    settings = context.config
+    log: Any = {
+        "Type": host["LogConfig"]["Type"] or settings.log_driver,
+        "Config": host["LogConfig"]["Config"]
+        or (settings.log_opts if not host["LogConfig"]["Type"] else {}),
+    }
+    return {
+        **host,
+        "LogConfig": log,
+        "Runtime": host["Runtime"] or settings.default_runtime,
+        "NetworkMode": host["NetworkMode"] or "none",
+        "IpcMode": host["IpcMode"] or "private",
+    }
+
+
+def _check_runtime(context: Context, name: str) -> None:
+    if name not in context.config.runtimes:
+        known = ", ".join(sorted(context.config.runtimes))
+        raise InvalidParameter(
+            f"unknown runtime {name}",
+            resolution=f"known: {known}; others are named in the configuration file",
+        )
+
+
+def _mount_documents(host: HostConfig) -> list[dict[str, Any]]:
+    from runengine.oci_spec.mounts import resolve_all
+
+    return [
+        {
+            "Type": point.type,
+            "Source": point.source,
+            "Destination": point.destination,
+            "Mode": ",".join(point.modes),
+            "RW": not point.readonly,
+            "Propagation": point.propagation,
+        }
+        for point in resolve_all(host)
+    ]
+
+
+def _make(context: Context, record: Record) -> None:
+    from runengine.linux.locks import locked
+
+    state_dir = context.state_dir(record.id)
+    make_private_directory(state_dir)
+    with locked(f"{state_dir}/lock"):
+        try:
+            context.store.containers.add(record)
+        except BaseException:
+            _drop_unless_owned(context, record)
+            raise
+        try:
+            _make_directories(context, record)
+            context.store.containers.set_state(record.id, created_state())
+        except BaseException:
+            forget_half_made(context, record)
+            raise
+
+
+def _drop_unless_owned(context: Context, record: Record) -> None:
+    """The name or id was taken: our lock directory goes, unless it is the id's owner's."""
+    from runengine.mgr.container.context import discard_state_dir
+
+    if context.find(record.id) is None:
+        discard_state_dir(context.state_dir(record.id))
+
+
+def _make_directories(context: Context, record: Record) -> None:
+    """The writable layer; its root looks like the image's, since overlay shows the upper's."""
+    data_dir = context.data_dir(record.id)
+    make_private_directory(data_dir)
+    for name in ("upper", "work", "merged"):
+        os.makedirs(f"{data_dir}/{name}", mode=0o700, exist_ok=True)
+    if record.details["log_dir"]:
+        make_private_directory(record.details["log_dir"])
+    lowers = context.images.layer_paths(record.layers)
+    top = os.stat(lowers[-1]) if lowers else None
+    os.chown(f"{data_dir}/upper", top.st_uid if top else 0, top.st_gid if top else 0)
+    os.chmod(f"{data_dir}/upper", top.st_mode & 0o7777 if top else 0o755)

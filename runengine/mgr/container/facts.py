@@ -1,0 +1,262 @@
+"""Look up, on the host and in the root filesystem, all that building the spec needs."""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import TYPE_CHECKING
+
+from runengine.errors import Conflict, InvalidParameter, Unavailable
+from runengine.linux import kernel
+from runengine.mgr.container import observe
+from runengine.oci_spec.facts import SpecFacts
+
+if TYPE_CHECKING:
+    from runengine.linux.devices import DeviceEntry
+    from runengine.mgr.container.context import Context
+    from runengine.model import HostConfig
+    from runengine.oci_spec.mounts import MountPoint
+    from runengine.oci_spec.users import User
+    from runengine.store.containers import Record
+
+NOFILE = (1024, 524288)  # systemd's own default: enough, and cheap for programs that walk it
+_PASSWD_LIMIT = 1 << 20
+
+
+def gather(context: Context, record: Record, rootfs: str) -> SpecFacts:
+    """The facts for one start. ``rootfs`` is mounted.
+
+    Raises InvalidParameter (no such user, not a device ...), Conflict (a container to be joined
+    does not run), Unavailable.
+    """
+    from runengine.oci_spec import merge, network_files
+    from runengine.oci_spec.mounts import resolve_all
+
+    host, config = record.host_config, record.config
+    here = kernel.probe()
+    hostname = _hostname(record)
+    mounts = resolve_all(host)
+    for point in mounts:
+        ensure_source(point)
+    return SpecFacts(
+        container_id=record.id,
+        rootfs=rootfs,
+        hostname=hostname,
+        args=merge.command(config),
+        env=list(config["Env"]),
+        cwd=config["WorkingDir"] or "/",
+        user=find_user(rootfs, config["User"], host["GroupAdd"]),
+        kernel=here,
+        cgroups_path=record.details["cgroups_path"],
+        mounts=mounts,
+        network_files=write_network_files(context, record, hostname, network_files),
+        namespaces=join_namespaces(context, record),
+        devices=_devices(host),
+        host_devices=_host_devices(host),
+        block_devices=_block_devices(host),
+        init_path=_init_path(host),
+        shm_path=_shm_path(context, record),
+        default_pids_limit=context.config.default_pids_limit,
+        rlimits={"nofile": _nofile()},
+        image_architecture=record.details.get("architecture", ""),
+        apparmor_profile=_apparmor_profile(here),
+    )
+
+
+def _hostname(record: Record) -> str:
+    host = record.host_config
+    if "host" in (host["UTSMode"], host["NetworkMode"]) and not record.config["Hostname"]:
+        return os.uname().nodename
+    name: str = record.details["hostname"]
+    return name
+
+
+def find_user(root: str, user: str, groups: list[str]) -> User:
+    """Resolve a user against the files in ``root`` (a directory that is not left)."""
+    from runengine.oci_spec.users import resolve_user
+    from runengine.rootfs import inside
+
+    root_fd = inside.open_root(root)
+    try:
+        passwd = inside.read_text(root_fd, "/etc/passwd", limit=_PASSWD_LIMIT)
+        group = inside.read_text(root_fd, "/etc/group", limit=_PASSWD_LIMIT)
+    finally:
+        os.close(root_fd)
+    return resolve_user(user, passwd, group, groups)
+
+
+def ensure_source(point: MountPoint) -> None:
+    """The host side of a bind exists, or is made where the short syntax says so."""
+    if point.type != "bind" or os.path.lexists(point.source):
+        return
+    if not point.create_source:
+        raise InvalidParameter(
+            f"invalid mount config: bind source path does not exist: {point.source}",
+            resolution="make it first, or use -v, which makes a directory",
+        )
+    try:
+        os.makedirs(point.source, mode=0o755, exist_ok=True)
+    except OSError as error:
+        raise InvalidParameter(
+            f"cannot make bind source {point.source}: {error.strerror}"
+        ) from None
+
+
+def write_network_files(
+    context: Context, record: Record, hostname: str, files: object
+) -> dict[str, str]:
+    """Write /etc/{hostname,hosts,resolv.conf} of this run; returns container path to host file."""
+    from runengine.linux.fsatomic import replace
+    from runengine.oci_spec import network_files
+
+    other = _joined(record.host_config["NetworkMode"])
+    if other is not None:
+        theirs: dict[str, str] = context.store.containers.get(context.resolve(other)).details.get(
+            "network_files", {}
+        )
+        return theirs
+    directory = context.data_dir(record.id)
+    texts = network_files.texts(record.host_config, hostname, host_files())
+    written = {}
+    for path, text in texts.items():
+        target = f"{directory}/{os.path.basename(path)}"
+        replace(target, text.encode(), mode=0o644, durable=False)
+        written[path] = target
+    return written
+
+
+def host_files() -> dict[str, str]:
+    """The host's own /etc/hosts and resolv.conf; empty where there is none."""
+    texts = {}
+    for path in ("/etc/hosts", "/etc/resolv.conf"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                texts[path] = file.read(_PASSWD_LIMIT)
+        except OSError:
+            texts[path] = ""
+    return texts
+
+
+def _joined(mode: str) -> str | None:
+    kind, _, name = mode.partition(":")
+    return name if kind == "container" else None
+
+
+_NAMESPACES = (("network", "NetworkMode", "net"), ("ipc", "IpcMode", "ipc"), ("pid", "PidMode", "pid"))
+
+
+def join_namespaces(context: Context, record: Record) -> dict[str, str | None]:
+    """Paths of the namespaces of other containers that this one joins."""
+    joined: dict[str, str | None] = {}
+    for kind, field, file in _NAMESPACES:
+        name = _joined(str(record.host_config[field]))  # type: ignore[literal-required]
+        if name is not None:
+            pid = _pid_of(context, record, name, kind)
+            joined[kind] = f"/proc/{pid}/ns/{file}"
+    return joined
+
+
+def _pid_of(context: Context, record: Record, name: str, kind: str) -> int:
+    other = context.store.containers.get(context.resolve(name))
+    if other.id == record.id:
+        raise InvalidParameter(f"container {record.name} cannot join its own {kind} namespace")
+    state = observe.observe(context, other)
+    if not observe.is_live(state):
+        raise Conflict(
+            f"cannot join {kind} of a non running container: {name}",
+            resolution=f"start {name} first",
+        )
+    if kind == "ipc" and other.host_config["IpcMode"] not in ("shareable", "host"):
+        raise Conflict(
+            f"cannot join ipc of container {name}: its IPC namespace is private",
+            resolution=f"create {name} with --ipc shareable",
+        )
+    return state["Pid"]
+
+
+def _devices(host: HostConfig) -> list[DeviceEntry]:
+    from runengine.linux import devices
+
+    found = []
+    for mapping in host["Devices"]:
+        try:
+            found += devices.entries(
+                mapping["PathOnHost"],
+                mapping["PathInContainer"] or mapping["PathOnHost"],
+                mapping["CgroupPermissions"] or "rwm",
+            )
+        except (OSError, ValueError) as error:
+            raise InvalidParameter(
+                f"--device {mapping['PathOnHost']}: {error.args[-1]}"
+            ) from None
+    return found
+
+
+def _host_devices(host: HostConfig) -> list[DeviceEntry]:
+    from runengine.linux import devices
+
+    return devices.host_devices() if host["Privileged"] else []
+
+
+def _block_devices(host: HostConfig) -> dict[str, tuple[int, int]]:
+    from runengine.linux import devices
+
+    paths = [entry["Path"] for entry in host["BlkioWeightDevice"]]
+    for entries in (
+        host["BlkioDeviceReadBps"],
+        host["BlkioDeviceWriteBps"],
+        host["BlkioDeviceReadIOps"],
+        host["BlkioDeviceWriteIOps"],
+    ):
+        paths += [entry["Path"] for entry in entries]
+    numbers = {}
+    for path in paths:
+        try:
+            numbers[path] = devices.block_number(path)
+        except (OSError, ValueError) as error:
+            raise InvalidParameter(f"block device {path}: {error.args[-1]}") from None
+    return numbers
+
+
+def _init_path(host: HostConfig) -> str | None:
+    if not host["Init"]:
+        return None
+    from runengine.oci_spec.init import find_init
+
+    return find_init()
+
+
+def shm_dir(context: Context, container_id: str) -> str:
+    """Where the shared memory of a shareable IPC namespace is mounted."""
+    return f"{context.state_dir(container_id)}/shm"
+
+
+def _shm_path(context: Context, record: Record) -> str | None:
+    mode = record.host_config["IpcMode"]
+    if mode == "host":
+        return "/dev/shm"  # noqa: S108 - the host's shared memory is what was asked for
+    if mode == "shareable":
+        return shm_dir(context, record.id)
+    other = _joined(mode)
+    return None if other is None else shm_dir(context, context.resolve(other))
+
+
+def _nofile() -> tuple[int, int]:
+    """The default within what this process may give: raising its own takes CAP_SYS_RESOURCE."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = NOFILE[1] if hard == resource.RLIM_INFINITY else min(NOFILE[1], hard)
+    return min(NOFILE[0], limit), limit
+
+
+def _apparmor_profile(here: kernel.Kernel) -> str | None:
+    if not here.apparmor:
+        return None
+    from runengine.linux import apparmor
+
+    try:
+        return apparmor.ensure_default()
+    except OSError as error:
+        raise Unavailable(
+            f"cannot load the default AppArmor profile: {error}",
+            resolution="apt-get install apparmor, or --security-opt apparmor=unconfined",
+        ) from None

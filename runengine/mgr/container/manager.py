@@ -1,0 +1,276 @@
+"""The container manager: every operation on containers, each in a module of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runengine.errors import Conflict, InvalidParameter, NotFound
+from runengine.ids import check_name
+from runengine.mgr.container import create as create_module
+from runengine.mgr.container import observe
+from runengine.mgr.container.create import Created as Created
+from runengine.mgr.container.recover import cleanup, finish, require_live
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from runengine.mgr.container.context import Context
+    from runengine.mgr.container.wait import Waited
+    from runengine.model import ContainerConfig, ExecConfig, HostConfig
+    from runengine.monitor.client import Connection, Monitor
+    from runengine.monitor.protocol import AttachOptions
+
+
+class ContainerMgr:
+    """Operations on containers.
+
+    ``name`` is an id, a name or a unique id prefix everywhere. Besides what each operation
+    documents, all raise NotFound and AmbiguousName.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._spare: Monitor | None = None
+
+    # Life
+
+    def create(
+        self,
+        name: str | None,
+        config: ContainerConfig,
+        host: HostConfig,
+        *,
+        specific_id: str | None = None,
+    ) -> Created:
+        """Make a container that is ready to start. See ``create.create``."""
+        return create_module.create(self._context, name, config, host, specific_id=specific_id)
+
+    def prepare_start(self) -> None:
+        """Let a monitor boot now for the next ``start``, while the caller goes on."""
+        from runengine.mgr.container import start
+
+        if self._spare is None:
+            self._spare = start.spawn_monitor()
+
+    def start(
+        self,
+        name: str,
+        *,
+        attach: AttachOptions | None = None,
+        console_size: tuple[int, int] | None = None,
+    ) -> Connection | None:
+        """Start a container; ``console_size`` is (rows, columns). See ``start.start``."""
+        from runengine.mgr.container import start
+
+        spare, self._spare = self._spare, None
+        return start.start(
+            self._context, name, attach=attach, console_size=console_size, monitor=spare
+        )
+
+    def stop(
+        self, name: str, timeout_s: int | None = None, signal: str | None = None
+    ) -> None:
+        """Stop a container. See ``stop.stop``."""
+        from runengine.mgr.container import stop
+
+        stop.stop(self._context, name, timeout_s=timeout_s, signal=signal)
+
+    def restart(
+        self, name: str, timeout_s: int | None = None, signal: str | None = None
+    ) -> None:
+        """Stop it if it runs, then start it, in one turn."""
+        from runengine.mgr.container import restart
+
+        restart.restart(self._context, name, timeout_s=timeout_s, signal=signal)
+
+    def kill(self, name: str, signal: str | int = "KILL") -> None:
+        """Send a signal to the init. See ``stop.kill``."""
+        from runengine.mgr.container import stop
+
+        stop.kill(self._context, name, signal)
+
+    def pause(self, name: str) -> None:
+        """Freeze all processes. Raises Conflict unless running."""
+        from runengine.mgr.container import stop
+
+        stop.pause(self._context, name)
+
+    def unpause(self, name: str) -> None:
+        """Thaw. Raises Conflict unless paused."""
+        from runengine.mgr.container import stop
+
+        stop.unpause(self._context, name)
+
+    def wait(self, name: str, condition: str = "not-running") -> Waited:
+        """Wait for the end of a run. See ``wait.wait``."""
+        from runengine.mgr.container import wait
+
+        return wait.wait(self._context, name, condition)
+
+    def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> None:  # noqa: ARG002
+        """Remove a container. Without volumes of its own yet, ``volumes`` has nothing to remove."""
+        from runengine.mgr.container import remove
+
+        remove.remove(self._context, name, force=force)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Change the name. Raises AlreadyExists, InvalidParameter."""
+        container_id = self.resolve(name)
+        checked = check_name(new_name)
+        with self._context.locked(container_id):
+            self._context.store.containers.rename(container_id, checked)
+
+    def finish(self, name: str) -> None:
+        """After the exit frame of a run that the caller has taken over: write the end down,
+        clear up, and remove the container if it was to be removed."""
+        try:
+            with self._context.locked(self.resolve(name)) as record:
+                finish(self._context, record)
+        except NotFound:
+            return
+
+    def cleanup(self, name: str) -> None:
+        """What a monitor calls after an exit that no command waited for."""
+        cleanup(self._context, name)
+
+    # Looking
+
+    def resolve(self, name: str) -> str:
+        """The full id."""
+        return self._context.resolve(name)
+
+    def list(
+        self,
+        *,
+        all: bool = False,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        limit: int = 0,
+        size: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Summaries in the shape of Docker's ``/containers/json``. See ``listing``."""
+        from runengine.mgr.container import listing
+
+        return listing.list_containers(
+            self._context, everything=all, filters=filters or {}, limit=limit, size=size
+        )
+
+    def inspect(self, name: str, size: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002
+        """Docker's ``/containers/{id}/json``."""
+        from runengine.mgr.container import inspect
+
+        record = self._context.store.containers.get(self.resolve(name))
+        return inspect.inspect(self._context, record, size=size)
+
+    def top(self, name: str, ps_args: Sequence[str] = ()) -> dict[str, Any]:
+        """Processes. See ``top.top``."""
+        from runengine.mgr.container import top
+
+        return top.top(self._context, name, ps_args)
+
+    def logs(self, name: str, *, emit: Callable[[str, bytes], None], **options: Any) -> None:
+        """Hand the log to ``emit(stream, data)``. Options: see ``mgr.logs.read_logs``."""
+        from runengine.mgr.logs import read_logs
+
+        record = self._context.store.containers.get(self.resolve(name))
+
+        def is_running() -> bool:
+            now = self._context.find(record.id)
+            return now is not None and observe.is_live(observe.observe(self._context, now))
+
+        read_logs(record.details["log"], is_running=is_running, emit=emit, **options)
+
+    # Streams
+
+    def attach_container_io(self, name: str, options: AttachOptions) -> Connection:
+        """Attach to the streams of a running container. Raises Conflict."""
+        from runengine.monitor import client
+
+        record = self._context.store.containers.get(self.resolve(name))
+        state = observe.observe(self._context, record)
+        if state["Status"] == "paused":
+            raise Conflict("You cannot attach to a paused container, unpause it first")
+        if not observe.is_live(state):
+            raise Conflict("You cannot attach to a stopped container, start it first")
+        connection = client.connect(self._context.state_dir(record.id))
+        if connection is None:
+            raise Conflict(
+                f"container {record.name} runs without its monitor, which was killed",
+                resolution="its streams are lost; restart the container",
+            )
+        connection.attach(options)
+        return connection
+
+    attach = attach_container_io
+
+    def resize(self, name: str, rows: int, columns: int) -> None:
+        """Set the size of the container's terminal. Raises Conflict."""
+        from runengine.monitor import client
+
+        if rows < 0 or columns < 0:
+            raise InvalidParameter(f"invalid terminal size {rows} x {columns}")
+        record = self._context.store.containers.get(self.resolve(name))
+        require_live(record, observe.observe(self._context, record))
+        connection = client.connect(self._context.state_dir(record.id))
+        if connection is not None:
+            with connection:
+                connection.resize_once(rows, columns)
+
+    # Exec
+
+    def create_exec(self, name: str, config: ExecConfig) -> str:
+        """Record an exec; returns its id. See ``exec.create_exec``."""
+        from runengine.mgr.container import exec as module
+
+        return module.create_exec(self._context, name, config)
+
+    def start_exec(
+        self,
+        exec_id: str,
+        *,
+        attach: AttachOptions | None = None,
+        console_size: tuple[int, int] | None = None,
+    ) -> Connection | None:
+        """Start a recorded exec. See ``exec.start_exec``."""
+        from runengine.mgr.container import exec as module
+
+        return module.start_exec(self._context, exec_id, attach=attach, console_size=console_size)
+
+    def finish_exec(self, exec_id: str, exit_code: int | None) -> None:
+        """Note how an attached exec ended."""
+        from runengine.mgr.container import exec as module
+
+        module.finish_exec(self._context, exec_id, exit_code)
+
+    def inspect_exec(self, exec_id: str) -> dict[str, Any]:
+        """Docker's ``/exec/{id}/json``."""
+        from runengine.mgr.container import exec as module
+
+        return module.inspect_exec(self._context, exec_id)
+
+    def check_exec_exist(self, exec_id: str) -> None:
+        """Raise NotFound unless there is such an exec."""
+        self._context.store.execs.get(exec_id)
+
+    def resize_exec(self, exec_id: str, rows: int, columns: int) -> None:
+        """Set the size of an exec's terminal."""
+        from runengine.mgr.container import exec as module
+
+        module.resize_exec(self._context, exec_id, rows, columns)
+
+    # Bundles
+
+    def write_bundle(
+        self, config: ContainerConfig, host: HostConfig, bundle: str
+    ) -> Sequence[str]:
+        """Write a bundle that a plain OCI runtime runs; returns warnings. See ``bundle``."""
+        from runengine.mgr.container import bundle as module
+
+        return module.write_bundle(self._context, config, host, bundle)
+
+    def close(self) -> None:
+        """Let go of a monitor that was prepared and not used."""
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+
+

@@ -1,0 +1,28 @@
+"""The OCI runtime of a container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runengine.mgr.container.context import Context
+    from runengine.runtime.runc import Runtime
+    from runengine.store.containers import Record
+
+
+def runtime_argv(context: Context, name: str) -> list[str]:
+    """Start of every command line of the named runtime, its binary found and ``--root`` given.
+
+    Raises Unavailable with what to install.
+    """
+    from runengine.runtime import runc
+
+    program, *arguments = context.config.runtimes[name]
+    return [runc.find(program), *arguments, "--root", context.paths.runtime_root]
+
+
+def runtime_of(context: Context, record: Record) -> Runtime:
+    """The runtime that runs this container."""
+    from runengine.runtime import runc
+
+    return runc.Runtime(runtime_argv(context, record.host_config["Runtime"]))

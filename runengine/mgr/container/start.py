@@ -1,0 +1,199 @@
+"""``start``: root filesystem, spec, bundle, monitor, runtime; all of it, or none of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from runengine.errors import Conflict, EngineError, NotModified, Unavailable
+from runengine.linux import clock
+from runengine.mgr.container import observe
+from runengine.mgr.container.context import make_private_directory
+from runengine.mgr.container.recover import settle, tear_down
+from runengine.mgr.container.runtime import runtime_argv
+
+if TYPE_CHECKING:
+    from runengine.mgr.container.context import Context
+    from runengine.monitor.client import Connection, Monitor, Started
+    from runengine.monitor.protocol import AttachOptions, Job
+    from runengine.store.containers import Record
+
+DRAIN_TIMEOUT_S = 10.0
+START_FAILED = 128
+
+
+def start(
+    context: Context,
+    name: str,
+    *,
+    attach: AttachOptions | None = None,
+    console_size: tuple[int, int] | None = None,
+    monitor: Monitor | None = None,
+) -> Connection | None:
+    """Start a container; with ``attach`` its streams are on the connection from the first byte.
+
+    ``monitor`` is one that was spawned ahead. Raises NotModified if it runs, Conflict if it is
+    paused, CommandNotFound, CommandNotExecutable, RuntimeFailed and whatever ``facts`` raises.
+    """
+    with context.locked(context.resolve(name)) as record:
+        state = settle(context, record)
+        if state["Status"] == "paused":
+            raise Conflict("cannot start a paused container, try unpause instead")
+        if observe.is_live(state):
+            raise NotModified(f"Container {record.name} is already running")
+        return start_settled(
+            context,
+            record._replace(state=state),
+            attach=attach,
+            console_size=console_size,
+            monitor=monitor,
+        )
+
+
+def start_settled(
+    context: Context,
+    record: Record,
+    *,
+    attach: AttachOptions | None = None,
+    console_size: tuple[int, int] | None = None,
+    monitor: Monitor | None = None,
+) -> Connection | None:
+    """Start a container that does not run and whose lock is held."""
+    monitor = monitor or spawn_monitor()
+    try:
+        _prepare(context, record)
+        job = _job(context, record, console_size)
+        started = monitor.run(job, attach)
+    except BaseException as error:
+        monitor.close()
+        _undo(context, record, error)
+        raise
+    _note_started(context, record, started)
+    if started.connection is None:
+        monitor.close()
+    return started.connection
+
+
+def spawn_monitor() -> Monitor:
+    """A monitor process that boots while the engine prepares. Raises Unavailable."""
+    from runengine.monitor.client import Monitor
+
+    try:
+        return Monitor.spawn()
+    except OSError as error:
+        raise Unavailable(f"cannot start a monitor process: {error}") from None
+
+
+def _note_started(context: Context, record: Record, started: Started) -> None:
+    state = observe.started(
+        record.state, started.pid, started.start_time, clock.now()
+    )
+    context.store.containers.set_state(record.id, state)
+
+
+def _undo(context: Context, record: Record, error: BaseException) -> None:
+    """Leave the container as one that did not start, with the reason and Docker's code."""
+    tear_down(context, record)
+    if isinstance(error, EngineError):
+        code = error.exit_code if error.exit_code in (126, 127) else START_FAILED
+        state: Any = {**record.state, "ExitCode": code, "Error": str(error)}
+        context.store.containers.set_state(record.id, state)
+
+
+def _prepare(context: Context, record: Record) -> None:
+    """Everything on disk that the runtime needs: mounts, files, the bundle."""
+    from runengine.mgr.container import facts
+    from runengine.oci_spec.build import build_spec
+
+    state_dir, data_dir = context.state_dir(record.id), context.data_dir(record.id)
+    make_private_directory(f"{state_dir}/bundle")
+    make_private_directory(context.paths.runtime_root)
+    _forget_last_exit(context, record)
+    mount_rootfs(context, record)
+    if record.host_config["IpcMode"] == "shareable":
+        _mount_shm(facts.shm_dir(context, record.id), record.host_config["ShmSize"])
+    known = facts.gather(context, record, f"{data_dir}/merged")
+    spec = build_spec(record.config, record.host_config, known)
+    write_spec(f"{state_dir}/bundle", spec)
+    if known.network_files != record.details.get("network_files"):
+        context.store.containers.set_details(
+            record.id, {**record.details, "network_files": known.network_files}
+        )
+
+
+def _forget_last_exit(context: Context, record: Record) -> None:
+    try:
+        os.unlink(observe.exit_path(context, record.id))
+    except FileNotFoundError:
+        return
+
+
+def mount_rootfs(context: Context, record: Record) -> str:
+    """Mount the container's root filesystem; returns where."""
+    from runengine.rootfs.overlay import mount_overlay
+
+    data_dir = context.data_dir(record.id)
+    lowers = context.images.layer_paths(record.layers)
+    merged = f"{data_dir}/merged"
+    mount_overlay(lowers[::-1], f"{data_dir}/upper", f"{data_dir}/work", merged)
+    return merged
+
+
+def _mount_shm(target: str, size_bytes: int) -> None:
+    from runengine.linux import libc, mount
+
+    os.makedirs(target, mode=0o755, exist_ok=True)
+    options = f"mode=1777,size={size_bytes or 64 << 20}"
+    libc.mount("shm", target, "tmpfs", mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC, options)
+
+
+def write_spec(bundle: str, spec: dict[str, Any]) -> None:
+    """Write config.json; it goes with the run, so nothing is synced."""
+    with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
+        json.dump(spec, file)
+
+
+def _job(context: Context, record: Record, console_size: tuple[int, int] | None) -> Job:
+    config = record.config
+    state_dir = context.state_dir(record.id)
+    return {
+        "id": record.id,
+        "state_dir": state_dir,
+        "data_dir": context.data_dir(record.id),
+        "bundle": f"{state_dir}/bundle",
+        "runtime": runtime_argv(context, record.host_config["Runtime"]),
+        "terminal": config["Tty"],
+        "console_size": list(console_size) if console_size else None,
+        "open_stdin": config["OpenStdin"],
+        "stdin_once": config["StdinOnce"],
+        "log": record.details["log"],
+        "cgroup": record.details["cgroup"],
+        "merged": f"{context.data_dir(record.id)}/merged",
+        "on_exit": _on_exit(context, record),
+        "drain_timeout_s": DRAIN_TIMEOUT_S,
+    }
+
+
+def _on_exit(context: Context, record: Record) -> list[str] | None:
+    """What is left to do after an exit beyond the monitor's own part: nothing, mostly.
+
+    The next command that looks at the container writes the exit down; only what must happen
+    without one needs a command of its own.
+    """
+    host = record.host_config
+    if not host["AutoRemove"] and host["IpcMode"] != "shareable":
+        return None
+    return engine_command(context, "container", "cleanup", record.id)
+
+
+def engine_command(context: Context, *arguments: str) -> list[str]:
+    """Command line that runs this engine, whatever the caller's directory and environment."""
+    package_parent = os.path.dirname(os.path.dirname(sys.modules["runengine"].__file__ or ""))
+    boot = (
+        f"import sys; sys.path.insert(0, {package_parent!r}); sys.argv[0] = 'runengine'; "
+        "from runengine.cli.main import main; sys.exit(main())"
+    )
+    roots = ["--root", context.paths.root, "--state", context.paths.state]
+    return [sys.executable, "-I", "-c", boot, *roots, *arguments]

@@ -1,0 +1,55 @@
+"""The engine: opens the state and wires the managers to each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runengine import config, paths
+from runengine.mgr.container.context import Context
+from runengine.mgr.container.manager import ContainerMgr
+from runengine.store.store import Store
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from runengine.mgr.image.manager import ImageMgr
+    from runengine.mgr.system import SystemMgr
+
+
+class Engine:
+    """One engine on one pair of directories; many can run side by side.
+
+    >>> with Engine.open() as engine:  # doctest: +SKIP
+    ...     engine.images.pull("debian")
+    """
+
+    def __init__(self, settings: config.Config, store: Store) -> None:
+        from runengine.mgr.image.manager import ImageMgr
+        from runengine.mgr.system import SystemMgr
+
+        self.config = settings
+        self.store = store
+        self.images: ImageMgr = ImageMgr(settings, store)
+        context = Context(settings, store, self.images)
+        self.containers = ContainerMgr(context)
+        self.system: SystemMgr = SystemMgr(context)
+
+    @classmethod
+    def open(cls, where: paths.Paths | None = None) -> Engine:
+        """Open the engine on these directories, or on the default ones (``paths.resolve``).
+
+        Raises Unavailable, StateError, InvalidParameter (configuration file).
+        """
+        settings = config.load(where or paths.resolve())
+        return cls(settings, Store.open(settings.paths))
+
+    def close(self) -> None:
+        """Let go of everything; containers go on."""
+        self.containers.close()
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,144 @@
+"""The system manager: what this engine and this host are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from runengine import __version__
+from runengine.linux import clock, kernel
+
+if TYPE_CHECKING:
+    from runengine.mgr.container.context import Context
+
+API_VERSION = "1.47"
+RUNTIME_TIMEOUT_S = 10
+
+
+class SystemMgr:
+    """Facts about the engine and the host, in Docker's shapes."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def version(self) -> dict[str, Any]:
+        """Docker's ``/version``, with the runtime's own version beside the engine's."""
+        uname = os.uname()
+        name = self._context.config.default_runtime
+        return {
+            "Version": __version__,
+            "ApiVersion": API_VERSION,
+            "Os": "linux",
+            "Arch": _goarch(uname.machine),
+            "KernelVersion": uname.release,
+            "Components": [
+                {"Name": "Engine", "Version": __version__},
+                {"Name": name, "Version": self._runtime_version(name)},
+            ],
+        }
+
+    def _runtime_version(self, name: str) -> str:
+        program = self._context.config.runtimes.get(name, [name])[0]
+        try:
+            done = subprocess.run(
+                [program, "--version"],
+                capture_output=True,
+                text=True,
+                timeout=RUNTIME_TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return "not found"
+        words = done.stdout.split()
+        return words[2] if len(words) > 2 else done.stdout.strip()
+
+    def info(self) -> dict[str, Any]:
+        """Docker's ``/info``: counts, host, limits of the kernel, settings."""
+        import psutil
+
+        from runengine.cgroups import features
+
+        here = kernel.probe()
+        config = self._context.config
+        can = features.probe()
+        uname = os.uname()
+        return {
+            "ID": clock.boot_id(),
+            "Name": uname.nodename,
+            "ServerVersion": __version__,
+            **self._counts(),
+            "Images": len(self._context.store.images.all()),
+            "Driver": "overlay",
+            "DriverStatus": [["Backing Filesystem", _filesystem(config.paths.root)]],
+            "LoggingDriver": config.log_driver,
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": str(here.cgroup_version),
+            "KernelVersion": here.release,
+            "OperatingSystem": _os_name(),
+            "OSType": "linux",
+            "Architecture": uname.machine,
+            "NCPU": psutil.cpu_count() or 1,
+            "MemTotal": psutil.virtual_memory().total,
+            "DockerRootDir": config.paths.root,
+            "StateDir": config.paths.state,
+            "Runtimes": {name: {"path": argv[0]} for name, argv in config.runtimes.items()},
+            "DefaultRuntime": config.default_runtime,
+            "SecurityOptions": _security_options(here),
+            "Warnings": _warnings(can),
+            "LiveRestoreEnabled": True,
+            "RegistryConfig": {
+                "InsecureRegistries": config.insecure_registries,
+                "Mirrors": config.mirrors,
+            },
+        }
+
+    def _counts(self) -> dict[str, int]:
+        from runengine.mgr.container import observe
+
+        seen = [
+            observe.observe(self._context, record)["Status"]
+            for record in self._context.store.containers.all()
+        ]
+        return {
+            "Containers": len(seen),
+            "ContainersRunning": seen.count("running"),
+            "ContainersPaused": seen.count("paused"),
+            "ContainersStopped": len(seen) - seen.count("running") - seen.count("paused"),
+        }
+
+
+def _goarch(machine: str) -> str:
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def _os_name() -> str:
+    import platform
+
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "<unknown>")
+    except OSError:
+        return "<unknown>"
+
+
+def _filesystem(path: str) -> str:
+    """Type of the file system that holds ``path``: the deepest mount above it."""
+    from runengine.linux.mount import mounts
+
+    above = [m for m in mounts() if m.target == "/" or f"{path}/".startswith(f"{m.target}/")]
+    return max(above, key=lambda entry: len(entry.target)).fstype if above else "<unknown>"
+
+
+def _security_options(here: kernel.Kernel) -> list[str]:
+    options = []
+    if here.seccomp:
+        options.append("name=seccomp,profile=builtin")
+    if here.apparmor:
+        options.append("name=apparmor")
+    if here.cgroup_version == 2:
+        options.append("name=cgroupns")
+    return options
+
+
+def _warnings(can: Any) -> list[str]:
+    return [f"WARNING: No {word} support" for word, there in can.summary().items() if not there]
