@@ -61,7 +61,7 @@ def _fill(context: Context, record: Record, bundle: str) -> None:
     rootfs = f"{bundle}/rootfs"
     make_private_directory(bundle)
     _copy_rootfs(context, record, rootfs)
-    known = facts.gather(context, record, rootfs, files_dir=bundle)
+    known = facts.gather(context, record, rootfs, bundle)
     write_spec(bundle, build_spec(record.config, record.host_config, known))
 
 

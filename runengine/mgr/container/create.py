@@ -90,19 +90,21 @@ def make_plan(
     context: Context, container_id: str, config: ContainerConfig, host: HostConfig
 ) -> Plan:
     """Merge the image's settings, check every option, and decide what create decides."""
-    from runengine.cgroups import layout, limits
+    from runengine.cgroups import features, layout, limits
+    from runengine.linux import kernel
     from runengine.mgr.logs import log_spec
     from runengine.oci_spec import merge, validate
 
     image = context.images.lookup(config["Image"])
     merged = merge.merge_image(config, json.loads(image.config).get("config") or {})
     host = _with_defaults(context, host)
-    validate.check(merged, host)
-    checked = limits.check(host, minimum_memory=context.config.min_memory_bytes)
+    validate.check(merged, host, kernel.probe())
+    least = context.config.min_memory_bytes
+    checked = limits.check(host, features.probe(), min_memory_bytes=least, cpus=os.cpu_count())
     host = checked.host
     _check_runtime(context, host["Runtime"])
     cgroups_path = layout.container_path(
-        host["CgroupParent"] or context.config.cgroup_parent, container_id
+        host["CgroupParent"], context.config.cgroup_parent, container_id
     )
     data_dir = context.data_dir(container_id)
     log, log_dir = log_spec(host["LogConfig"], data_dir, container_id)
@@ -151,7 +153,7 @@ def _mount_documents(host: HostConfig) -> list[dict[str, Any]]:
             "Type": point.type,
             "Source": point.source,
             "Destination": point.destination,
-            "Mode": ",".join(point.modes),
+            "Mode": point.mode,
             "RW": not point.readonly,
             "Propagation": point.propagation,
         }

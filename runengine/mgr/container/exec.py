@@ -121,6 +121,7 @@ def _connect(context: Context, record: Record) -> Connection:
 
 
 def _process(context: Context, record: Record, config: ExecConfig) -> dict[str, Any]:
+    from runengine.linux import kernel
     from runengine.mgr.container.facts import find_user
     from runengine.oci_spec.exec import build_process
 
@@ -133,7 +134,7 @@ def _process(context: Context, record: Record, config: ExecConfig) -> dict[str, 
     root = f"/proc/{record.state['Pid']}/root"
     name = config["User"] or record.config["User"]
     user = find_user(root, name, record.host_config["GroupAdd"])
-    return build_process(spec, config, user)
+    return build_process(spec, config, user, kernel.probe())
 
 
 def _write(

@@ -23,13 +23,14 @@ NOFILE = (1024, 524288)  # systemd's own default: enough, and cheap for programs
 _PASSWD_LIMIT = 1 << 20
 
 
-def gather(context: Context, record: Record, rootfs: str) -> SpecFacts:
-    """The facts for one start. ``rootfs`` is mounted.
+def gather(context: Context, record: Record, rootfs: str, files_dir: str) -> SpecFacts:
+    """The facts for one start. ``rootfs`` is mounted; network files go into ``files_dir``.
 
     Raises InvalidParameter (no such user, not a device ...), Conflict (a container to be joined
     does not run), Unavailable.
     """
-    from runengine.oci_spec import merge, network_files
+    from runengine.mgr.container import network_files
+    from runengine.oci_spec import merge
     from runengine.oci_spec.mounts import resolve_all
 
     host, config = record.host_config, record.config
@@ -49,7 +50,9 @@ def gather(context: Context, record: Record, rootfs: str) -> SpecFacts:
         kernel=here,
         cgroups_path=record.details["cgroups_path"],
         mounts=mounts,
-        network_files=write_network_files(context, record, hostname, network_files),
+        network_files=network_files.write(
+            context, record, hostname, files_dir, join=_joined(host["NetworkMode"])
+        ),
         namespaces=join_namespaces(context, record),
         devices=_devices(host),
         host_devices=_host_devices(host),
@@ -102,47 +105,16 @@ def ensure_source(point: MountPoint) -> None:
         ) from None
 
 
-def write_network_files(
-    context: Context, record: Record, hostname: str, files: object
-) -> dict[str, str]:
-    """Write /etc/{hostname,hosts,resolv.conf} of this run; returns container path to host file."""
-    from runengine.linux.fsatomic import replace
-    from runengine.oci_spec import network_files
-
-    other = _joined(record.host_config["NetworkMode"])
-    if other is not None:
-        theirs: dict[str, str] = context.store.containers.get(context.resolve(other)).details.get(
-            "network_files", {}
-        )
-        return theirs
-    directory = context.data_dir(record.id)
-    texts = network_files.texts(record.host_config, hostname, host_files())
-    written = {}
-    for path, text in texts.items():
-        target = f"{directory}/{os.path.basename(path)}"
-        replace(target, text.encode(), mode=0o644, durable=False)
-        written[path] = target
-    return written
-
-
-def host_files() -> dict[str, str]:
-    """The host's own /etc/hosts and resolv.conf; empty where there is none."""
-    texts = {}
-    for path in ("/etc/hosts", "/etc/resolv.conf"):
-        try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                texts[path] = file.read(_PASSWD_LIMIT)
-        except OSError:
-            texts[path] = ""
-    return texts
-
-
 def _joined(mode: str) -> str | None:
     kind, _, name = mode.partition(":")
     return name if kind == "container" else None
 
 
-_NAMESPACES = (("network", "NetworkMode", "net"), ("ipc", "IpcMode", "ipc"), ("pid", "PidMode", "pid"))
+_NAMESPACES = (
+    ("network", "NetworkMode", "net"),
+    ("ipc", "IpcMode", "ipc"),
+    ("pid", "PidMode", "pid"),
+)
 
 
 def join_namespaces(context: Context, record: Record) -> dict[str, str | None]:

@@ -41,7 +41,7 @@ def inspect(context: Context, record: Record, *, size: bool) -> dict[str, Any]:
         "GraphDriver": {"Name": "overlay", "Data": _layer_dirs(context, record, state)},
         "Mounts": details.get("mounts", []),
         "Config": record.config,
-        "NetworkSettings": network_settings(context, record, state),
+        "NetworkSettings": network_settings(record, state),
         "Runengine": {
             "Cgroup": details.get("cgroup", {}),
             "Log": details["log"],
@@ -87,7 +87,7 @@ def _layer_dirs(context: Context, record: Record, state: State) -> dict[str, str
     }
 
 
-def network_settings(context: Context, record: Record, state: State) -> dict[str, Any]:
+def network_settings(record: Record, state: State) -> dict[str, Any]:
     """Docker's ``NetworkSettings`` of a container without endpoints of its own."""
     mode = record.host_config["NetworkMode"]
     private = mode == "none" and observe.is_live(state)

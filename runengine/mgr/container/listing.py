@@ -28,9 +28,6 @@ class Seen(NamedTuple):
     state: State
 
 
-Test = "Callable[[Seen], bool]"
-
-
 def list_containers(
     context: Context,
     *,
@@ -122,7 +119,7 @@ def _pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as error:
-        raise InvalidParameter(f"filter value {text!r} is no regular expression: {error}") from None
+        raise InvalidParameter(f"filter {text!r} is no regular expression: {error}") from None
 
 
 def _by_id(_: Context, value: str) -> Callable[[Seen], bool]:

@@ -8,13 +8,13 @@ from runengine.errors import Conflict, InvalidParameter, NotFound
 from runengine.ids import check_name
 from runengine.mgr.container import create as create_module
 from runengine.mgr.container import observe
-from runengine.mgr.container.create import Created as Created
 from runengine.mgr.container.recover import cleanup, finish, require_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from runengine.mgr.container.context import Context
+    from runengine.mgr.container.create import Created
     from runengine.mgr.container.wait import Waited
     from runengine.model import ContainerConfig, ExecConfig, HostConfig
     from runengine.monitor.client import Connection, Monitor
@@ -108,7 +108,7 @@ class ContainerMgr:
         return wait.wait(self._context, name, condition)
 
     def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> None:  # noqa: ARG002
-        """Remove a container. Without volumes of its own yet, ``volumes`` has nothing to remove."""
+        """Remove a container. Binds are never touched, whatever ``volumes`` says."""
         from runengine.mgr.container import remove
 
         remove.remove(self._context, name, force=force)
@@ -121,8 +121,10 @@ class ContainerMgr:
             self._context.store.containers.rename(container_id, checked)
 
     def finish(self, name: str) -> None:
-        """After the exit frame of a run that the caller has taken over: write the end down,
-        clear up, and remove the container if it was to be removed."""
+        """Write the end of a run down, clear up, and remove the container if it is to go.
+
+        For the caller that has taken the teardown over from the monitor.
+        """
         try:
             with self._context.locked(self.resolve(name)) as record:
                 finish(self._context, record)

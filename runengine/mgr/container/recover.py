@@ -85,9 +85,9 @@ def _clear_cgroups(record: Record) -> None:
     """Kill what is left in the container's cgroups and remove them; they may be gone already."""
     directories = record.details.get("cgroup", {})
     if any(os.path.isdir(path) for path in directories.values()):
-        from runengine.cgroups.layout import remove_groups
+        from runengine.cgroups import layout
 
-        remove_groups(directories)
+        layout.remove(directories)
 
 
 def _unlink(path: str) -> None:

@@ -114,7 +114,7 @@ def _prepare(context: Context, record: Record) -> None:
     mount_rootfs(context, record)
     if record.host_config["IpcMode"] == "shareable":
         _mount_shm(facts.shm_dir(context, record.id), record.host_config["ShmSize"])
-    known = facts.gather(context, record, f"{data_dir}/merged")
+    known = facts.gather(context, record, f"{data_dir}/merged", data_dir)
     spec = build_spec(record.config, record.host_config, known)
     write_spec(f"{state_dir}/bundle", spec)
     if known.network_files != record.details.get("network_files"):
