@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runengine.model import ContainerConfig, ExecConfig, HostConfig
     from runengine.monitor.client import Connection, Monitor
     from runengine.monitor.protocol import AttachOptions
+    from runengine.store.containers import Record
 
 
 class ContainerMgr:
@@ -135,7 +136,19 @@ class ContainerMgr:
         """What a monitor calls after an exit that no command waited for."""
         cleanup(self._context, name)
 
+    def restore(self) -> None:
+        """Bring every record in line with what is, as after a crash or a reboot; never raises."""
+        from runengine.mgr.container.recover import settle_lost
+
+        for record in self._context.store.containers.all():
+            settle_lost(self._context, record.id)
+
     # Looking
+
+    def get(self, name: str) -> Record:
+        """The record, its state as it is now."""
+        record = self._context.store.containers.get(self.resolve(name))
+        return record._replace(state=observe.observe(self._context, record))
 
     def resolve(self, name: str) -> str:
         """The full id."""
@@ -248,6 +261,10 @@ class ContainerMgr:
         from runengine.mgr.container import exec as module
 
         return module.inspect_exec(self._context, exec_id)
+
+    def get_exec_config(self, exec_id: str) -> ExecConfig:
+        """What the exec was asked to run."""
+        return self._context.store.execs.get(exec_id).config
 
     def check_exec_exist(self, exec_id: str) -> None:
         """Raise NotFound unless there is such an exec."""
