@@ -84,7 +84,11 @@ def starting(ctx: click.Context, *, runs: bool, needs_root: bool) -> None:
 
 def write(text: str) -> None:
     """Write text to stdout at once, whatever its characters, in one go."""
-    write_bytes(text.encode("utf-8", "surrogateescape"))
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "replace")
+    write_bytes(data)
 
 
 def write_bytes(data: bytes) -> None:
