@@ -1,0 +1,1 @@
+"""Benchmarks against raw runc, Docker and Podman. Each prints ratios; none asserts a time."""
