@@ -1,0 +1,313 @@
+"""From the flags of ``run``, ``create`` and ``spec`` to a container's configuration.
+
+Everything that the command line alone can decide is decided here, before the engine is asked
+for anything: files are read, and flags that contradict each other are refused.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runengine import model
+from runengine.cli import env_files
+from runengine.cli.run_table import (
+    CONFIG_FIELDS,
+    HOST_FIELDS,
+    NETWORKS_LATER,
+    REFUSED,
+    VOLUMES_LATER,
+)
+from runengine.errors import InvalidParameter, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runengine.model import ContainerConfig, HostConfig
+
+PULL_POLICIES = ("always", "missing", "never")
+MAX_PROFILE_BYTES = 4 << 20
+
+
+class Request(NamedTuple):
+    """What a command line asks for."""
+
+    config: ContainerConfig
+    host: HostConfig
+    name: str | None
+    platform: str | None
+    pull: str
+    quiet: bool
+    detach: bool
+    sig_proxy: bool
+    detach_keys: bytes
+    warnings: tuple[str, ...]
+
+
+def build(params: Mapping[str, Any]) -> Request:
+    """The request behind parsed flags. Raises EngineError; nothing was done then."""
+    _refuse(params)
+    config = _config(params)
+    host = _host(params)
+    warnings = _network(params, config, host)
+    _check_conflicts(config, host)
+    return Request(
+        config,
+        host,
+        params["name"] or None,
+        _platform(params["platform"]),
+        _pull_policy(params["pull"]),
+        params["quiet"],
+        params.get("detach", False),
+        params.get("sig_proxy", True),
+        detach_keys(params["detach_keys"]),
+        tuple(warnings),
+    )
+
+
+def detach_keys(text: str | None) -> bytes:
+    """The detach keys of a command line; none given means the default. Raises InvalidParameter."""
+    from runengine.monitor import detach
+
+    return detach.DEFAULT if text is None else detach.parse(text)
+
+
+def _refuse(params: Mapping[str, Any]) -> None:
+    for name, reason in REFUSED.items():
+        if params[name]:
+            if name.startswith("health_") and params["no_healthcheck"]:
+                raise InvalidParameter("--no-healthcheck conflicts with --health-* options")
+            raise Unsupported(f"--{name.replace('_', '-')} is not supported", resolution=reason)
+    if params["restart"] not in ("", "no"):
+        raise Unsupported(
+            f"--restart {params['restart']} is not supported: restart policies need the runengine"
+            " service",
+            resolution="leave it out or use --restart no; the service comes with a later release",
+        )
+
+
+def _pull_policy(text: str) -> str:
+    if text not in PULL_POLICIES:
+        raise InvalidParameter(
+            f"invalid pull option: {text!r}", resolution=f"one of {', '.join(PULL_POLICIES)}"
+        )
+    return text
+
+
+def _platform(text: str | None) -> str | None:
+    if not text:
+        return None
+    from runengine.registry.platform import Platform
+
+    Platform.parse(text)
+    return text
+
+
+# The container's own configuration
+
+
+def _config(params: Mapping[str, Any]) -> ContainerConfig:
+    config = model.container_config(_image_name(params["image"]))
+    fields: dict[str, Any] = dict(config)
+    for name, field in CONFIG_FIELDS.items():
+        if params[name] is not None:
+            fields[field] = params[name]
+    config.update(fields)  # type: ignore[typeddict-item]
+    _set_streams(params, config)
+    config["Tty"] = params["tty"]
+    config["Env"] = env_files.environment(params["env"], params["env_file"])
+    config["Labels"] = env_files.labels(params["label"], params["label_file"])
+    config["Cmd"] = list(params["command"]) or None
+    if params["entrypoint"] is not None:
+        # As with Docker an empty entrypoint clears the image's.
+        config["Entrypoint"] = [params["entrypoint"]] if params["entrypoint"] else []
+    if params["no_healthcheck"]:
+        config["Healthcheck"] = {"Test": ["NONE"]}
+    config["ExposedPorts"] = {port: {} for ports in params["expose"] for port in ports}
+    if config["StopTimeout"] is not None and config["StopTimeout"] < -1:
+        raise InvalidParameter(
+            f"invalid --stop-timeout {config['StopTimeout']}", resolution="-1 waits for ever"
+        )
+    return config
+
+
+def _image_name(text: str) -> str:
+    if not text.strip():
+        raise InvalidParameter("invalid reference format: the image's name is empty")
+    return text
+
+
+def _set_streams(params: Mapping[str, Any], config: ContainerConfig) -> None:
+    attach = set(params["attach"])
+    if params.get("detach"):
+        if attach:
+            raise InvalidParameter(
+                "conflicting options: cannot specify both --attach and --detach"
+            )
+        attach = {"none"}
+    config["OpenStdin"] = params["interactive"]
+    config["AttachStdin"] = "stdin" in attach or (params["interactive"] and not attach)
+    config["AttachStdout"] = "stdout" in attach or not attach
+    config["AttachStderr"] = "stderr" in attach or not attach
+    # An attached client's end of input is then the container's.
+    config["StdinOnce"] = config["OpenStdin"] and config["AttachStdin"]
+
+
+# The host's side
+
+
+def _host(params: Mapping[str, Any]) -> HostConfig:
+    host = model.host_config()
+    fields: dict[str, Any] = {}
+    for name, field in HOST_FIELDS.items():
+        value = params[name]
+        if value is None or value == () or value is False:
+            continue
+        fields[field] = list(value) if isinstance(value, tuple) else value
+    if "Annotations" in fields:
+        fields["Annotations"] = _pairs(fields["Annotations"], "annotation")
+    host.update(fields)  # type: ignore[typeddict-item]
+    if params["memory_swappiness"] != -1:
+        host["MemorySwappiness"] = params["memory_swappiness"]
+    host["Sysctls"] = dict(params["sysctl"])
+    host["Devices"] = list(params["device"])
+    # The last one of a name wins.
+    host["Ulimits"] = list({limit["Name"]: limit for limit in params["ulimit"]}.values())
+    host["ExtraHosts"] = list(params["add_host"])
+    _set_log(params, host)
+    _set_mounts(params, host)
+    _set_security(params["security_opt"], host)
+    return host
+
+
+def _pairs(items: list[str], what: str) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        key, _, value = item.partition("=")
+        if not key:
+            raise InvalidParameter(f"invalid {what} {item!r}", resolution="use KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def _set_log(params: Mapping[str, Any], host: HostConfig) -> None:
+    options = {}
+    for item in params["log_opt"]:
+        key, equals, value = item.partition("=")
+        if not key or not equals:
+            raise InvalidParameter(f"invalid log option {item!r}", resolution="use KEY=VALUE")
+        options[key] = value
+    host["LogConfig"] = {"Type": params["log_driver"] or "", "Config": options}
+    if params["log_driver"] == "none" and options:
+        raise InvalidParameter("invalid logging opts for driver none: it takes no --log-opt")
+
+
+def _set_mounts(params: Mapping[str, Any], host: HostConfig) -> None:
+    from runengine.oci_spec import mounts
+
+    for text in params["volume"]:
+        source, colon, rest = text.partition(":")
+        if not colon:
+            raise Unsupported(f"anonymous volume {text!r}", resolution=VOLUMES_LATER)
+        bind = f"{_local_path(source)}:{rest}"
+        mounts.parse_bind(bind)
+        host["Binds"].append(bind)
+    for text in params["mount"]:
+        mount = mounts.parse_mount(text)
+        if mount["Type"] == "bind" and mount.get("Source"):
+            mount["Source"] = _local_path(mount["Source"])
+        mounts.resolve_mount(mount)
+        host["Mounts"].append(mount)
+    host["Tmpfs"] = dict(mounts.parse_tmpfs(text) for text in params["tmpfs"])
+
+
+def _local_path(source: str) -> str:
+    """A source that begins with a dot is relative to where the caller is, as for a shell."""
+    first = source.split("/", 1)[0]
+    return os.path.abspath(source) if first in (".", "..") else source  # noqa: PTH100
+
+
+def _set_security(options: tuple[str, ...], host: HostConfig) -> None:
+    from runengine.oci_spec import security_opt
+
+    kept = []
+    for option in options:
+        parsed = security_opt.parse([option])
+        if parsed.systempaths_unconfined:
+            host["MaskedPaths"] = []
+            host["ReadonlyPaths"] = []
+        elif parsed.seccomp and parsed.seccomp != security_opt.UNCONFINED:
+            kept.append(f"seccomp={_profile(parsed.seccomp)}")
+        else:
+            kept.append(option)
+    host["SecurityOpt"] = kept
+
+
+def _profile(source: str) -> str:
+    """A seccomp profile as compact JSON: the file is the caller's, the engine gets its text."""
+    import json
+
+    text = source
+    if not source.lstrip().startswith("{"):
+        try:
+            with open(source, "rb") as file:  # noqa: PTH123
+                text = file.read(MAX_PROFILE_BYTES).decode()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InvalidParameter(
+                f"opening seccomp profile ({source}) failed: {reason}"
+            ) from None
+    try:
+        return json.dumps(json.loads(text), separators=(",", ":"))
+    except (ValueError, RecursionError) as error:
+        shown = source if text is not source else "given inline"
+        raise InvalidParameter(f"seccomp profile ({shown}) is not JSON: {error}") from None
+
+
+# Networks
+
+
+def _network(
+    params: Mapping[str, Any], config: ContainerConfig, host: HostConfig
+) -> list[str]:
+    names = list(dict.fromkeys(params["network"]))
+    if len(names) > 1:
+        raise Unsupported(
+            f"several networks ({', '.join(names)}) are not supported", resolution=NETWORKS_LATER
+        )
+    mode = names[0] if names else "none"
+    kind, _, target = mode.partition(":")
+    if mode not in ("none", "host") and not (kind == "container" and target):
+        raise Unsupported(f"network {mode!r} is not supported", resolution=NETWORKS_LATER)
+    host["NetworkMode"] = mode
+    if params["publish"] and mode != "host":
+        raise Unsupported(
+            f"--publish {params['publish'][0]} is not supported with network {mode}",
+            resolution=NETWORKS_LATER,
+        )
+    if kind == "container":
+        _refuse_foreign_names(config, host)
+    if params["publish"]:
+        return ["Published ports are discarded when using host network mode"]
+    return []
+
+
+def _refuse_foreign_names(config: ContainerConfig, host: HostConfig) -> None:
+    """A joined network brings its host name and its resolver's files along."""
+    for given, what in (
+        (config["Hostname"], "hostname"),
+        (host["Dns"] or host["DnsOptions"] or host["DnsSearch"], "dns"),
+        (host["ExtraHosts"], "custom host-to-IP mapping"),
+        (config["ExposedPorts"], "port exposing"),
+    ):
+        if given:
+            raise InvalidParameter(f"conflicting options: {what} and the network mode")
+
+
+def _check_conflicts(config: ContainerConfig, host: HostConfig) -> None:
+    if host["UTSMode"] == "host" and (config["Hostname"] or config["Domainname"]):
+        raise InvalidParameter("conflicting options: hostname and the UTS mode")
+    if host["NanoCpus"] and (host["CpuQuota"] or host["CpuPeriod"]):
+        raise InvalidParameter(
+            "conflicting options: --cpus cannot be used with --cpu-period or --cpu-quota"
+        )

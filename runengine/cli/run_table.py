@@ -1,0 +1,242 @@
+"""The flags of ``run``, ``create`` and ``spec``, with Docker's names.
+
+Source: Docker CLI reference, ``docker container run``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from runengine.cli import run_values as values
+from runengine.cli.flags import flag
+
+if TYPE_CHECKING:
+    from runengine.cli.command import Option
+
+# Flags whose value goes to one field of the host's configuration as it is.
+HOST_FIELDS = {
+    "annotation": "Annotations",
+    "blkio_weight": "BlkioWeight",
+    "blkio_weight_device": "BlkioWeightDevice",
+    "cap_add": "CapAdd",
+    "cap_drop": "CapDrop",
+    "cgroup_parent": "CgroupParent",
+    "cgroupns": "CgroupnsMode",
+    "cidfile": "ContainerIDFile",
+    "cpu_period": "CpuPeriod",
+    "cpu_quota": "CpuQuota",
+    "cpu_rt_period": "CpuRealtimePeriod",
+    "cpu_rt_runtime": "CpuRealtimeRuntime",
+    "cpu_shares": "CpuShares",
+    "cpus": "NanoCpus",
+    "cpuset_cpus": "CpusetCpus",
+    "cpuset_mems": "CpusetMems",
+    "device_cgroup_rule": "DeviceCgroupRules",
+    "device_read_bps": "BlkioDeviceReadBps",
+    "device_read_iops": "BlkioDeviceReadIOps",
+    "device_write_bps": "BlkioDeviceWriteBps",
+    "device_write_iops": "BlkioDeviceWriteIOps",
+    "dns": "Dns",
+    "dns_option": "DnsOptions",
+    "dns_search": "DnsSearch",
+    "group_add": "GroupAdd",
+    "init": "Init",
+    "ipc": "IpcMode",
+    "memory": "Memory",
+    "memory_reservation": "MemoryReservation",
+    "memory_swap": "MemorySwap",
+    "oom_kill_disable": "OomKillDisable",
+    "oom_score_adj": "OomScoreAdj",
+    "pid": "PidMode",
+    "pids_limit": "PidsLimit",
+    "privileged": "Privileged",
+    "read_only": "ReadonlyRootfs",
+    "rm": "AutoRemove",
+    "runtime": "Runtime",
+    "shm_size": "ShmSize",
+    "userns": "UsernsMode",
+    "uts": "UTSMode",
+}
+
+# The same for the container's configuration.
+CONFIG_FIELDS = {
+    "domainname": "Domainname",
+    "hostname": "Hostname",
+    "stop_signal": "StopSignal",
+    "stop_timeout": "StopTimeout",
+    "user": "User",
+    "workdir": "WorkingDir",
+}
+
+NETWORKS_LATER = "this release has none, host and container:ID; networks come with runengine 0.2"
+VOLUMES_LATER = "volumes come with a later release; bind a path of the host: -v /path:/path"
+SERVICE_LATER = "the runengine service brings them, with a later release"
+
+# Docker's flags that this release knows and refuses, and why.
+REFUSED = {
+    "gpus": "pass the device files with --device",
+    "health_cmd": SERVICE_LATER,
+    "health_interval": SERVICE_LATER,
+    "health_retries": SERVICE_LATER,
+    "health_start_interval": SERVICE_LATER,
+    "health_start_period": SERVICE_LATER,
+    "health_timeout": SERVICE_LATER,
+    "ip": NETWORKS_LATER,
+    "ip6": NETWORKS_LATER,
+    "link": "links are not supported",
+    "link_local_ip": NETWORKS_LATER,
+    "mac_address": NETWORKS_LATER,
+    "network_alias": NETWORKS_LATER,
+    "publish_all": NETWORKS_LATER,
+    "storage_opt": "a size limit on the writable layer is not supported yet",
+    "volume_driver": VOLUMES_LATER,
+    "volumes_from": VOLUMES_LATER,
+}
+
+_PROCESS = (
+    flag("-a --attach", "list", help="Attach to STDIN, STDOUT or STDERR", convert=values.stream),
+    flag("--detach-keys", help="Override the key sequence for detaching a container"),
+    flag("--domainname", help="Container NIS domain name"),
+    flag("--entrypoint", help="Overwrite the default ENTRYPOINT of the image"),
+    flag("-e --env", "list", help="Set environment variables"),
+    flag("--env-file", "list", help="Read in a file of environment variables"),
+    flag("--group-add", "list", help="Add additional groups to join"),
+    flag("-h --hostname", help="Container host name", convert=values.hostname),
+    flag("--init", "bool", help="Run an init in the container that forwards signals and reaps"),
+    flag("-i --interactive", "bool", help="Keep STDIN open even if not attached"),
+    flag("-l --label", "list", help="Set meta data on a container"),
+    flag("--label-file", "list", help="Read in a line delimited file of labels"),
+    flag("--stop-signal", help="Signal to stop the container", convert=values.signal_name),
+    flag("--stop-timeout", "int", help="Timeout (in seconds) to stop a container"),
+    flag("-t --tty", "bool", help="Allocate a pseudo-TTY"),
+    flag("-u --user", help="Username or UID (format: <name|uid>[:<group|gid>])"),
+    flag("-w --workdir", help="Working directory inside the container"),
+    flag("--no-healthcheck", "bool", help="Disable any container-specified HEALTHCHECK"),
+)
+
+_LIFE = (
+    flag("--cidfile", help="Write the container ID to the file"),
+    flag("--name", help="Assign a name to the container"),
+    flag("--platform", help="Set platform if server is multi-platform capable"),
+    flag("--pull", help="Pull image before running (always, missing, never)", default="missing"),
+    flag("-q --quiet", "bool", help="Suppress the pull output"),
+    flag("--restart", help="Restart policy to apply when a container exits", default="no"),
+    flag("--rm", "bool", help="Automatically remove the container when it exits"),
+    flag("--runtime", help="Runtime to use for this container"),
+    flag("--log-driver", help="Logging driver for the container (json-file, cri, none)"),
+    flag("--log-opt", "list", help="Log driver options"),
+    flag("--disable-content-trust", "bool", default=True, hidden=True),
+)
+
+_SECURITY = (
+    flag("--annotation", "list", help="Add an annotation to the container (KEY=VALUE)"),
+    flag("--cap-add", "list", help="Add Linux capabilities"),
+    flag("--cap-drop", "list", help="Drop Linux capabilities"),
+    flag("--cgroup-parent", help="Optional parent cgroup for the container"),
+    flag("--cgroupns", help="Cgroup namespace to use (host|private)", convert=values.cgroupns),
+    flag("--ipc", help="IPC mode to use"),
+    flag("--pid", help="PID namespace to use"),
+    flag("--privileged", "bool", help="Give extended privileges to this container"),
+    flag("--read-only", "bool", help="Mount the container's root filesystem as read only"),
+    flag("--security-opt", "list", help="Security Options"),
+    flag("--sysctl", "list", help="Sysctl options", convert=values.sysctl),
+    flag("--userns", help="User namespace to use"),
+    flag("--uts", help="UTS namespace to use"),
+)
+
+_FILES = (
+    flag("--device", "list", help="Add a host device to the container", convert=values.device),
+    flag("--device-cgroup-rule", "list", help="Add a rule to the cgroup allowed devices list"),
+    flag("--mount", "list", help="Attach a filesystem mount to the container"),
+    flag("--shm-size", help="Size of /dev/shm", convert=values.size),
+    flag("--tmpfs", "list", help="Mount a tmpfs directory"),
+    flag("-v --volume", "list", help="Bind mount a volume"),
+)
+
+_RESOURCES = (
+    flag("--blkio-weight", "int", help="Block IO (relative weight), between 10 and 1000, or 0"),
+    flag("--blkio-weight-device", "list", help="Block IO weight (relative device weight)",
+         convert=values.weight_device),
+    flag("--cpu-period", "int", help="Limit CPU CFS (Completely Fair Scheduler) period"),
+    flag("--cpu-quota", "int", help="Limit CPU CFS (Completely Fair Scheduler) quota"),
+    flag("--cpu-rt-period", "int", help="Limit CPU real-time period in microseconds"),
+    flag("--cpu-rt-runtime", "int", help="Limit CPU real-time runtime in microseconds"),
+    flag("-c --cpu-shares", "int", help="CPU shares (relative weight)"),
+    flag("--cpus", help="Number of CPUs", convert=values.nano_cpus),
+    flag("--cpuset-cpus", help="CPUs in which to allow execution (0-3, 0,1)"),
+    flag("--cpuset-mems", help="MEMs in which to allow execution (0-3, 0,1)"),
+    flag("--device-read-bps", "list", help="Limit read rate (bytes per second) from a device",
+         convert=values.byte_rate),
+    flag("--device-read-iops", "list", help="Limit read rate (IO per second) from a device",
+         convert=values.operation_rate),
+    flag("--device-write-bps", "list", help="Limit write rate (bytes per second) to a device",
+         convert=values.byte_rate),
+    flag("--device-write-iops", "list", help="Limit write rate (IO per second) to a device",
+         convert=values.operation_rate),
+    flag("--kernel-memory", hidden=True, convert=values.size),
+    flag("-m --memory", help="Memory limit", convert=values.size),
+    flag("--memory-reservation", help="Memory soft limit", convert=values.size),
+    flag("--memory-swap", help="Limit on memory plus swap: '-1' to enable unlimited swap",
+         convert=values.size_or_unlimited),
+    flag("--memory-swappiness", "int", help="Tune container memory swappiness (0 to 100)",
+         default=-1),
+    flag("--oom-kill-disable", "bool", help="Disable OOM Killer"),
+    flag("--oom-score-adj", "int", help="Tune host's OOM preferences (-1000 to 1000)"),
+    flag("--pids-limit", "int", help="Tune container pids limit (set -1 for unlimited)"),
+    flag("--ulimit", "list", help="Ulimit options", convert=values.ulimit),
+)
+
+_NETWORK = (
+    flag("--add-host", "list", help="Add a custom host-to-IP mapping (host:ip)",
+         convert=values.extra_host),
+    flag("--dns", "list", help="Set custom DNS servers", convert=values.ip_address),
+    flag("--dns-option --dns-opt", "list", help="Set DNS options"),
+    flag("--dns-search", "list", help="Set custom DNS search domains"),
+    flag("--expose", "list", help="Expose a port or a range of ports", convert=values.port_range),
+    flag("--network --net", "list", help="Connect a container to a network"),
+    flag("-p --publish", "list", help="Publish a container's port(s) to the host"),
+)
+
+
+def _refused(name: str) -> Option:
+    if name == "publish_all":
+        return flag("-P --publish-all", "bool", hidden=True)
+    names = f"--{name.replace('_', '-')}" + (" --net-alias" if name == "network_alias" else "")
+    return flag(names, "list", hidden=True)
+
+
+_COMMON: tuple[click.Parameter, ...] = (
+    *_PROCESS,
+    *_LIFE,
+    *_SECURITY,
+    *_FILES,
+    *_RESOURCES,
+    *_NETWORK,
+    *map(_refused, REFUSED),
+    click.Argument(["image"]),
+    click.Argument(["command"], nargs=-1),
+)
+
+
+def create_params() -> list[click.Parameter]:
+    """Parameters of ``create``."""
+    return list(_COMMON)
+
+
+def run_params() -> list[click.Parameter]:
+    """Parameters of ``run``."""
+    return [
+        flag("-d --detach", "bool", help="Run container in background and print container ID"),
+        flag("--sig-proxy", "bool", help="Proxy received signals to the process", default=True),
+        *_COMMON,
+    ]
+
+
+def spec_params() -> list[click.Parameter]:
+    """Parameters of ``spec``."""
+    return [
+        flag("--bundle", help="Directory to write the bundle to", required=True),
+        *_COMMON,
+    ]

@@ -1,0 +1,198 @@
+"""Grammars of single flag values. Every function raises ValueError or an EngineError.
+
+Only what the command line alone can decide is checked here; whether a limit or a path makes
+sense for the container is checked by the engine, for every client alike.
+Source: Docker CLI reference, ``docker container run``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from runengine.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from runengine.model import DeviceMapping, ThrottleDevice, Ulimit, WeightDevice
+
+NANO = 1_000_000_000
+MAX_INT64 = (1 << 63) - 1
+_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?([kmgtp]?)(i?b)?", re.IGNORECASE | re.ASCII)
+_SHIFTS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+
+
+def size(text: str) -> int:
+    """Bytes of ``512``, ``64m``, ``1.5g``, ``2GiB``; units are powers of 1024."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"invalid size: '{text}'")
+    number, unit, _ = match.groups()
+    shift = _SHIFTS[unit.lower()]
+    value = int(float(number) * (1 << shift)) if "." in number else int(number) << shift
+    if value > MAX_INT64:
+        raise ValueError(f"invalid size: '{text}' is too large")
+    return value
+
+
+def size_or_unlimited(text: str) -> int:
+    """As ``size``; ``-1`` is unlimited."""
+    return -1 if text == "-1" else size(text)
+
+
+def nano_cpus(text: str) -> int:
+    """CPUs in units of 1e-9: ``1.5`` is 1500000000."""
+    match = re.fullmatch(r"(\d*)(?:\.(\d*))?", text, re.ASCII)
+    if match is None or not (match[1] or match[2]):
+        raise ValueError("expected a number of CPUs, such as 1.5")
+    fraction = (match[2] or "").rstrip("0")
+    if len(fraction) > 9:
+        raise ValueError("value is too precise")
+    value = int(match[1] or "0") * NANO + int(fraction.ljust(9, "0"))
+    if value > MAX_INT64:
+        raise ValueError("value is too large")
+    return value
+
+
+def stream(text: str) -> str:
+    """A name for ``--attach``."""
+    if text.lower() not in ("stdin", "stdout", "stderr"):
+        raise ValueError("valid streams are STDIN, STDOUT and STDERR")
+    return text.lower()
+
+
+def hostname(text: str) -> str:
+    """A host name: labels of letters, digits, ``-`` and ``_`` (hostname(7)); 64 bytes at most."""
+    if len(text) > 64 or not _HOSTNAME.fullmatch(text):
+        raise ValueError("invalid hostname")
+    return text
+
+
+def signal_name(text: str) -> str:
+    """A signal's name or number, kept as written."""
+    from runengine.mgr.container.signals import parse_signal
+
+    parse_signal(text)
+    return text
+
+
+def cgroupns(text: str) -> str:
+    """``host`` or ``private``."""
+    if text not in ("", "host", "private"):
+        raise ValueError("invalid CGROUP mode: use host or private")
+    return text
+
+
+def sysctl(text: str) -> tuple[str, str]:
+    """``KEY=VALUE``."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InvalidParameter(
+            f"invalid sysctl {text}: sysctl must be in format of key=value"
+        )
+    return key.strip(), value.strip()
+
+
+def device(text: str) -> DeviceMapping:
+    """``HOST[:CONTAINER][:PERMISSIONS]``."""
+    if re.fullmatch(r"[A-Za-z][\w.-]*/[\w.-]+=.+", text):
+        raise ValueError("CDI devices are not supported; name the device's path")
+    parts = text.split(":")
+    if len(parts) == 2 and not parts[1].startswith("/"):
+        parts.insert(1, "")
+    if len(parts) > 3 or not parts[0]:
+        raise ValueError(f"invalid device specification: {text}")
+    path, inside, mode = [*parts, "", "rwm"][:3] if len(parts) < 3 else parts
+    for each in (path, inside or path):
+        if not each.startswith("/"):
+            raise ValueError(f"{each} is not an absolute path")
+    if not mode or set(mode) - set("rwm") or len(set(mode)) != len(mode):
+        raise ValueError(f"invalid device mode: {mode}")
+    return {"PathOnHost": path, "PathInContainer": inside or path, "CgroupPermissions": mode}
+
+
+def ulimit(text: str) -> Ulimit:
+    """``NAME=SOFT[:HARD]``."""
+    from runengine.oci_spec import ulimits
+
+    return ulimits.parse(text)
+
+
+def _path_and_number(text: str) -> tuple[str, str]:
+    path, colon, value = text.rpartition(":")
+    if not colon or not value:
+        raise ValueError(f"bad format: {text}")
+    if not path.startswith("/dev/"):
+        raise ValueError(f"bad format for device path: {text}")
+    return path, value
+
+
+def weight_device(text: str) -> WeightDevice:
+    """``/dev/PATH:WEIGHT``, 0 or 10 to 1000."""
+    path, value = _path_and_number(text)
+    weight = int(value) if value.isascii() and value.isdigit() else -1
+    if weight != 0 and not 10 <= weight <= 1000:
+        raise ValueError(f"invalid weight for device: {text}")
+    return {"Path": path, "Weight": weight}
+
+
+def byte_rate(text: str) -> ThrottleDevice:
+    """``/dev/PATH:RATE`` with a size's units."""
+    path, value = _path_and_number(text)
+    try:
+        return {"Path": path, "Rate": size(value)}
+    except ValueError:
+        raise ValueError(
+            f"invalid rate for device: {text}, expected <device-path>:<number>[<unit>]"
+        ) from None
+
+
+def operation_rate(text: str) -> ThrottleDevice:
+    """``/dev/PATH:COUNT``."""
+    path, value = _path_and_number(text)
+    if not (value.isascii() and value.isdigit()):
+        raise ValueError(
+            f"invalid rate for device: {text}, expected <device-path>:<number>"
+        )
+    return {"Path": path, "Rate": int(value)}
+
+
+def ip_address(text: str) -> str:
+    """An IPv4 or IPv6 address, in the kernel's spelling."""
+    import socket
+
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            return socket.inet_ntop(family, socket.inet_pton(family, text.strip()))
+        except OSError:
+            continue
+    raise ValueError(f"IP address is not correctly formatted: {text}")
+
+
+def extra_host(text: str) -> str:
+    """``HOST:IP`` or ``HOST=IP``, kept with a colon; ``host-gateway`` stands for the gateway."""
+    separator = "=" if "=" in text else ":"
+    name, found, address = text.partition(separator)
+    if not found or not name or any(letter.isspace() for letter in name):
+        raise ValueError(f"bad format for add-host: {text!r}")
+    if address == "host-gateway":
+        raise ValueError("host-gateway needs a bridge network, which this release does not have")
+    try:
+        ip_address(address.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise ValueError(f"invalid IP address in add-host: {address!r}") from None
+    return f"{name}:{address.removeprefix('[').removesuffix(']')}"
+
+
+def port_range(text: str) -> list[str]:
+    """``PORT[-PORT][/PROTOCOL]`` as a list of ``PORT/PROTOCOL``."""
+    ports, _, protocol = text.partition("/")
+    protocol = protocol or "tcp"
+    first, _, last = ports.partition("-")
+    last = last or first
+    valid = all(port.isascii() and port.isdigit() and 0 < int(port) < 65536
+                for port in (first, last))
+    if protocol not in ("tcp", "udp", "sctp") or not valid or int(first) > int(last):
+        raise ValueError(f"invalid port: {text}")
+    return [f"{port}/{protocol}" for port in range(int(first), int(last) + 1)]
