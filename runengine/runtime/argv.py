@@ -1,0 +1,80 @@
+"""Command lines of the OCI runtime. The monitor loads this: no imports.
+
+``base`` is the start of each: the program and its global options (``--root``). The options are the
+ones that runc, crun and youki have in common (runc(8) and its subcommands' pages).
+"""
+
+from __future__ import annotations
+
+
+def with_log(base: list[str], log: str) -> list[str]:
+    """``base`` with errors written to the file ``log``, one JSON object a line."""
+    return [*base, "--log", log, "--log-format", "json"]
+
+
+def create(
+    base: list[str], container_id: str, bundle: str, *, pid_file: str, console: str | None = None
+) -> list[str]:
+    """Make the container; its init waits for ``start``."""
+    return [*base, "create", *_placed(bundle, pid_file, console), container_id]
+
+
+def run(
+    base: list[str], container_id: str, bundle: str, *, pid_file: str, console: str | None = None
+) -> list[str]:
+    """Create and start in one command: half the time of two."""
+    return [*base, "run", "--detach", *_placed(bundle, pid_file, console), container_id]
+
+
+def _placed(bundle: str, pid_file: str, console: str | None) -> list[str]:
+    socket = ["--console-socket", console] if console else []
+    return ["--bundle", bundle, "--pid-file", pid_file, *socket]
+
+
+def start(base: list[str], container_id: str) -> list[str]:
+    """Let the init of a created container execute its program."""
+    return [*base, "start", container_id]
+
+
+def exec_process(
+    base: list[str],
+    container_id: str,
+    process: str,
+    *,
+    pid_file: str,
+    console: str | None = None,
+) -> list[str]:
+    """Start the process that the file ``process`` describes inside; returns once it runs."""
+    socket = ["--console-socket", console] if console else []
+    options = ["--detach", "--process", process, "--pid-file", pid_file, *socket]
+    return [*base, "exec", *options, container_id]
+
+
+def kill(base: list[str], container_id: str, signal: int | str, *, everyone: bool) -> list[str]:
+    """Signal the init, or every process of the container."""
+    return [*base, "kill", *(["--all"] if everyone else []), container_id, str(signal)]
+
+
+def delete(base: list[str], container_id: str, *, force: bool) -> list[str]:
+    """Remove what the runtime keeps. ``force`` kills first, which in runc sleeps 100 ms."""
+    return [*base, "delete", *(["--force"] if force else []), container_id]
+
+
+def simple(base: list[str], command: str, container_id: str) -> list[str]:
+    """``pause``, ``resume``, ``state``."""
+    return [*base, command, container_id]
+
+
+def ps(base: list[str], container_id: str) -> list[str]:
+    """Pids as a JSON list."""
+    return [*base, "ps", "--format", "json", container_id]
+
+
+def update(base: list[str], container_id: str) -> list[str]:
+    """Change limits; the resources object comes on standard input."""
+    return [*base, "update", "--resources", "-", container_id]
+
+
+def features(base: list[str]) -> list[str]:
+    """What this build of the runtime can do, as JSON (runtime-spec, features.md)."""
+    return [*base, "features"]
