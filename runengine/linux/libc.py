@@ -55,6 +55,12 @@ def umount(target: str, flags: int = 0) -> None:
         raise _oserror("umount", target)
 
 
+def unshare(flags: int) -> None:
+    """unshare(2); of the calling thread."""
+    if _libc.unshare(ctypes.c_int(flags)):
+        raise _oserror("unshare")
+
+
 class OpenHow(ctypes.Structure):
     """``struct open_how`` of openat2(2)."""
 

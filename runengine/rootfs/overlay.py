@@ -1,0 +1,293 @@
+"""Overlay mounts: a stack of read-only layers with a writable one on top (overlayfs.rst)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+from runengine.errors import Conflict, EngineError, InvalidParameter, Unsupported
+from runengine.linux import fscontext, libc, mount
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OPAQUE_XATTR = "trusted.overlay.opaque"
+MAX_LAYERS = 500
+"""Lower directories that the kernel stacks (OVL_MAX_STACK)."""
+_OPTIONS = {
+    # Layers are plain trees: nothing in them points elsewhere, whoever made them, and what
+    # differs from them can be told by looking at names alone.
+    "redirect_dir": "nofollow",
+    "metacopy": "off",
+    # An index would tie the writable layer to the very inodes of these lower directories.
+    "index": "off",
+}
+_CLONE_FS = 0x200
+_UNMOUNT_ATTEMPTS = 12
+
+
+def mount_overlay(
+    lowers: Sequence[str],
+    upper: str | None,
+    work: str | None,
+    merged: str,
+    *,
+    readonly: bool = False,
+) -> None:
+    """Show ``lowers`` (top first) with ``upper`` above them at ``merged``, which must be empty.
+
+    Without ``upper`` the view is read-only. Whatever the propagation of the surrounding mount,
+    this one's is private. Raises Conflict if the directories are in use by another mount,
+    InvalidParameter for more than 500 layers, Unsupported or EngineError for what the kernel
+    refuses.
+    """
+    stack = _stack(lowers, upper, merged)
+    _refuse_reuse(upper, merged)
+    directories = {"upperdir": upper, "workdir": work} if upper and work else {}
+    try:
+        if not stack:
+            _mount_nothing(merged)
+        elif not _mount_by_context(stack, directories, merged, readonly=readonly):
+            _mount_by_options(stack, directories, merged, readonly=readonly)
+    except OSError as error:
+        _explain(error, merged)
+
+
+def _stack(lowers: Sequence[str], upper: str | None, merged: str) -> list[str]:
+    """The lower directories that count, top first, and as many as the kernel wants."""
+    stack = list(lowers)
+    for number, path in enumerate(stack):
+        if _is_opaque(path):
+            # The kernel heeds the mark on every directory but the root of a layer.
+            del stack[number + 1 :]
+            break
+    # It wants one lower directory below a writable one, two otherwise: the mount point, which is
+    # empty, makes up the number.
+    if len(stack) < (1 if upper else 2) and (stack or upper):
+        stack.append(merged)
+    if len(stack) > MAX_LAYERS:
+        raise InvalidParameter(
+            f"the image has {len(stack)} layers, and the kernel stacks {MAX_LAYERS} at most",
+            resolution="squash the image",
+        )
+    return stack
+
+
+def _is_opaque(path: str) -> bool:
+    try:
+        return os.getxattr(path, OPAQUE_XATTR) == b"y"
+    except OSError:
+        return False
+
+
+def _refuse_reuse(upper: str | None, merged: str) -> None:
+    """Two mounts that write one upper directory corrupt it, and without an index nothing stops it.
+
+    Sees this mount namespace only: nobody else mounts there.
+    """
+    with open("/proc/self/mountinfo", "rb") as file:
+        table = file.read()
+    if b" %b " % os.fsencode(merged) in table:
+        raise Conflict(f"{merged} is already mounted", resolution=f"umount {merged}")
+    if upper is not None and b"upperdir=%b," % os.fsencode(upper) in table:
+        others = [e.target for e in mount.mounts() if f"upperdir={upper}," in e.super_options]
+        raise Conflict(
+            f"{upper} is in use by the mount at {', '.join(others)}",
+            resolution="unmount that one first",
+        )
+
+
+def _mount_nothing(merged: str) -> None:
+    """The view of no layers at all."""
+    libc.mount("none", merged, "tmpfs", mount.MS_RDONLY | mount.MS_NODEV, "mode=755,size=4k")
+    libc.mount("none", merged, None, mount.MS_PRIVATE, None)
+
+
+def _mount_by_context(
+    stack: Sequence[str], directories: dict[str, str], merged: str, *, readonly: bool
+) -> bool:
+    """Mount with the new API; False if this kernel cannot take layers one by one (before 6.7)."""
+    try:
+        context = fscontext.fsopen("overlay")
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EPERM):
+            return False
+        raise
+    try:
+        if not _configure(context, stack, directories):
+            return False
+        try:
+            fscontext.create(context)
+        except OSError as error:
+            raise OSError(error.errno, fscontext.messages(context) or error.strerror) from error
+        mounted = fscontext.fsmount(context, fscontext.MOUNT_ATTR_RDONLY if readonly else 0)
+    finally:
+        os.close(context)
+    try:
+        fscontext.attach(mounted, merged)
+        # Below a shared mount it has become shared by this.
+        fscontext.set_propagation(mounted, mount.MS_PRIVATE)
+    finally:
+        os.close(mounted)
+    return True
+
+
+def _configure(context: int, stack: Sequence[str], directories: dict[str, str]) -> bool:
+    fscontext.set_string(context, "source", "overlay")
+    for lower in stack:
+        try:
+            _set_directory(context, "lowerdir+", lower)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return False
+            raise OSError(error.errno, error.strerror, lower) from error
+    for key, value in directories.items():
+        _set_directory(context, key, value)
+    for key, value in _OPTIONS.items():
+        fscontext.set_string(context, key, value)
+    return True
+
+
+def _set_directory(context: int, key: str, path: str) -> None:
+    """Name a directory by its path, or by a descriptor if the path cannot be given as it is."""
+    if len(os.fsencode(path)) <= fscontext.MAX_STRING and not set(path) & set("\\:,"):
+        fscontext.set_string(context, key, path)
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fscontext.set_fd(context, key, fd)
+    finally:
+        os.close(fd)
+
+
+def _mount_by_options(
+    stack: Sequence[str], directories: dict[str, str], merged: str, *, readonly: bool
+) -> None:
+    """Mount with mount(2), whose options end at a page: every layer goes by a short name.
+
+    The names are descriptor numbers, relative to /proc/self/fd, as the working directory of a
+    thread that does not share it with the others.
+    """
+    import threading
+
+    failures: list[OSError] = []
+    fds = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in stack]
+    options = {"lowerdir": ":".join(map(str, fds)), **_OPTIONS}
+    options.update({key: _escape(path) for key, path in directories.items()})
+    text = ",".join(f"{key}={value}" for key, value in options.items())
+
+    def work() -> None:
+        try:
+            libc.unshare(_CLONE_FS)
+            os.chdir("/proc/self/fd")
+            flags = mount.MS_RDONLY if readonly else 0
+            libc.mount("overlay", merged, "overlay", flags, text)
+            libc.mount("none", merged, None, mount.MS_PRIVATE, None)
+        except OSError as error:
+            failures.append(error)
+
+    try:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    finally:
+        for fd in fds:
+            os.close(fd)
+    if failures:
+        raise failures[0]
+
+
+def _escape(path: str) -> str:
+    """A path in an option string: the kernel splits at commas, and layers at colons."""
+    return path.replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:")
+
+
+def _explain(error: OSError, merged: str) -> NoReturn:
+    brief = f"cannot mount the root filesystem at {merged}"
+    details = f"{error.strerror}" + (f": {error.filename}" if error.filename else "")
+    if error.errno == errno.ENODEV:
+        raise Unsupported(
+            f"{brief}: the kernel has no overlay filesystem", resolution="modprobe overlay"
+        ) from error
+    if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+        raise Unsupported(
+            brief,
+            details=details,
+            resolution="the engine's root directory must be on ext4, xfs, btrfs or tmpfs",
+        ) from error
+    if error.errno == errno.ENOENT:
+        raise EngineError(
+            brief, details=details, resolution="a layer is missing: pull the image again"
+        ) from error
+    raise EngineError(brief, details=details) from error
+
+
+def unmount(merged: str, *, lazy: bool = False) -> bool:
+    """Unmount the view; True if it was mounted.
+
+    Somebody on the way out gets half a second. Then ``lazy`` detaches it, to vanish with its last
+    user; otherwise Conflict names who holds it. Raises EngineError for anything else.
+    """
+    for attempt in range(_UNMOUNT_ATTEMPTS):
+        try:
+            libc.umount(merged, mount.UMOUNT_NOFOLLOW)
+            return True
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ENOENT):
+                return False
+            if error.errno != errno.EBUSY:
+                raise EngineError(f"cannot unmount {merged}", details=error.strerror) from error
+        _pause(attempt)
+    if lazy:
+        libc.umount(merged, mount.UMOUNT_NOFOLLOW | mount.MNT_DETACH)
+        return True
+    raise Conflict(
+        f"{merged} is busy",
+        details=_describe(users(merged)) or "no process of this mount namespace shows why",
+        resolution="end what uses it and try again",
+    )
+
+
+def _pause(attempt: int) -> None:
+    import time
+
+    time.sleep(min(0.1, 0.001 * 2**attempt))
+
+
+def users(target: str) -> list[int]:
+    """Pids that keep ``target`` busy: working directory, root, program or open file below it."""
+    return [
+        int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _uses(f"/proc/{pid}", target)
+    ]
+
+
+def _uses(process: str, target: str) -> bool:
+    paths = [f"{process}/{name}" for name in ("cwd", "root", "exe")]
+    try:
+        paths += [f"{process}/fd/{name}" for name in os.listdir(f"{process}/fd")]
+        with open(f"{process}/maps", "rb") as file:
+            if os.fsencode(f" {target}/") in file.read():
+                return True
+    except OSError:
+        return False
+    return any(_leads_below(path, target) for path in paths)
+
+
+def _leads_below(path: str, target: str) -> bool:
+    try:
+        link = os.readlink(path)
+    except OSError:
+        return False
+    return link == target or link.startswith(f"{target}/")
+
+
+def _describe(pids: list[int]) -> str:
+    names = []
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                names.append(f"{file.read().strip()} (pid {pid})")
+        except OSError:
+            continue
+    return "held by " + ", ".join(names) if names else ""

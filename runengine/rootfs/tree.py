@@ -1,0 +1,175 @@
+"""Directories below a root, found without ever leaving it.
+
+The kernel does the containing: every descriptor comes from openat2(2) with RESOLVE_BENEATH and
+RESOLVE_NO_SYMLINKS on a name that has no links left in it. Links are read here, component by
+component, as if the root were ``/`` (path_resolution(7)); a wrong answer, or a tree that changes
+meanwhile, can therefore only lead to an error, never outside.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import NamedTuple
+
+from runengine.linux import libc
+
+MAX_LINKS = 40
+"""Links followed in one name before it counts as a loop, as in the kernel."""
+_MAX_PATH = 4000
+"""Bytes given to one system call; PATH_MAX is 4096."""
+_CACHED = 64
+_CONTAINED = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
+
+
+class Directory(NamedTuple):
+    """An open directory (O_PATH) and its name from the root, without links; '' is the root."""
+
+    fd: int
+    path: str
+
+    def child(self, name: str) -> str:
+        """The name from the root of an entry."""
+        return f"{self.path}/{name}" if self.path else name
+
+
+class Tree:
+    """Directories below ``root_fd``, which stays the caller's, with a small cache.
+
+    The cache must be dropped (``forget``) when a directory or a link is removed.
+    Every method raises OSError.
+    """
+
+    def __init__(self, root_fd: int) -> None:
+        self.root_fd = root_fd
+        self._cache: dict[str, Directory] = {}
+
+    def directory(self, name: str) -> Directory:
+        """The directory that ``name`` leads to, links followed inside the root.
+
+        The descriptor belongs to the cache: use it before asking for another 64 directories.
+        """
+        found = self._cache.get(name)
+        if found is None:
+            if len(self._cache) >= _CACHED:
+                os.close(self._cache.pop(next(iter(self._cache))).fd)
+            found = self._cache[name] = self._find(name)
+        return found
+
+    def forget(self) -> None:
+        """Close every cached descriptor."""
+        while self._cache:
+            os.close(self._cache.popitem()[1].fd)
+
+    def open(self, path: str, flags: int = os.O_PATH) -> int:
+        """Open the directory ``path``, which has no links, dots or empty parts in it."""
+        if len(path) <= _MAX_PATH // 4:
+            return open_beneath(self.root_fd, path or ".", flags)
+        fd = os.dup(self.root_fd)
+        try:
+            while len(os.fsencode(path)) > _MAX_PATH:
+                head, path = _split(path)
+                deeper = open_beneath(fd, head)
+                os.close(fd)
+                fd = deeper
+            return open_beneath(fd, path, flags)
+        finally:
+            os.close(fd)
+
+    def resolve(self, name: str) -> str:
+        """The name from the root, without links, of the directory ``name`` leads to.
+
+        What is missing or in the way on the route is up to ``missing`` and ``obstacle``.
+        """
+        walk = _Walk(self, name)
+        try:
+            while walk.todo:
+                walk.step()
+            return "/".join(walk.done)
+        finally:
+            os.close(walk.fd)
+
+    def missing(self, parent: Directory, name: str) -> None:
+        """A directory on the way is not there: make it, or raise (the default)."""
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), parent.child(name))
+
+    def obstacle(self, parent: Directory, name: str, seen: os.stat_result) -> None:
+        """Something else is in a directory's place: clear it away, or raise (the default)."""
+        del seen
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), parent.child(name))
+
+    def _find(self, name: str) -> Directory:
+        try:
+            return Directory(self.open(name), name)
+        except OSError:
+            # A link, a missing part or an odd name: go there step by step.
+            path = self.resolve(name)
+            return Directory(self.open(path), path)
+
+
+class _Walk:
+    """One resolution under way: ``fd`` is the directory reached, ``done`` its name."""
+
+    def __init__(self, tree: Tree, name: str) -> None:
+        self._tree = tree
+        self._name = name
+        self._links = 0
+        self.todo = name.split("/")[::-1]
+        self.done: list[str] = []
+        self.fd = os.dup(tree.root_fd)
+
+    def step(self) -> None:
+        """Deal with the next component."""
+        part = self.todo.pop()
+        if part == "..":
+            self._jump(self.done[:-1])
+        elif part not in ("", "."):
+            self._enter(part)
+
+    def _enter(self, part: str) -> None:
+        try:
+            seen = os.stat(part, dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            self._tree.missing(self._here(), part)
+        else:
+            if stat.S_ISLNK(seen.st_mode):
+                self._follow(os.readlink(part, dir_fd=self.fd))
+                return
+            if not stat.S_ISDIR(seen.st_mode):
+                self._tree.obstacle(self._here(), part, seen)
+        self._become(open_beneath(self.fd, part))
+        self.done.append(part)
+
+    def _follow(self, target: str) -> None:
+        self._links += 1
+        if self._links > MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self._name)
+        if target.startswith("/"):
+            self._jump([])
+        self.todo.extend(target.split("/")[::-1])
+
+    def _here(self) -> Directory:
+        return Directory(self.fd, "/".join(self.done))
+
+    def _jump(self, done: list[str]) -> None:
+        self._become(self._tree.open("/".join(done)))
+        self.done = done
+
+    def _become(self, fd: int) -> None:
+        os.close(self.fd)
+        self.fd = fd
+
+
+def open_beneath(dir_fd: int, path: str, flags: int = os.O_PATH) -> int:
+    """Open a directory below ``dir_fd``; a link anywhere in ``path`` is an error (ELOOP)."""
+    return libc.openat2(dir_fd, path, flags | os.O_DIRECTORY, resolve=_CONTAINED)
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Cut a long name between two components, at the end of what one call can take."""
+    raw = os.fsencode(path)
+    cut = raw.rfind(b"/", 0, _MAX_PATH)
+    if cut < 0:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+    return os.fsdecode(raw[:cut]), os.fsdecode(raw[cut + 1 :])
