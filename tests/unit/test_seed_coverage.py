@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from runengine.mgr.image.manager import ImageMgr
 
 from runengine.mgr.container.manager import ContainerMgr
-from runengine.mgr.image.manager import ImageMgr
 from runengine.mgr.system import SystemMgr
 
 MANAGERS = {"ContainerMgr": ContainerMgr, "ImageMgr": ImageMgr, "SystemMgr": SystemMgr}
@@ -25,7 +25,7 @@ SEED = {
     "VolumeMgr": "Create Get List Remove Path Attach Detach",
     "SystemMgr": "Info Version Auth UpdateDaemon SubscribeToEvents",
 }
-ROW = re.compile(r"\| (\w+) \| (?:`(\w+)\.(\w+)`|–) \| (.+) \|")
+ROW = re.compile(r"\| (\w+) \| (?:`(\w+)\.(\w+)`|\u2013) \| (.+) \|")
 
 
 def rows():

@@ -71,7 +71,7 @@ def test_half_made_records_are_not_found(store):
 def test_name_and_id_are_reserved_together(store):
     # B-01, B-02
     store.containers.add(record(A, "one"))
-    with pytest.raises(AlreadyExists, match="in use by container abababab|in use by container ab1"):
+    with pytest.raises(AlreadyExists, match="in use by container ab1"):
         store.containers.add(record(B, "one"))
     with pytest.raises(AlreadyExists, match="id"):
         store.containers.add(record(A, "two"))
@@ -140,9 +140,10 @@ def add_many(arguments):
     store = Store.open(paths)
     taken = 0
     for number in range(25):
-        store.containers.add(record(f"{worker:02x}{number:02x}".ljust(64, "0"), f"w{worker}-{number}"))
+        own = f"{worker:02x}{number:02x}".ljust(64, "0")
+        store.containers.add(record(own, f"w{worker}-{number}"))
         try:
-            store.containers.add(record(f"ff{worker:02x}{number:02x}".ljust(64, "0"), f"shared-{number}"))
+            store.containers.add(record("ff" + own[:62], f"shared-{number}"))
         except AlreadyExists:
             taken += 1
     store.close()

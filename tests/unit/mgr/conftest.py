@@ -1,0 +1,64 @@
+"""An engine's context on a scratch store, with images that exist by name only."""
+
+import itertools
+
+import pytest
+
+from runengine.config import defaults
+from runengine.errors import NotFound
+from runengine.mgr.container.context import Context
+from runengine.model import container_config, host_config
+from runengine.store.containers import Record, created_state
+from runengine.store.images import StoredImage
+from runengine.store.store import Store
+
+
+class FakeImages:
+    """Images by name; a layer's directory is made up."""
+
+    def __init__(self):
+        self.known = {}
+
+    def add(self, name, layers):
+        image_id = "sha256:" + (name.encode().hex() * 64)[:64]
+        self.known[name] = StoredImage(image_id, "sha256:0", "", "{}", layers, 0, 0.0)
+        return self.known[name]
+
+    def lookup(self, name):
+        if name not in self.known:
+            raise NotFound(f"No such image: {name}")
+        return self.known[name]
+
+    def layer_paths(self, layers):
+        return [f"/layers/{layer}" for layer in layers]
+
+
+@pytest.fixture
+def context(roots):
+    store = Store.open(roots)
+    yield Context(defaults(roots), store, FakeImages())
+    store.close()
+
+
+@pytest.fixture
+def add(context):
+    """Adds a container record; keywords beside name, labels, image and host set its state."""
+    counter = itertools.count(1)
+
+    def add_one(name, *, labels=None, image=None, host=None, details=None, **state):
+        number = next(counter)
+        record = Record(
+            f"{number:02x}" * 32,
+            name,
+            image.image_id if image else "sha256:" + "9" * 64,
+            f"2026-01-01T00:00:{number:02d}.000000000Z",
+            {**container_config("busybox"), "Labels": labels or {}, "Cmd": ["sh"]},
+            {**host_config(), "NetworkMode": "none", **(host or {})},
+            {"log": {"path": ""}, "mounts": [], **(details or {})},
+            image.layers if image else [],
+            {**created_state(), **state},
+        )
+        context.store.containers.add(record)
+        return record
+
+    return add_one
