@@ -61,6 +61,12 @@ def unshare(flags: int) -> None:
         raise _oserror("unshare")
 
 
+def syncfs(fd: int) -> None:
+    """syncfs(2): write out the filesystem that the file is on."""
+    if _libc.syncfs(ctypes.c_int(fd)):
+        raise _oserror("syncfs")
+
+
 class OpenHow(ctypes.Structure):
     """``struct open_how`` of openat2(2)."""
 
