@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from runengine.cli.quoting import quote
 from runengine.cli.template_values import (
     MISSING,
     TemplateError,
@@ -141,34 +142,3 @@ def _format_float(value: float, verb: str, flags: str, precision: int | None) ->
     else:
         text = format(value, f".{6 if precision is None else precision}{verb}")
     return _signed(text, value, flags)
-
-
-def quote(text: str) -> str:
-    """A Go string literal: Docker shows commands so (strconv.Quote)."""
-    out = []
-    for character in text:
-        code = ord(character)
-        if character in '"\\':
-            out.append("\\" + character)
-        elif character.isprintable():
-            out.append(character)
-        elif character in _SHORT:
-            out.append(_SHORT[character])
-        elif 0xDC80 <= code <= 0xDCFF:
-            out.append(f"\\x{code - 0xDC00:02x}")
-        elif code < 0x80:
-            out.append(f"\\x{code:02x}")
-        else:
-            out.append(f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
-    return f'"{"".join(out)}"'
-
-
-_SHORT = {
-    "\n": "\\n",
-    "\t": "\\t",
-    "\r": "\\r",
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\v": "\\v",
-}

@@ -1,0 +1,86 @@
+"""``--format`` for single documents (inspect, version, info) and what all formats share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FORMAT_HELP = """Format output using a custom template:
+'table':            Print output in table format with column headers (default)
+'table TEMPLATE':   Print output in table format using the given Go template
+'json':             Print in JSON format
+'TEMPLATE':         Print output using the given Go template."""
+DOCUMENT_FORMAT_HELP = """Format output using a custom template:
+'json':             Print in JSON format
+'TEMPLATE':         Print output using the given Go template."""
+
+_MAPS: dict[str, Any] = {
+    # Docker's documents have maps with the user's keys here; the value is what index gives for
+    # a key that is not there.
+    "Labels": "",
+    "Annotations": "",
+    "Sysctls": "",
+    "Tmpfs": "",
+    "StorageOpt": "",
+    "DriverOpts": "",
+    "Volumes": None,
+    "ExposedPorts": None,
+    "Networks": None,
+    "Ports": None,
+    "PortBindings": None,
+    "Runtimes": None,
+    "Data": "",
+}
+_LISTS = frozenset(
+    # fmt: off
+    ("Args", "Binds", "CapAdd", "CapDrop", "Cmd", "DeviceCgroupRules", "Devices", "Dns",
+     "DnsOptions", "DnsSearch", "Entrypoint", "Env", "ExecIDs", "ExtraHosts", "GroupAdd",
+     "MaskedPaths", "Mounts", "OnBuild", "ReadonlyPaths", "RepoDigests", "RepoTags",
+     "SecurityOpt", "Shell", "Ulimits", "VolumesFrom")
+    # fmt: on
+)
+
+
+def quiet_format(form: str) -> None:
+    """Say that a template is not used, because ids alone were asked for."""
+    if form not in ("", "table"):
+        from runengine.cli import context
+
+        context.warn("Ignoring custom format, because both --format and --quiet are set.")
+
+
+def for_template(value: Any, name: str = "") -> Any:
+    """A document with its maps and null lists marked, so that templates treat them as Go does."""
+    from runengine.cli.template_values import Map, NilList
+
+    if isinstance(value, dict):
+        inside = {key: for_template(one, _kind(name, key)) for key, one in value.items()}
+        return Map(inside, _MAPS[name]) if name in _MAPS else inside
+    if isinstance(value, list):
+        return [for_template(one) for one in value]
+    if value is None and name in _LISTS:
+        return NilList()
+    if value is None and name in _MAPS:
+        return Map({}, _MAPS[name])
+    return value
+
+
+def _kind(parent: str, key: str) -> str:
+    """The name that says what a value is: a log's ``Config`` is a map, a container's is not."""
+    return "Labels" if (parent, key) == ("LogConfig", "Config") else key
+
+
+def render_documents(documents: Iterable[dict[str, Any]], form: str) -> str:
+    """Documents as an indented JSON list, as one line of JSON, or each by a template."""
+    if form and form != "json":
+        from runengine.cli.template import Template
+
+        template = Template(form)
+        return "".join(f"{template.render(for_template(one))}\n" for one in documents)
+    import json
+
+    separators, indent = ((",", ":"), None) if form == "json" else ((",", ": "), 4)
+    text = json.dumps(list(documents), ensure_ascii=False, separators=separators, indent=indent)
+    return f"{text}\n"

@@ -1,0 +1,121 @@
+"""``inspect``: containers and images in full."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runengine.cli import context
+from runengine.cli.command import FlagError, Option, argument, command
+from runengine.cli.formats import DOCUMENT_FORMAT_HELP, render_documents
+from runengine.errors import EngineError, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+TYPES = ("container", "image")
+_SIZES = ("SizeRw", "SizeRootFs")
+
+
+def _format_option() -> Option:
+    return Option(
+        ["-f", "--format"], "form", metavar="string", default="", help=DOCUMENT_FORMAT_HELP
+    )
+
+
+def _size_option(help: str) -> Option:
+    return Option(["-s", "--size"], is_flag=True, help=help)
+
+
+@command(
+    "inspect",
+    usage="[OPTIONS] NAME|ID [NAME|ID...]",
+    params=[
+        _format_option(),
+        _size_option("Display total file sizes if the type is container"),
+        Option(
+            ["--type"],
+            "kind",
+            metavar="string",
+            default="",
+            help="Only inspect objects of the given type (container, image)",
+        ),
+    ],
+)
+@argument("names", nargs=-1, required=True)
+@click.pass_context
+def inspect(ctx: click.Context, /, **options: Any) -> None:
+    """Return low-level information on containers and images."""
+    kind = options["kind"]
+    if kind and kind not in TYPES:
+        raise FlagError(f'unknown type: "{kind}": must be one of "container", "image"', ctx)
+    _show(ctx, options, (kind,) if kind else TYPES)
+
+
+@command(
+    "inspect",
+    usage="[OPTIONS] CONTAINER [CONTAINER...]",
+    params=[_format_option(), _size_option("Display total file sizes")],
+)
+@argument("names", nargs=-1, required=True)
+@click.pass_context
+def inspect_container(ctx: click.Context, /, **options: Any) -> None:
+    """Display detailed information on one or more containers."""
+    _show(ctx, options, ("container",))
+
+
+@command("inspect", usage="[OPTIONS] IMAGE [IMAGE...]", params=[_format_option()])
+@argument("names", nargs=-1, required=True)
+@click.pass_context
+def inspect_image(ctx: click.Context, /, **options: Any) -> None:
+    """Display detailed information on one or more images."""
+    _show(ctx, options, ("image",))
+
+
+def _show(ctx: click.Context, options: dict[str, Any], kinds: Sequence[str]) -> None:
+    """Write what was found, then complain about what was not; exits 1 if anything was not."""
+    finders = _finders(ctx, size=options.get("size", False))
+    found: list[dict[str, Any]] = []
+    errors: list[EngineError] = []
+    for name in options["names"]:
+        try:
+            found.append(_find(name, [finders[kind] for kind in kinds], kinds))
+        except EngineError as exc:
+            errors.append(exc)
+    form = options["form"]
+    if form and form != "json":
+        found = [_with_sizes(document) for document in found]
+    context.write(render_documents(found, form))
+    for error in errors:
+        context.complain(str(error))
+    if errors:
+        ctx.exit(1)
+
+
+def _finders(ctx: click.Context, *, size: bool) -> dict[str, Callable[[str], dict[str, Any]]]:
+    engine = context.engine(ctx)
+    return {
+        "container": lambda name: engine.containers.inspect(name, size=size),
+        "image": lambda name: engine.images.inspect(name),
+    }
+
+
+def _find(
+    name: str, finders: Sequence[Callable[[str], dict[str, Any]]], kinds: Sequence[str]
+) -> dict[str, Any]:
+    for finder in finders:
+        try:
+            return finder(name)
+        except NotFound as exc:
+            if len(kinds) == 1:
+                raise
+            last = exc
+    raise NotFound(f"No such object: {name}") from last
+
+
+def _with_sizes(document: dict[str, Any]) -> dict[str, Any]:
+    """A template may name a container's sizes even when they were not asked for."""
+    if "HostConfig" not in document:
+        return document
+    return {**dict.fromkeys(_SIZES), **document}
