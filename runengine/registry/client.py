@@ -1,0 +1,448 @@
+"""Client of one pull: manifests and blobs from mirrors and registries, every byte accounted for.
+
+A client is cheap to make and pickles with its grants and without its connections, so each
+download worker has its own. Nothing here is imported before the first request but this module.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from runengine.errors import (
+    Corrupt,
+    EngineError,
+    InvalidParameter,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
+from runengine.ids import Digest, is_digest
+from runengine.oci_spec import media_types
+from runengine.registry import auth, mirrors
+from runengine.registry.credentials import AuthFiles, GivenCredentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import requests
+
+    from runengine.registry import transport
+    from runengine.registry.credentials import Credentials, CredentialSource
+    from runengine.registry.mirrors import Endpoint
+    from runengine.registry.reference import Reference
+
+MANIFEST_LIMIT_BYTES = 4 << 20
+CHUNK_BYTES = 512 << 10
+TIMEOUT_S = 30.0
+RETRY_PAUSES_S = (0.3, 1.0)
+_BUSY = frozenset({500, 502, 503, 504})
+_Result = TypeVar("_Result")
+
+
+class Manifest(NamedTuple):
+    """A manifest or an index as the registry sent it; ``digest`` is that of ``data``."""
+
+    media_type: str
+    digest: Digest
+    data: bytes
+
+
+class BlobDescriptor(Protocol):
+    """The part of a descriptor that a download needs."""
+
+    @property
+    def digest(self) -> Digest:
+        """``sha256:<hex>``."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+
+class RegistryClient:
+    """Reads images from registries. Not for several threads at once; see the module's text."""
+
+    def __init__(
+        self,
+        *,
+        insecure: Sequence[str] = (),
+        mirrors: Mapping[str, Sequence[str]] | None = None,
+        credentials: CredentialSource | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        """``timeout_s`` bounds each wait for the network, not the whole transfer."""
+        self._insecure = tuple(insecure)
+        self._mirrors = dict(mirrors or {})
+        self._timeout_s = timeout_s
+        self._grants = auth.Grants(credentials or AuthFiles())
+        self._schemes: dict[str, str] = {}
+        self._served_by: dict[str, str] = {}
+        self._session: transport.Session | None = None
+        self._session_pid = 0
+        self.notices: list[str] = []
+        """What the operator should hear about: mirrors that failed."""
+
+    @staticmethod
+    def given(registry: str, credentials: Credentials) -> CredentialSource:
+        """A source for credentials that the user gave for ``registry``."""
+        return GivenCredentials(registry, credentials)
+
+    def __enter__(self) -> RegistryClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_session": None, "notices": []}
+
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        if self._session is not None and self._session_pid == os.getpid():
+            self._session.close()
+        self._session = None
+
+    def explain(self, ref: Reference) -> list[Endpoint]:
+        """The endpoints that are asked for ``ref``, in order."""
+        return mirrors.resolve(ref, mirrors=self._mirrors, insecure=self._insecure)
+
+    def manifest(self, ref: Reference) -> Manifest:
+        """Fetch a manifest or an index by tag or digest; the digest is verified.
+
+        Raises NotFound, Unauthorized, Unavailable, Corrupt.
+        """
+        wanted = ref.digest or ref.tag
+        if wanted is None:
+            raise InvalidParameter(f"reference {ref} has neither tag nor digest")
+        return self._first(ref, lambda endpoint: self._manifest_from(endpoint, ref, wanted))
+
+    def blob(
+        self, ref: Reference, descriptor: BlobDescriptor, *, offset: int = 0, verify: bool = True
+    ) -> BlobStream:
+        """Open a blob from byte ``offset`` on; the size is always checked.
+
+        The digest is checked too if ``verify`` and the stream begins at 0; else that is the
+        caller's (``BlobWriter`` does it). Raises NotFound, Unauthorized, Unavailable, Corrupt.
+        """
+        return self._first(
+            ref,
+            lambda endpoint: self._blob_from(
+                endpoint, descriptor, offset, verify=verify and not offset
+            ),
+        )
+
+    def _first(self, ref: Reference, attempt: Callable[[Endpoint], _Result]) -> _Result:
+        """The first answer, from the host that served the last one if any; failures are noted.
+
+        Raises the registry's own error if no endpoint answers well.
+        """
+        served_by = self._served_by.get(ref.name)
+        endpoints = sorted(self.explain(ref), key=lambda endpoint: endpoint.host != served_by)
+        failure: EngineError | None = None
+        for endpoint in endpoints:
+            try:
+                result = attempt(endpoint)
+            except (NotFound, Unauthorized, Unavailable, Corrupt) as error:
+                if endpoint.is_mirror:
+                    self.notices.append(f"{endpoint.describe()} failed: {error}")
+                else:
+                    failure = error
+                continue
+            self._served_by[ref.name] = endpoint.host
+            return result
+        raise failure or AssertionError("the registry itself is among the endpoints")
+
+    def _manifest_from(self, endpoint: Endpoint, ref: Reference, wanted: str) -> Manifest:
+        import hashlib
+
+        path = f"/v2/{endpoint.repository}/manifests/{wanted}"
+        headers = {"Accept": ", ".join((*media_types.ACCEPTED, *sorted(media_types.SCHEMA_1)))}
+        response = self._get(endpoint, path, headers, f"manifest for {ref}")
+        try:
+            data = self._read(response, MANIFEST_LIMIT_BYTES, f"manifest for {ref}", endpoint)
+        finally:
+            response.close()
+        digest = Digest("sha256:" + hashlib.sha256(data).hexdigest())
+        announced = response.headers.get("Docker-Content-Digest", "")
+        for expected in (wanted, announced):
+            if is_digest(expected) and expected != digest:
+                raise Corrupt(
+                    f"manifest for {ref} has the wrong content",
+                    details=f"{endpoint.host} sent {digest} instead of {expected}",
+                )
+        return Manifest(response.headers.get("Content-Type", ""), digest, data)
+
+    def _blob_from(
+        self, endpoint: Endpoint, descriptor: BlobDescriptor, offset: int, *, verify: bool
+    ) -> BlobStream:
+        if not is_digest(descriptor.digest) or not 0 <= offset <= descriptor.size:
+            raise InvalidParameter(f"no byte {offset} in blob {descriptor.digest}")
+        name = f"blob {descriptor.digest}"
+        headers = {"Range": f"bytes={offset}-"} if 0 < offset < descriptor.size else {}
+        path = f"/v2/{endpoint.repository}/blobs/{descriptor.digest}"
+        response = self._get(endpoint, path, headers, name)
+        try:
+            return BlobStream(response, descriptor, offset, endpoint.host, verify=verify)
+        except BaseException:
+            response.close()
+            raise
+
+    def _get(
+        self, endpoint: Endpoint, path: str, headers: dict[str, str], name: str
+    ) -> requests.Response:
+        """A successful answer, authorised as far as needed; a busy server is asked again."""
+        for pause_s in (*RETRY_PAUSES_S, None):
+            response = self._authorized(endpoint, path, headers)
+            if response.status_code in (200, 206):
+                return response
+            if response.status_code not in _BUSY or pause_s is None or endpoint.is_mirror:
+                break
+            response.close()
+            time.sleep(pause_s)
+        raise self._refusal(response, endpoint, name)
+
+    def _authorized(
+        self, endpoint: Endpoint, path: str, headers: dict[str, str]
+    ) -> requests.Response:
+        response = self._send(endpoint, path, headers, self._grants.header(endpoint))
+        if not self._grants.may_better(endpoint, response.status_code):
+            return response
+        challenge = response.headers.get("WWW-Authenticate")
+        for authorization in self._grants.step_up(endpoint, challenge, self._tokens()):
+            response.close()
+            response = self._send(endpoint, path, headers, authorization)
+            if response.status_code not in auth.NOT_ENOUGH:
+                return response
+        return response
+
+    def _send(
+        self, endpoint: Endpoint, path: str, headers: dict[str, str], authorization: str | None
+    ) -> requests.Response:
+        """One request over the scheme that the host speaks."""
+        from runengine.registry import transport
+
+        if authorization:
+            headers = {**headers, "Authorization": authorization}
+        known = self._schemes.get(endpoint.host)
+        failure: EngineError | None = None
+        for scheme in (known,) if known else endpoint.schemes:
+            try:
+                response = self._send_over(scheme, endpoint, path, headers)
+            except transport.TransportError as error:
+                host = endpoint.host
+                failure = failure or transport.explain(error, f"registry {host}", host)
+                if not self._may_try_other(error, scheme, host):
+                    break
+            except transport.SchemeMismatch as error:
+                failure = failure or error
+            else:
+                self._schemes[endpoint.host] = scheme
+                return response
+        raise failure or AssertionError("an endpoint has a scheme")
+
+    def _send_over(
+        self, scheme: str, endpoint: Endpoint, path: str, headers: dict[str, str]
+    ) -> requests.Response:
+        from runengine.registry import transport
+
+        response = self._open_session().fetch(
+            f"{scheme}://{endpoint.host}{path}", headers, verify_tls=endpoint.verify_tls
+        )
+        if scheme == "http" and response.status_code == 400:
+            body = transport.error_body(response)
+            if b"HTTPS" in body[:1024]:
+                raise transport.wants_tls_hint(f"registry {endpoint.host}")
+        return response
+
+    @staticmethod
+    def _may_try_other(error: BaseException, scheme: str, host: str) -> bool:
+        """Another scheme helps on a mismatch; without a port in the name also on a refusal."""
+        from runengine.registry import transport
+
+        return transport.is_scheme_mismatch(error, scheme) or ":" not in host
+
+    def _read(
+        self, response: requests.Response, limit: int, name: str, endpoint: Endpoint
+    ) -> bytes:
+        from runengine.registry import transport
+
+        try:
+            return transport.read_limited(response, limit, name)
+        except transport.TransportError as error:
+            host = endpoint.host
+            raise transport.explain(error, f"registry {host}", host) from error
+
+    def _refusal(
+        self, response: requests.Response, endpoint: Endpoint, name: str
+    ) -> EngineError:
+        from runengine.registry import transport
+
+        status = response.status_code
+        body = transport.error_body(response)
+        said = _error_text(body)
+        if status in auth.REFUSED:
+            return self._grants.refusal(endpoint, said)
+        if status == 404:
+            return _not_found(endpoint, name, body, said)
+        if status == 429:
+            return Unavailable(
+                f"registry {endpoint.host} allows no more requests for now",
+                details=said,
+                resolution="wait, or use credentials or a mirror",
+            )
+        if status == 416:
+            return Corrupt(f"{name} is shorter at {endpoint.host} than its size says")
+        return Unavailable(f"registry {endpoint.host} answered {status} to {name}", details=said)
+
+    def _tokens(self) -> transport.Tokens:
+        from runengine.registry import transport
+
+        return transport.Tokens(self._open_session(), self._verifies_tls)
+
+    def _verifies_tls(self, host: str) -> bool:
+        return not (mirrors.is_loopback(host) or mirrors.is_insecure(host, self._insecure))
+
+    def _open_session(self) -> transport.Session:
+        """This process's session: connections must not be shared over a fork."""
+        from runengine.registry import transport
+
+        if self._session is None or self._session_pid != os.getpid():
+            self._session = transport.Session(self._timeout_s)
+            self._session_pid = os.getpid()
+        return self._session
+
+
+class BlobStream:
+    """The rest of a blob, undecoded; reads in large pieces. A context manager and an iterator."""
+
+    def __init__(
+        self,
+        response: requests.Response,
+        descriptor: BlobDescriptor,
+        offset: int,
+        host: str,
+        *,
+        verify: bool,
+    ) -> None:
+        import hashlib
+
+        self.digest = descriptor.digest
+        self.size = descriptor.size
+        self.position = offset
+        self._host = host
+        self._response = response
+        self._raw = response.raw
+        self._hash = hashlib.sha256() if verify else None
+        self._is_ended = False
+        self._skip_bytes = self._bytes_to_skip(response, offset)
+
+    def __enter__(self) -> BlobStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self.read():
+            yield chunk
+
+    def close(self) -> None:
+        """Give the connection back, or drop it if there is more to come."""
+        self._response.close()
+
+    def read(self, count: int = CHUNK_BYTES) -> bytes:
+        """Up to ``count`` bytes (all that is left if negative), ``b""`` at the end.
+
+        Raises Unavailable where the transfer stalls or breaks off, Corrupt where there is more
+        than the blob's size or the digest is another.
+        """
+        while self._skip_bytes:
+            self._skip_bytes -= len(self._take(min(self._skip_bytes, CHUNK_BYTES)))
+        left = self.size - self.position
+        if not left:
+            self._finish()
+            return b""
+        data = self._take(left if count < 0 else min(count, left))
+        self.position += len(data)
+        if self._hash:
+            self._hash.update(data)
+        if self.position == self.size:
+            self._finish()
+        return data
+
+    def _bytes_to_skip(self, response: requests.Response, offset: int) -> int:
+        """A server that ignores Range sends all of it; what it announces must fit our size."""
+        if response.status_code == 206:
+            start = response.headers.get("Content-Range", "").removeprefix("bytes ")
+            if start.partition("-")[0] != str(offset):
+                raise Unavailable(f"registry {self._host} sent another range than asked for")
+            skip = 0
+        else:
+            skip = offset
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdigit() and int(announced) != self.size - offset + skip:
+            raise Corrupt(
+                f"blob {self.digest} has the wrong size",
+                details=f"{self._host} announces {int(announced) + offset - skip} bytes "
+                f"instead of {self.size}",
+            )
+        return skip
+
+    def _take(self, count: int) -> bytes:
+        """At least one byte, if ``count`` is not 0."""
+        if not count:
+            return b""
+        data = self._read_raw(count)
+        if not data:
+            raise Unavailable(
+                f"registry {self._host} broke off blob {self.digest} "
+                f"after {self.position} of {self.size} bytes"
+            )
+        return data
+
+    def _read_raw(self, count: int) -> bytes:
+        from runengine.registry import transport
+
+        try:
+            return bytes(self._raw.read(count, decode_content=False))
+        except transport.TransportError as error:
+            raise transport.explain(error, f"registry {self._host}", self._host) from error
+
+    def _finish(self) -> None:
+        """At the end: nothing may follow, and the digest must be right."""
+        if self._is_ended:
+            return
+        self._is_ended = True
+        if self._read_raw(1):
+            raise Corrupt(f"blob {self.digest} is longer than its size of {self.size} bytes")
+        if self._hash and f"sha256:{self._hash.hexdigest()}" != self.digest:
+            raise Corrupt(
+                f"blob {self.digest} has the wrong content",
+                details=f"{self._host} sent sha256:{self._hash.hexdigest()}",
+            )
+
+
+def _not_found(endpoint: Endpoint, name: str, body: bytes, said: str | None) -> NotFound:
+    if b"NAME_UNKNOWN" in body:
+        return NotFound(f"repository {endpoint.host}/{endpoint.repository} not found: no {name}")
+    if said is None:
+        return NotFound(
+            f"{name} not found at {endpoint.host}",
+            details="its answer is not a registry's",
+            resolution="check that the host is a registry",
+        )
+    return NotFound(f"{name} not found at {endpoint.host}", resolution="check name and tag")
+
+
+def _error_text(body: bytes) -> str | None:
+    """The first message of a registry's error document, safe for a terminal; else None."""
+    import json
+
+    try:
+        first = json.loads(body)["errors"][0]
+        text = str(first.get("message") or first.get("code") or "")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return None
+    return "".join(char for char in text if char.isprintable())[:200]

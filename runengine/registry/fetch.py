@@ -1,0 +1,239 @@
+"""From a reference to verified documents and blobs in the content store."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from runengine.errors import Corrupt, NotFound, Unavailable
+from runengine.oci_spec import image, media_types
+from runengine.registry import platform as platforms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runengine.ids import DiffID, Digest
+    from runengine.oci_spec.image import Descriptor, ImageConfig
+    from runengine.registry.client import Manifest, RegistryClient
+    from runengine.registry.content import BlobWriter, ContentStore
+    from runengine.registry.platform import Platform
+    from runengine.registry.reference import Reference
+
+INDEX_DEPTH_LIMIT = 4
+ATTEMPTS = 4
+"""Attempts in a row that brought nothing before a download is given up."""
+INTERRUPTIONS_LIMIT = 200
+RETRY_PAUSE_S = 0.2
+
+
+class FetchedManifest(NamedTuple):
+    """What a pull knows before it fetches the layers; the documents are in the content store."""
+
+    ref: Reference
+    top_digest: Digest
+    """Of what the tag names: the index if there is one."""
+    manifest_digest: Digest
+    media_type: str
+    manifest: image.Manifest
+    config: ImageConfig
+    config_bytes: bytes
+    image_id: Digest
+    """Digest of the config."""
+    layers: list[Descriptor]
+    diff_ids: list[DiffID]
+    warnings: list[str]
+
+
+def fetch_image(
+    client: RegistryClient,
+    ref: Reference,
+    content: ContentStore,
+    platform: Platform | None = None,
+) -> FetchedManifest:
+    """Resolve ``ref``: index → manifest for the platform → config, each verified and stored.
+
+    ``platform`` None is this machine's, and then an image for another is fetched with a warning
+    if it is the only one. Raises NotFound, Unauthorized, Unavailable, Corrupt, Unsupported.
+    """
+    top = client.manifest(ref)
+    found, media_type = _resolve(client, ref, content, top, platform or platforms.native())
+    name = f"manifest {found.digest} of {ref}"
+    manifest = image.parse_manifest(found.data, name=name)
+    config_bytes = _config_bytes(client, ref, content, manifest.config)
+    config = image.parse_config(config_bytes, name=f"config {manifest.config.digest} of {ref}")
+    image.check_layer_count(manifest, config, name=name)
+    warnings = _check_platform(ref, config, platform)
+    for document in {top.digest: top.data, found.digest: found.data}.values():
+        content.put(document)
+    return FetchedManifest(
+        ref,
+        top.digest,
+        found.digest,
+        media_type,
+        manifest,
+        config,
+        config_bytes,
+        manifest.config.digest,
+        list(manifest.layers),
+        list(config.rootfs.diff_ids),
+        warnings,
+    )
+
+
+def fetch_blob(
+    client: RegistryClient,
+    ref: Reference,
+    descriptor: Descriptor,
+    content: ContentStore,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Bring a blob into the store, resuming what was begun and after each interruption.
+
+    ``progress`` gets the bytes present so far. A beginning on disk that turns out to be wrong is
+    fetched anew, once. Raises NotFound, Unauthorized, Unavailable, Corrupt.
+    """
+    if content.has(descriptor.digest) and content.size(descriptor.digest) == descriptor.size:
+        return
+    was_resumed = False
+    try:
+        with content.writer(descriptor.digest, descriptor.size) as writer:
+            was_resumed = writer.offset > 0
+            _fill(client, ref, descriptor, writer, progress)
+            writer.commit()
+    except Corrupt:
+        if not was_resumed:
+            raise
+        with content.writer(descriptor.digest, descriptor.size) as writer:
+            _fill(client, ref, descriptor, writer, progress)
+            writer.commit()
+
+
+def _fill(
+    client: RegistryClient,
+    ref: Reference,
+    descriptor: Descriptor,
+    writer: BlobWriter,
+    progress: Callable[[int], None] | None,
+) -> None:
+    idle = 0
+    for _ in range(INTERRUPTIONS_LIMIT):
+        before = writer.offset
+        try:
+            _transfer(client, ref, descriptor, writer, progress)
+            return
+        except Unavailable:
+            idle = 0 if writer.offset > before else idle + 1
+            if idle >= ATTEMPTS:
+                raise
+            time.sleep(RETRY_PAUSE_S * 2**idle)
+    raise Unavailable(f"blob {descriptor.digest} was interrupted {INTERRUPTIONS_LIMIT} times")
+
+
+def _transfer(
+    client: RegistryClient,
+    ref: Reference,
+    descriptor: Descriptor,
+    writer: BlobWriter,
+    progress: Callable[[int], None] | None,
+) -> None:
+    if writer.offset == descriptor.size:
+        return
+    with client.blob(ref, descriptor, offset=writer.offset, verify=False) as stream:
+        for chunk in stream:
+            writer.write(chunk)
+            if progress:
+                progress(writer.offset)
+
+
+def _resolve(
+    client: RegistryClient,
+    ref: Reference,
+    content: ContentStore,
+    top: Manifest,
+    platform: Platform,
+) -> tuple[Manifest, str]:
+    """Follow indexes down to one manifest."""
+    found = top
+    for _ in range(INDEX_DEPTH_LIMIT):
+        name = f"manifest {found.digest} of {ref}"
+        media_type = image.document_type(found.data, found.media_type, name=name)
+        if media_type in media_types.MANIFESTS:
+            return found, media_type
+        index = image.parse_index(found.data, name=name)
+        entry = platforms.select(index, platform, name=str(ref))
+        if found is not top:
+            content.put(found.data)
+        found = _child(client, ref, content, entry)
+    raise Corrupt(f"index {top.digest} of {ref} is nested more than {INDEX_DEPTH_LIMIT} deep")
+
+
+def _child(
+    client: RegistryClient, ref: Reference, content: ContentStore, entry: Descriptor
+) -> Manifest:
+    name = f"manifest {entry.digest} of {ref}"
+    if entry.size > image.MANIFEST_LIMIT_BYTES:
+        raise Corrupt(f"{name} is announced with {entry.size} bytes")
+    data = _stored(content, entry)
+    if data is None:
+        child = client.manifest(ref._replace(tag=None, digest=entry.digest))
+        declared = entry.media_type or child.media_type
+        if len(child.data) != entry.size:
+            raise Corrupt(f"{name} has {len(child.data)} bytes instead of {entry.size}")
+        image.document_type(child.data, child.media_type, name=name)
+        return child._replace(media_type=declared)
+    return _as_manifest(entry, data)
+
+
+def _as_manifest(entry: Descriptor, data: bytes) -> Manifest:
+    from runengine.registry.client import Manifest as Received
+
+    return Received(entry.media_type, entry.digest, data)
+
+
+def _config_bytes(
+    client: RegistryClient, ref: Reference, content: ContentStore, config: Descriptor
+) -> bytes:
+    if config.size > image.CONFIG_LIMIT_BYTES:
+        raise Corrupt(
+            f"config {config.digest} of {ref} is announced with {config.size} bytes, "
+            f"more than the limit of {image.CONFIG_LIMIT_BYTES}"
+        )
+    data = _stored(content, config)
+    if data is None:
+        fetch_blob(client, ref, config, content)
+        data = content.read(config.digest, config.size)
+    return data
+
+
+def _stored(content: ContentStore, descriptor: Descriptor) -> bytes | None:
+    """The blob's bytes if they are here and right; what a crash damaged is deleted."""
+    import hashlib
+
+    try:
+        data = content.read(descriptor.digest, descriptor.size)
+    except NotFound:
+        return None
+    except Corrupt:
+        data = b""
+    if f"sha256:{hashlib.sha256(data).hexdigest()}" == descriptor.digest:
+        return data
+    content.remove(descriptor.digest)
+    return None
+
+
+def _check_platform(ref: Reference, config: ImageConfig, wanted: Platform | None) -> list[str]:
+    """An image for another platform: refused if the user named one, else a warning."""
+    if not config.os or not config.architecture:
+        return []
+    actual = platforms.normalised(config.os, config.architecture, config.variant)
+    if platforms.matches(wanted or platforms.native(), actual):
+        return []
+    if wanted:
+        raise NotFound(
+            f"no image for platform {wanted} in {ref}", details=f"it is an image for {actual}"
+        )
+    return [
+        f"The requested image's platform ({actual}) does not match the detected host platform "
+        f"({platforms.native()}) and no specific platform was requested"
+    ]
