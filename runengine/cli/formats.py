@@ -34,12 +34,10 @@ _MAPS: dict[str, Any] = {
     "Data": "",
 }
 _LISTS = frozenset(
-    # fmt: off
     ("Args", "Binds", "CapAdd", "CapDrop", "Cmd", "DeviceCgroupRules", "Devices", "Dns",
      "DnsOptions", "DnsSearch", "Entrypoint", "Env", "ExecIDs", "ExtraHosts", "GroupAdd",
      "MaskedPaths", "Mounts", "OnBuild", "ReadonlyPaths", "RepoDigests", "RepoTags",
      "SecurityOpt", "Shell", "Ulimits", "VolumesFrom")
-    # fmt: on
 )
 
 

@@ -72,7 +72,7 @@ class ContainerRow(Row):
             return "<no image>"
         if self.full:
             return image
-        short = self.entry.get("ImageID", "").removeprefix("sha256:")[:12]
+        short = str(self.entry.get("ImageID", "")).removeprefix("sha256:")[:12]
         if short and short == image.removeprefix("sha256:")[:12]:
             return short
         return familiar(image.partition("@")[0])
