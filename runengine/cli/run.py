@@ -116,7 +116,7 @@ def ensure_image(engine: Engine, request: run_flags.Request) -> None:
     pulled = str(reference.parse(name).familiar)
     if request.pull == "missing" and not request.quiet:
         context.complain(f"Unable to find image '{pulled}' locally", prefix="")
-    from runengine.cli.pull_progress import progress_for
+    from runengine.cli.progress import progress_for
 
     with progress_for(terminal.STDERR, quiet=request.quiet) as progress:
         engine.images.pull(name, platform=request.platform, progress=progress)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NANO = 1_000_000_000
 MAX_INT64 = (1 << 63) - 1
-_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?([kmgtp]?)(i?b)?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?(?:([kmgtp])(?:i?b)?|b)?", re.IGNORECASE | re.ASCII)
 _SHIFTS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -28,8 +28,8 @@ def size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError(f"invalid size: '{text}'")
-    number, unit, _ = match.groups()
-    shift = _SHIFTS[unit.lower()]
+    number, unit = match.groups()
+    shift = _SHIFTS[(unit or "").lower()]
     value = int(float(number) * (1 << shift)) if "." in number else int(number) << shift
     if value > MAX_INT64:
         raise ValueError(f"invalid size: '{text}' is too large")
@@ -100,16 +100,18 @@ def device(text: str) -> DeviceMapping:
         raise ValueError("CDI devices are not supported; name the device's path")
     parts = text.split(":")
     if len(parts) == 2 and not parts[1].startswith("/"):
-        parts.insert(1, "")
+        parts.insert(1, parts[0])
     if len(parts) > 3 or not parts[0]:
         raise ValueError(f"invalid device specification: {text}")
-    path, inside, mode = [*parts, "", "rwm"][:3] if len(parts) < 3 else parts
-    for each in (path, inside or path):
+    path = parts[0]
+    inside = parts[1] if len(parts) > 1 else path
+    mode = parts[2] if len(parts) > 2 else "rwm"
+    for each in (path, inside):
         if not each.startswith("/"):
             raise ValueError(f"{each} is not an absolute path")
     if not mode or set(mode) - set("rwm") or len(set(mode)) != len(mode):
         raise ValueError(f"invalid device mode: {mode}")
-    return {"PathOnHost": path, "PathInContainer": inside or path, "CgroupPermissions": mode}
+    return {"PathOnHost": path, "PathInContainer": inside, "CgroupPermissions": mode}
 
 
 def ulimit(text: str) -> Ulimit:

@@ -139,13 +139,14 @@ class Relay:
         passed on, EngineError if output cannot be written.
         """
         self._size = console_size
-        raw_fd = self._stdin if self._tty else None
+        raw = terminal.Raw(self._stdin if self._tty else None)
         try:
-            with terminal.Raw(raw_fd), terminal.Signals(proxy=self._send_signal is not None) as signals:
+            with raw, terminal.Signals(proxy=self._send_signal is not None) as signals:
                 self._resize()
-                while self._connection.exit is None and not self._detached:
-                    if not self._turn(signals):
-                        break
+                # What came along with the answer to the request is read already: no poll tells.
+                alive = self._on_output()
+                while alive and self._connection.exit is None:
+                    alive = self._turn(signals)
                 self._drain(signals)
         finally:
             for sink in self._sinks.values():
