@@ -6,11 +6,11 @@ import os
 import signal
 import sys
 
+from runengine.monitor.wire import ENVIRONMENT
+
 BOOT = os.path.join(os.path.dirname(__file__), "boot.py")
 CONTROL_FD = 3
 """Where the monitor finds its control socket."""
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-"""All that a monitor and its runtime get: a caller's TMPDIR or LISTEN_FDS must not live on."""
 
 
 def command() -> list[str]:

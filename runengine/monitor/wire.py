@@ -27,7 +27,11 @@ SOCKET_NAME = "monitor.sock"
 LOCK_NAME = "monitor.lock"
 INIT_NAME = "init.json"
 EXIT_NAME = "exit.json"
-LOG_NAME = "runc.log"
+NOTES_NAME = "monitor.log"
+"""Where a monitor writes what should never happen."""
+
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+"""All that a monitor and its runtime get: a caller's TMPDIR or LISTEN_FDS must not live on."""
 
 
 class ProtocolError(ValueError):

@@ -1,0 +1,137 @@
+"""What the container's control group counted, and killing what is left in it.
+
+By plain file names of cgroup v1 and v2 (kernel documentation, cgroup-v1/memory.rst, cpuacct.rst,
+cgroup-v2.rst): the monitor gets the directories in its job and needs to know nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal
+
+
+class Account:
+    """Counters at the end; None where this kernel does not keep them."""
+
+    __slots__ = ("cpu_ns", "memory_peak_bytes", "oom_kills")
+
+    def __init__(self, directories: dict[str, str]) -> None:
+        unified = directories.get("unified")
+        if unified and os.path.exists(f"{unified}/cgroup.controllers"):
+            usage_us = _field(f"{unified}/cpu.stat", b"usage_usec")
+            self.cpu_ns = None if usage_us is None else usage_us * 1000
+            self.memory_peak_bytes = _number(f"{unified}/memory.peak")
+            self.oom_kills = _field(f"{unified}/memory.events", b"oom_kill")
+            if "memory" not in directories:
+                return
+        memory = directories.get("memory", "")
+        self.cpu_ns = _number(f"{directories.get('cpuacct', '')}/cpuacct.usage")
+        self.memory_peak_bytes = _number(f"{memory}/memory.max_usage_in_bytes")
+        self.oom_kills = _field(f"{memory}/memory.oom_control", b"oom_kill")
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb", 0) as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _number(path: str) -> int | None:
+    text = _content(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _field(path: str, name: bytes) -> int | None:
+    for line in _content(path).splitlines():
+        key, _, value = line.partition(b" ")
+        if key == name and value.isdigit():
+            return int(value)
+    return None
+
+
+def members(directories: dict[str, str]) -> list[int]:
+    """Pids in the cgroup and below it."""
+    for directory in _folders(directories):
+        pids = _members_below(directory)
+        if pids:
+            return pids
+    return []
+
+
+def _folders(directories: dict[str, str]) -> list[str]:
+    return list(dict.fromkeys(directories.values()))
+
+
+def _members_below(directory: str) -> list[int]:
+    pids = [int(pid) for pid in _content(f"{directory}/cgroup.procs").split()]
+    try:
+        with os.scandir(directory) as entries:
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return pids
+    for child in below:
+        pids += _members_below(child)
+    return pids
+
+
+def kill(directories: dict[str, str]) -> bool:
+    """SIGKILL every member, frozen ones too; whether there were any. Never ourselves."""
+    pids = [pid for pid in members(directories) if pid != os.getpid()]
+    for pid in pids:
+        _kill_member(pid, directories)
+    if pids:
+        _thaw(directories)
+    return bool(pids)
+
+
+def _kill_member(pid: int, directories: dict[str, str]) -> None:
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        # The descriptor fixes the process; that it still is a member makes it ours to kill.
+        if pid in members(directories):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+    except OSError:
+        return
+    finally:
+        os.close(fd)
+
+
+def _thaw(directories: dict[str, str]) -> None:
+    for controller, name, value in (
+        ("freezer", "freezer.state", "THAWED"),
+        ("unified", "cgroup.freeze", "0"),
+    ):
+        path = f"{directories.get(controller, '')}/{name}"
+        if controller in directories and os.path.exists(path):
+            try:
+                with open(path, "w") as file:
+                    file.write(value)
+            except OSError:
+                continue
+
+
+def remove(directories: dict[str, str]) -> None:
+    """Remove the directories that the runtime left; the engine looks again later."""
+    for directory in _folders(directories):
+        _remove_below(directory)
+
+
+def _remove_below(directory: str) -> None:
+    try:
+        with os.scandir(directory) as entries:
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for child in below:
+            _remove_below(child)
+        os.rmdir(directory)
+    except OSError:
+        return

@@ -1,0 +1,316 @@
+"""One container from the runtime's start to its teardown, and who asks about it meanwhile."""
+
+from __future__ import annotations
+
+import os
+
+from runengine.linux import clock, fsatomic
+from runengine.monitor import cgroup, ending, wire
+from runengine.monitor.execs import Execs
+from runengine.monitor.loop import UNSTARTED
+from runengine.monitor.peer import Peer
+from runengine.monitor.server import Server
+from runengine.monitor.starting import Plan, Starting, kill_half_born
+from runengine.runtime import argv
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from typing import Any
+
+    from runengine.monitor.loop import Loop
+    from runengine.monitor.programs import Programs
+    from runengine.monitor.protocol import Job
+    from runengine.monitor.session import Log
+    from runengine.monitor.starting import Process
+    from runengine.runtime.messages import Failure
+
+STARTING, RUNNING, ENDING, ENDED = "starting", "running", "ending", "ended"
+
+
+class Container:
+    """The monitor's state; everything happens in the loop's callbacks."""
+
+    def __init__(
+        self, loop: Loop, programs: Programs, job: Job, control: Peer, request: dict[str, Any]
+    ) -> None:
+        self.loop = loop
+        self.programs = programs
+        self.job = job
+        self.control = control
+        self.peers: set[Peer] = {control}
+        self.waiters: list[Peer] = []
+        self.execs = Execs(loop, programs, job)
+        self.process: Process | None = None
+        self.exit: dict[str, Any] | None = None
+        self.phase = STARTING
+        self.teardown_begun = False
+        self._attach: dict[str, Any] | None = request.get("attach")
+        self._server = Server(loop, job["state_dir"], self._on_connect)
+        self._log: Log | None = None
+
+    # Start
+
+    def start(self) -> None:
+        """Take the lock, open the log, and let the runtime begin."""
+        try:
+            if not self._server.lock():
+                self._refuse("Conflict", f"container {self.job['id'][:12]} has a monitor already")
+                return
+            self._open_log()
+            Starting(self.loop, self.programs, self._plan(), self._started).begin()
+            self._server.listen()
+        except OSError as error:
+            self._server.close()
+            self._refuse("RuntimeFailed", f"cannot start container {self.job['id'][:12]}: {error}")
+
+    def _open_log(self) -> None:
+        if self.job["log"]["driver"] != "none":
+            from runengine.monitor.logs import open_log
+
+            self._log = open_log(self.job["log"])
+
+    def _plan(self) -> Plan:
+        job = self.job
+
+        def build(log: str, pid_file: str, console: str | None) -> list[str]:
+            base = argv.with_log(job["runtime"], log)
+            return argv.run(base, job["id"], job["bundle"], pid_file=pid_file, console=console)
+
+        return Plan(
+            "start",
+            job["state_dir"],
+            build,
+            terminal=job["terminal"],
+            console_size=job["console_size"],
+            open_stdin=job["open_stdin"],
+            close_on_eof=job["stdin_once"],
+            log=self._log,
+        )
+
+    def _started(self, process: Process | None, failure: Failure | None, status: int) -> None:
+        if process is None:
+            self._start_failed(failure, status)
+            return
+        self.process = process
+        self.phase = RUNNING
+        self._write_init(process)
+        self.control.event(
+            {"event": "started", "pid": process.pid, "start_time": process.start_time}
+        )
+        if self.control.closed and self._attach:
+            process.session.feed(b"")
+        elif self._attach:
+            process.session.join(self.control, self._attach, primary=True)
+        process.session.begin()
+        process.on_exit(self._init_ended)
+
+    def _write_init(self, process: Process) -> None:
+        from runengine.linux import pidfd
+
+        record = {
+            "pid": process.pid,
+            "start_time": process.start_time,
+            "started_at": process.started_at,
+            "monitor_pid": os.getpid(),
+            "monitor_start_time": pidfd.start_time(os.getpid()),
+        }
+        path = f"{self.job['state_dir']}/{wire.INIT_NAME}"
+        fsatomic.replace(path, wire.dumps(record), durable=False)
+
+    def _start_failed(self, failure: Failure | None, status: int) -> None:
+        if os.WIFSIGNALED(status):
+            kill_half_born(self.loop)
+        cgroup.kill(self.job["cgroup"])
+
+        def cleaned() -> None:
+            self._server.close()
+            if failure:
+                self._refuse(failure.kind, failure.brief, failure.resolution)
+
+        ending.delete(self, cleaned, force=True)
+
+    def _refuse(self, kind: str, brief: str, resolution: str = "") -> None:
+        if self._log:
+            self._log.close()
+        self.phase = ENDED
+        for peer in tuple(self.peers - {self.control}):
+            peer.close()
+        self.control.error(kind, brief, resolution)
+        self.control.end()
+
+    # Requests
+
+    def _on_connect(self, sock: _socket.socket) -> None:
+        self.peers.add(Peer(self.loop, sock, self))
+
+    def on_gone(self, peer: Peer) -> None:
+        """A client's connection is closed."""
+        self.peers.discard(peer)
+        if peer in self.waiters:
+            self.waiters.remove(peer)
+        if self.phase is ENDED:
+            if peer is self.control:
+                ending.leave_alone(self)
+            if not self.peers:
+                self.loop.stop()
+
+    def on_request(self, peer: Peer, request: dict[str, Any]) -> None:
+        """Answer a client's control frame."""
+        action = _ACTIONS.get(str(request.get("op")))
+        if action is None:
+            peer.error("InvalidParameter", f"unknown request {request.get('op')!r}")
+            return
+        try:
+            action(self, peer, request)
+        except (KeyError, TypeError, ValueError) as error:
+            peer.error("InvalidParameter", f"malformed request {request['op']}: {error!r}")
+
+    def _running(self, peer: Peer) -> Process | None:
+        if self.phase is RUNNING and self.process:
+            return self.process
+        peer.error("Conflict", f"container {self.job['id'][:12]} is not running")
+        return None
+
+    def _on_attach(self, peer: Peer, request: dict[str, Any]) -> None:
+        process = self._running(peer)
+        if process and peer.session is None:
+            peer.event({"event": "attached"})
+            process.session.join(peer, request, primary=False)
+
+    def _on_exec(self, peer: Peer, request: dict[str, Any]) -> None:
+        if self._running(peer):
+            self.execs.start(peer, request)
+
+    def _on_resize(self, peer: Peer, request: dict[str, Any]) -> None:
+        session, name = peer.session, request.get("exec_id")
+        alone = session is None
+        if alone:
+            session = self.process.session if self.process and not name else None
+            session = self.execs.session(str(name)) if name else session
+        done = session is not None and session.resize(int(request["rows"]), int(request["cols"]))
+        if not alone:
+            return
+        if session is None:
+            peer.error("NotFound", f"no session {str(name or '')[:12]} that runs")
+        elif not done:
+            peer.error("Conflict", "the process has no terminal to resize")
+        else:
+            peer.event({"event": "ok"})
+
+    def _on_wait(self, peer: Peer, request: dict[str, Any]) -> None:
+        if request.get("exec_id"):
+            self.execs.wait(peer, str(request["exec_id"]))
+        elif self.exit and self.phase is ENDED:
+            peer.event({"event": "exit", "exit": self.exit})
+        elif peer.session is None and peer is not self.control and peer not in self.waiters:
+            self.waiters.append(peer)
+
+    def _on_status(self, peer: Peer, _: dict[str, Any]) -> None:
+        process = self.process
+        peer.event(
+            {
+                "event": "status",
+                "pid": process.pid if process else 0,
+                "start_time": process.start_time if process else 0,
+                "running": self.phase is RUNNING,
+                "execs": self.execs.describe(),
+                "exit": self.exit,
+            }
+        )
+
+    def _on_detach(self, peer: Peer, _: dict[str, Any]) -> None:
+        peer.writes_stdin = False
+        peer.close()
+
+    def _on_take_over(self, peer: Peer, _: dict[str, Any]) -> None:
+        ending.take_over(self, peer)
+
+    # End
+
+    def _init_ended(self, status: int, name: str) -> None:
+        if self.process is None:
+            raise AssertionError("no exit without a process")
+        self.phase = ENDING
+        self.exit = _exit_record(self.process, status, cgroup.Account(self.job["cgroup"]))
+        if name == UNSTARTED:
+            self.exit.update(exit_code=126, error="the program could not be executed")
+        # Without a pid namespace of its own the others go on, and hold the output open.
+        cgroup.kill(self.job["cgroup"])
+        self.process.session.drain(self.job["drain_timeout_s"], self._drained)
+
+    def _drained(self) -> None:
+        if self._log:
+            self.attempt(self._log.close)
+        self.attempt(self._write_exit)
+        ending.delete(self, lambda: self.execs.when_idle(self._announce), force=False)
+        # A session that hangs in the kernel must not keep the exit from being told.
+        self.loop.later(ending.EXECS_TIMEOUT_S, self._announce)
+
+    def _write_exit(self) -> None:
+        data = wire.dumps(self.exit) + b"\n"
+        try:
+            fsatomic.replace(f"{self.job['data_dir']}/{wire.EXIT_NAME}", data, durable=False)
+        except OSError as error:
+            # A full disk: the volatile directory is in memory.
+            self.server_note(f"cannot write exit.json: {error}")
+            fsatomic.replace(f"{self.job['state_dir']}/{wire.EXIT_NAME}", data, durable=False)
+
+    def _announce(self) -> None:
+        if self.phase is ENDED:
+            return
+        # Before anybody can know: whoever does may start the container again at once.
+        self._server.close()
+        self.phase = ENDED
+        event = {"event": "exit", "exit": self.exit}
+        for waiter in self.waiters[:]:
+            waiter.event(event)
+        if self.process:
+            self.process.session.finish(event, keep=self.control)
+        ending.await_take_over(self)
+
+    def attempt(self, action: Any) -> None:
+        """Do what may fail on a sick host; the exit goes on whatever happens."""
+        try:
+            action()
+        except OSError as error:
+            self.server_note(f"{action}: {error}")
+
+    def server_note(self, text: str) -> None:
+        """Leave a note in the state directory for whoever looks into a mishap."""
+        note(self.job["state_dir"], text)
+
+
+_ACTIONS = {
+    "attach": Container._on_attach,
+    "exec": Container._on_exec,
+    "resize": Container._on_resize,
+    "wait": Container._on_wait,
+    "status": Container._on_status,
+    "detach": Container._on_detach,
+    "take-over": Container._on_take_over,
+}
+
+
+def _exit_record(process: Process, status: int, account: cgroup.Account) -> dict[str, Any]:
+    code = os.waitstatus_to_exitcode(status)
+    return {
+        "exit_code": 128 - code if code < 0 else code,
+        "signal": -code if code < 0 else None,
+        "oom_killed": bool(account.oom_kills),
+        "pid": process.pid,
+        "started_at": process.started_at,
+        "finished_at": clock.now(),
+        "cpu_ns": account.cpu_ns,
+        "memory_peak_bytes": account.memory_peak_bytes,
+        "error": "",
+    }
+
+
+def note(state_dir: str, text: str) -> None:
+    """Append a line to the state directory's monitor.log, if there is room."""
+    try:
+        with open(f"{state_dir}/{wire.NOTES_NAME}", "a") as file:
+            file.write(f"{clock.now()} {text}\n")
+    except OSError:
+        return

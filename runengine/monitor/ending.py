@@ -1,0 +1,152 @@
+"""After the container's end: the runtime's state, the mount, and who does the rest."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from runengine.monitor import cgroup
+from runengine.runtime import argv
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+
+    from runengine.monitor.container import Container
+    from runengine.monitor.peer import Peer
+else:
+    import _signal as signal
+
+LEFTOVERS_TIMEOUT_S = 2.0
+"""How long killed processes may take to leave the cgroup before the runtime is asked anyway."""
+DELETE_TIMEOUT_S = 10.0
+UNMOUNT_TIMEOUT_S = 1.0
+EXECS_TIMEOUT_S = 15.0
+TAKE_OVER_S = 5.0
+"""How long the command that started the container may take to claim the teardown."""
+BYSTANDERS_S = 10.0
+"""How long clients that merely watch may take to read the end."""
+INTERVAL_S = 0.005
+
+
+def delete(container: Container, done: Callable[[], None], *, force: bool) -> None:
+    """Make the runtime forget the container, unmount (after a run), then call ``done``."""
+    _Deletion(container, done, force=force).wait_for_leftovers()
+
+
+class _Deletion:
+    """Leftovers killed, ``delete`` run, cgroup gone, root filesystem unmounted."""
+
+    def __init__(self, container: Container, done: Callable[[], None], *, force: bool) -> None:
+        self._container = container
+        self._loop = container.loop
+        self._done = done
+        self._force = force
+        self._tries = int(LEFTOVERS_TIMEOUT_S / INTERVAL_S)
+
+    def wait_for_leftovers(self) -> None:
+        directories = self._container.job["cgroup"]
+        self._tries -= 1
+        if self._tries > 0 and cgroup.kill(directories):
+            self._loop.later(INTERVAL_S, self.wait_for_leftovers)
+            return
+        self._delete()
+
+    def _delete(self) -> None:
+        job = self._container.job
+        command = argv.delete(job["runtime"], job["id"], force=self._force)
+        try:
+            pid = self._container.programs.spawn(command)
+        except OSError as error:
+            self._container.server_note(f"cannot run {command}: {error}")
+            self._deleted(0)
+            return
+        timer = self._loop.later(DELETE_TIMEOUT_S, lambda: os.kill(pid, signal.SIGKILL))
+
+        def ended(status: int, _: str) -> None:
+            timer.cancel()
+            self._deleted(status)
+
+        self._loop.on_exit(pid, ended)
+        if job["merged"] and not self._force:
+            # Loaded while the runtime works, so that it costs neither time nor idle memory.
+            from runengine.linux import libc  # noqa: F401
+
+    def _deleted(self, status: int) -> None:
+        job = self._container.job
+        if status and not self._force:
+            self._container.server_note(f"delete of {job['id']} ended with wait status {status}")
+        cgroup.remove(job["cgroup"])
+        self._tries = int(UNMOUNT_TIMEOUT_S / INTERVAL_S)
+        if job["merged"] and not self._force:
+            self._unmount(job["merged"])
+        else:
+            self._done()
+
+    def _unmount(self, merged: str) -> None:
+        """Unmount; while a dying process still uses it again for a while, then lazily."""
+        from runengine.linux import libc
+
+        umount_nofollow, detach = 8, 2
+        self._tries -= 1
+        try:
+            libc.umount(merged, umount_nofollow | (0 if self._tries > 0 else detach))
+        except OSError as error:
+            if error.errno == errno.EBUSY and self._tries > 0:
+                self._loop.later(INTERVAL_S, lambda: self._unmount(merged))
+                return
+            if error.errno not in (errno.EINVAL, errno.ENOENT):
+                self._container.server_note(f"cannot unmount {merged}: {error}")
+        self._done()
+
+
+def await_take_over(container: Container) -> None:
+    """Give the starting command its chance; without one, go on alone."""
+    if container.control.closed:
+        leave_alone(container)
+    else:
+        container.loop.later(TAKE_OVER_S, lambda: _give_up(container))
+    container.loop.later(BYSTANDERS_S, lambda: _drop_bystanders(container))
+    for peer in tuple(container.peers - {container.control}):
+        peer.end()
+    if not container.peers:
+        container.loop.stop()
+
+
+def take_over(container: Container, peer: Peer) -> None:
+    """The starting command claims the teardown; too late if it has begun."""
+    if peer is not container.control or container.exit is None:
+        peer.error("Conflict", "there is nothing to take over")
+    elif container.job["on_exit"] is None or not container.teardown_begun:
+        container.teardown_begun = True
+        peer.event({"event": "taken"})
+        peer.end()
+    else:
+        peer.error("Conflict", "the teardown has begun")
+        peer.end()
+
+
+def leave_alone(container: Container) -> None:
+    """Nobody does the teardown: run the command for it. What a client has not read stays."""
+    if container.teardown_begun:
+        return
+    container.teardown_begun = True
+    command = container.job["on_exit"]
+    if command and container.exit is not None:
+        try:
+            container.programs.spawn(command, own_session=True)
+        except OSError as error:
+            container.server_note(f"cannot run {command}: {error}")
+
+
+def _give_up(container: Container) -> None:
+    # Its reader may be slow or stuck: what it has not read stays, but holds nothing else up.
+    leave_alone(container)
+    container.control.end()
+
+
+def _drop_bystanders(container: Container) -> None:
+    for peer in tuple(container.peers):
+        if not peer.primary:
+            peer.close()

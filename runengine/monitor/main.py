@@ -1,0 +1,98 @@
+"""The monitor process: gets rid of what it inherited, then serves one container."""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from runengine.monitor.container import Container, note
+from runengine.monitor.loop import Loop
+from runengine.monitor.peer import Peer
+from runengine.monitor.programs import Programs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import Any
+else:
+    import _signal as signal
+
+NAME = "runengine-mon"
+"""As ps shows it; the kernel keeps 15 bytes."""
+_IGNORED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGPIPE,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
+
+
+class Monitor:
+    """Waits for its job on the control socket, then hands everything to the Container."""
+
+    def __init__(self, control_fd: int) -> None:
+        self._state_dir = ""
+        self._container: Container | None = None
+        self._loop = Loop(self._report)
+        self._programs = Programs()
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, control_fd)
+        self._control = Peer(self._loop, sock, self)
+
+    def serve(self) -> None:
+        """Return when the container has ended and everybody has been told."""
+        self._loop.run()
+
+    def on_request(self, peer: Peer, request: dict[str, Any]) -> None:
+        """The job comes first; after that requests are the container's."""
+        if self._container:
+            self._container.on_request(peer, request)
+        elif request.get("op") != "run":
+            peer.error("InvalidParameter", f"no container yet to {request.get('op')}")
+        else:
+            self._state_dir = request["job"]["state_dir"]
+            os.dup2(0, 2, inheritable=True)
+            self._container = Container(
+                self._loop, self._programs, request["job"], peer, request
+            )
+            self._container.start()
+
+    def on_gone(self, peer: Peer) -> None:
+        """Without a job there is nothing to live for."""
+        if self._container:
+            self._container.on_gone(peer)
+        else:
+            self._loop.stop()
+
+    def _report(self, text: str) -> None:
+        if self._state_dir:
+            note(self._state_dir, text)
+
+
+def detach() -> None:
+    """Become what no terminal, session or directory of the caller's can touch.
+
+    An ignored SIGTERM keeps the exit code from being lost when a session or the host goes down:
+    the containers get theirs too, and the monitor ends with its container.
+    """
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    os.chdir("/")
+    os.umask(0o022)
+    import prctl
+
+    prctl.set_child_subreaper(1)
+    prctl.set_name(NAME)
+
+
+def main(control_fd: int) -> None:
+    """Serve on ``control_fd``; everything above it was inherited by accident."""
+    os.closerange(control_fd + 1, 1 << 20)
+    os.set_inheritable(control_fd, False)  # noqa: FBT003
+    detach()
+    Monitor(control_fd).serve()

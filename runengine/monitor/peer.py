@@ -1,0 +1,187 @@
+"""One client's connection as the monitor sees it."""
+
+from __future__ import annotations
+
+import _socket
+
+from runengine.monitor import wire
+from runengine.monitor.loop import READ, WRITE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    from runengine.monitor.loop import Loop
+    from runengine.monitor.session import Session
+
+    class Host(Protocol):
+        """Who answers a client."""
+
+        def on_request(self, peer: Peer, request: dict[str, Any]) -> None:
+            """A control frame came."""
+
+        def on_gone(self, peer: Peer) -> None:
+            """The connection is closed."""
+
+
+RECEIVE_SIZE = 64 << 10
+BYSTANDER_LIMIT = 1 << 20
+"""Unread output at which a client that merely watches is dropped."""
+PRIMARY_HIGH = 256 << 10
+"""Unread output at which the client that began a session slows the session down."""
+PRIMARY_LOW = 64 << 10
+
+
+class Peer:
+    """Frames in, frames out; never waits for the client."""
+
+    __slots__ = (
+        "_backlog",
+        "_ending",
+        "_host",
+        "_loop",
+        "_paused",
+        "_sock",
+        "_splitter",
+        "backlog_bytes",
+        "closed",
+        "primary",
+        "session",
+        "waits_for",
+        "wants",
+        "writes_stdin",
+    )
+
+    def __init__(self, loop: Loop, sock: _socket.socket, host: Host) -> None:
+        sock.setblocking(False)  # noqa: FBT003
+        self._loop = loop
+        self._sock = sock
+        self._host = host
+        self._splitter = wire.Splitter()
+        self._backlog: list[memoryview] = []
+        self._paused = False
+        self._ending = False
+        self.backlog_bytes = 0
+        self.closed = False
+        self.primary = False
+        self.session: Session | None = None
+        self.wants: tuple[int, ...] = ()
+        self.writes_stdin = False
+        self.waits_for: str | None = None
+        self._watch()
+
+    def _watch(self) -> None:
+        mask = (0 if self._paused else READ) | (WRITE if self._backlog else 0)
+        self._loop.watch(self._sock.fileno(), mask, self._on_event)
+
+    def pause_input(self, *, paused: bool) -> None:
+        """Read no more from the client, or go on."""
+        if paused != self._paused and not self.closed:
+            self._paused = paused
+            self._watch()
+
+    def event(self, message: dict[str, Any]) -> None:
+        """Send a control frame."""
+        self.send(wire.control(message))
+
+    def error(self, kind: str, brief: str, resolution: str = "") -> None:
+        """Send an error event; ``kind`` is the name of a class in runengine.errors."""
+        self.event({"event": "error", "kind": kind, "brief": brief, "resolution": resolution})
+
+    def output(self, stream: int, data: bytes) -> None:
+        """Send output that the client asked for."""
+        if stream in self.wants:
+            self.send(wire.header(stream, len(data)), data)
+
+    def send(self, *chunks: bytes) -> None:
+        """Send, or keep what does not fit now; a bystander that keeps too much is dropped."""
+        if self.closed:
+            return
+        self._backlog.extend(map(memoryview, chunks))
+        self.backlog_bytes += sum(map(len, chunks))
+        if len(self._backlog) == len(chunks):
+            self._flush()
+        if self.backlog_bytes > BYSTANDER_LIMIT and not self.primary:
+            self.close()
+
+    def end(self) -> None:
+        """Close once everything is sent."""
+        self._ending = True
+        if not self._backlog:
+            self.close()
+
+    def close(self) -> None:
+        """Close now."""
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.forget(self._sock.fileno())
+        self._sock.close()
+        self._backlog.clear()
+        self.backlog_bytes = 0
+        if self.session:
+            self.session.leave(self)
+        self._host.on_gone(self)
+
+    def _flush(self) -> None:
+        watched = bool(self._backlog)
+        try:
+            while self._backlog:
+                sent = self._sock.sendmsg(self._backlog[:64], (), _socket.MSG_NOSIGNAL)
+                self._drop_sent(sent)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close()
+            return
+        if watched:
+            self._watch()
+        if self._ending and not self._backlog:
+            self.close()
+
+    def _drop_sent(self, sent: int) -> None:
+        self.backlog_bytes -= sent
+        done = 0
+        while done < len(self._backlog) and sent >= len(self._backlog[done]):
+            sent -= len(self._backlog[done])
+            done += 1
+        del self._backlog[:done]
+        if sent:
+            self._backlog[0] = self._backlog[0][sent:]
+
+    def _on_event(self, events: int) -> None:
+        if events & WRITE:
+            self._flush()
+            if self.session:
+                self.session.slow_down_or_resume()
+        if events & READ:
+            self._receive()
+        elif events & ~WRITE:
+            self.close()
+
+    def _receive(self) -> None:
+        if self.closed:
+            return
+        try:
+            data = self._sock.recv(RECEIVE_SIZE)
+            frames = self._splitter.feed(data)
+        except BlockingIOError:
+            return
+        except (OSError, wire.ProtocolError):
+            data, frames = b"", []
+        for stream, payload in frames:
+            if not self.closed:
+                self._on_frame(stream, payload)
+        if not data:
+            self.close()
+
+    def _on_frame(self, stream: int, payload: bytes) -> None:
+        if stream == wire.CONTROL:
+            try:
+                request = wire.loads(payload)
+            except wire.ProtocolError as error:
+                self.error("InvalidParameter", str(error))
+            else:
+                self._host.on_request(self, request)
+        elif stream == wire.STDIN and self.session and self.writes_stdin:
+            self.session.feed(payload)

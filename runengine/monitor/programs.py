@@ -1,0 +1,79 @@
+"""Starts programs for the monitor: the runtime, and the command that runs after the exit."""
+
+from __future__ import annotations
+
+import os
+
+from runengine.monitor.wire import ENVIRONMENT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal
+
+OWN_OOM_SCORE = b"-999"
+"""Chosen almost never: its end would cost an exit code (proc_pid_oom_score_adj(5))."""
+_OOM_FILE = "/proc/self/oom_score_adj"
+
+
+class Programs:
+    """Starts programs with default signals, a clean environment, and the caller's OOM score."""
+
+    def __init__(self) -> None:
+        self._score = _read(_OOM_FILE)
+        self._protected = _write(_OOM_FILE, OWN_OOM_SCORE)
+        every = signal.valid_signals()
+        self._reset = sorted(every - {signal.SIGKILL, signal.SIGSTOP})
+
+    def spawn(
+        self,
+        argv: list[str],
+        *,
+        stdio: tuple[int, int, int] = (0, 1, 2),
+        directory: str = "/",
+        own_session: bool = False,
+    ) -> int:
+        """Start ``argv`` in ``directory`` with these descriptors as 0, 1, 2; its pid.
+
+        Raises OSError if there is no such program or directory.
+        """
+        actions = [
+            (os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(stdio) if fd != number
+        ]
+        # posix_spawn knows no working directory: it is ours for a moment. So is the OOM score,
+        # which a container would inherit.
+        os.chdir(directory)
+        try:
+            if self._protected:
+                _write(_OOM_FILE, self._score)
+            return os.posix_spawnp(
+                argv[0],
+                argv,
+                ENVIRONMENT,
+                file_actions=actions,
+                setsigdef=self._reset,
+                setsigmask=[],
+                setsid=own_session,
+            )
+        finally:
+            if self._protected:
+                _write(_OOM_FILE, OWN_OOM_SCORE)
+            os.chdir("/")
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", 0) as file:
+            return file.read()
+    except OSError:
+        return b"0"
+
+
+def _write(path: str, data: bytes) -> bool:
+    try:
+        with open(path, "wb", 0) as file:
+            file.write(data)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,306 @@
+"""Starts one process through the runtime, with pipes or a terminal, and adopts it."""
+
+from __future__ import annotations
+
+import _socket
+import array
+import os
+
+from runengine.linux import clock, fsatomic
+from runengine.monitor import wire
+from runengine.monitor.loop import READ, UNSTARTED, process_name, stat_fields
+from runengine.monitor.session import Session, Streams, set_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+
+    from runengine.monitor.loop import Loop
+    from runengine.monitor.programs import Programs
+    from runengine.monitor.session import Log
+    from runengine.runtime.messages import Failure
+else:
+    import _signal as signal
+
+SETTLE_INTERVAL_S = 0.002
+SETTLE_ATTEMPTS = 50
+"""How often to look whether the init has become the program; then it counts as started."""
+
+
+class Plan:
+    """What to start, and with which streams."""
+
+    __slots__ = (
+        "build",
+        "close_on_eof",
+        "console_size",
+        "directory",
+        "log",
+        "open_stdin",
+        "tag",
+        "terminal",
+    )
+
+    def __init__(
+        self,
+        tag: str,
+        directory: str,
+        build: Callable[[str, str, str | None], list[str]],
+        *,
+        terminal: bool,
+        console_size: list[int] | None,
+        open_stdin: bool,
+        close_on_eof: bool,
+        log: Log | None = None,
+    ) -> None:
+        self.tag = tag
+        self.directory = directory
+        self.build = build
+        """From the names of log, pid file and console socket to the runtime's command line."""
+        self.terminal = terminal
+        self.console_size = console_size
+        self.open_stdin = open_stdin
+        self.close_on_eof = close_on_eof
+        self.log = log
+
+
+class Process:
+    """A process that runs, or has ended already."""
+
+    __slots__ = ("_handler", "exit", "pid", "session", "start_time", "started_at")
+
+    def __init__(self, pid: int, start_time: int, session: Session, started_at: str) -> None:
+        self.pid = pid
+        self.start_time = start_time
+        self.session = session
+        self.started_at = started_at
+        self.exit: tuple[int, str] | None = None
+        self._handler: Callable[[int, str], None] | None = None
+
+    def ended(self, status: int, name: str) -> None:
+        """Its wait status and last name are known."""
+        self.exit = (status, name)
+        if self._handler:
+            self._handler(status, name)
+
+    def on_exit(self, handler: Callable[[int, str], None]) -> None:
+        """Call ``handler`` at its end, or now if that was."""
+        self._handler = handler
+        if self.exit:
+            handler(*self.exit)
+
+
+class Starting:
+    """A start under way; ends in one call of ``done`` with a Process or a Failure."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        programs: Programs,
+        plan: Plan,
+        done: Callable[[Process | None, Failure | None, int], None],
+    ) -> None:
+        self._loop = loop
+        self._programs = programs
+        self._plan = plan
+        self._done = done
+        self._streams: Streams | None = None
+        self._listener: _socket.socket | None = None
+        self._console: _socket.socket | None = None
+        self._attempts = 0
+        self._started_at = ""
+
+    def begin(self) -> None:
+        """Spawn the runtime. Raises OSError with nothing left if that cannot be."""
+        plan = self._plan
+        ours, theirs = (None, [0, 0, 0]) if plan.terminal else _pipes(stdin=plan.open_stdin)
+        self._streams = ours
+        console = self._listen() if plan.terminal else None
+        command = plan.build(self._name("log"), self._name("pid"), console)
+        self._loop.expect()
+        try:
+            pid = self._programs.spawn(
+                command, stdio=(theirs[0], theirs[1], theirs[2]), directory=plan.directory
+            )
+        except OSError:
+            self._loop.expected()
+            self._abandon()
+            raise
+        finally:
+            for fd in set(theirs) - {0}:
+                os.close(fd)
+        self._loop.on_exit(pid, self._runtime_ended)
+
+    def _name(self, suffix: str) -> str:
+        return f"{self._plan.tag}.{suffix}"
+
+    def _path(self, suffix: str) -> str:
+        return f"{self._plan.directory}/{self._name(suffix)}"
+
+    # The terminal: runc sends its master (runc's docs/terminals.md, "detached pass-through").
+
+    def _listen(self) -> str:
+        name = self._name("console")
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        _unlink(self._path("console"))
+        # By the short name, as a socket's address holds 108 bytes only.
+        os.chdir(self._plan.directory)
+        try:
+            listener.bind(name)
+        finally:
+            os.chdir("/")
+        listener.listen(1)
+        listener.setblocking(False)  # noqa: FBT003
+        self._listener = listener
+        self._loop.watch(listener.fileno(), READ, lambda _: self._accept())
+        return name
+
+    def _accept(self) -> None:
+        if self._listener is None:
+            return
+        try:
+            fd, _ = self._listener._accept()  # type: ignore[attr-defined]
+        except BlockingIOError:
+            return
+        self._console = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
+        self._console.setblocking(False)  # noqa: FBT003
+        self._stop_listening()
+        self._loop.watch(self._console.fileno(), READ, lambda _: self._receive_terminal())
+
+    def _receive_terminal(self) -> None:
+        if self._console is None:
+            return
+        fds = array.array("i")
+        try:
+            _, ancillary, _, _ = self._console.recvmsg(
+                4096, _socket.CMSG_LEN(fds.itemsize), _socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return
+        for level, kind, data in ancillary:
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+                fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+        self._close_console()
+        if fds:
+            self._streams = Streams(fds[0], {fds[0]: wire.STDOUT}, terminal=True)
+            if self._plan.console_size:
+                set_size(fds[0], *self._plan.console_size)
+
+    def _stop_listening(self) -> None:
+        if self._listener:
+            self._loop.forget(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+            _unlink(self._path("console"))
+
+    def _close_console(self) -> None:
+        if self._console:
+            self._loop.forget(self._console.fileno())
+            self._console.close()
+            self._console = None
+
+    # After the runtime has ended
+
+    def _runtime_ended(self, status: int, _: str) -> None:
+        if self._plan.terminal and not self._streams:
+            # It sent the terminal before it ended; we may just not have looked yet.
+            self._accept()
+            self._receive_terminal()
+        self._stop_listening()
+        self._close_console()
+        pid, start_time = self._identity() if status == 0 else (0, None)
+        if not pid or not self._streams:
+            self._loop.expected()
+            self._fail(self._runtime_failure(status), status)
+            return
+        self._adopt(pid, start_time or 0)
+
+    def _identity(self) -> tuple[int, int | None]:
+        text = fsatomic.read_optional(self._path("pid")) or b""
+        pid = int(text) if text.strip().isdigit() else 0
+        _, fields = stat_fields(pid)
+        if fields and int(fields[1]) != os.getpid():
+            return 0, None  # no child of ours: nothing could tell how it ends
+        return pid, int(fields[19]) if fields else None
+
+    def _adopt(self, pid: int, start_time: int) -> None:
+        plan, streams = self._plan, self._streams
+        if streams is None:
+            raise AssertionError("a start without streams has failed before")
+        session = Session(self._loop, streams, log=plan.log, close_on_eof=plan.close_on_eof)
+        process = Process(pid, start_time, session, clock.now())
+        self._loop.adopt(pid, process.ended)
+        self._settle(process)
+
+    def _settle(self, process: Process) -> None:
+        """Wait until the process is the program: an image's broken program shows only here."""
+        if process.exit:
+            if process.exit[1] == UNSTARTED:
+                self._fail_late(process)
+                return
+        elif process_name(process.pid) == UNSTARTED and self._attempts < SETTLE_ATTEMPTS:
+            self._attempts += 1
+            self._loop.later(SETTLE_INTERVAL_S, lambda: self._settle(process))
+            return
+        self._clean_up()
+        self._done(process, None, 0)
+
+    def _fail_late(self, process: Process) -> None:
+        from runengine.runtime import messages
+
+        text = process.session.last_words().decode(errors="replace")
+        self._fail(messages.late(text), 0)
+
+    def _runtime_failure(self, status: int) -> Failure:
+        from runengine.runtime import messages
+
+        entries = []
+        for line in (fsatomic.read_optional(self._path("log")) or b"").splitlines():
+            try:
+                entries.append(wire.loads(line))
+            except wire.ProtocolError:
+                continue
+        code = os.waitstatus_to_exitcode(status)
+        ended = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        return messages.from_log(entries, "the runtime", ended)
+
+    def _fail(self, failure: Failure, status: int) -> None:
+        self._abandon()
+        self._done(None, failure, status)
+
+    def _abandon(self) -> None:
+        self._stop_listening()
+        self._close_console()
+        if self._streams:
+            self._streams.close()
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        for suffix in ("log", "pid", "json"):
+            _unlink(self._path(suffix))
+
+
+def _pipes(*, stdin: bool) -> tuple[Streams, list[int]]:
+    """Our ends and the process's; the process's input is /dev/null unless ``stdin``."""
+    inner, our_input = os.pipe2(os.O_CLOEXEC) if stdin else (0, None)
+    our_output, outer = os.pipe2(os.O_CLOEXEC)
+    our_errors, errors = os.pipe2(os.O_CLOEXEC)
+    outputs = {our_output: wire.STDOUT, our_errors: wire.STDERR}
+    return Streams(our_input, outputs, terminal=False), [inner, outer, errors]
+
+
+def kill_half_born(loop: Loop) -> None:
+    """Kill what a killed runtime left of a process between its birth and its program."""
+    path = f"/proc/self/task/{os.getpid()}/children"
+    for pid in map(int, (fsatomic.read_optional(path) or b"").split()):
+        # Our own children's pids cannot be reused before we have reaped them.
+        if not loop.knows(pid) and process_name(pid).startswith("runc:["):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
