@@ -36,6 +36,8 @@ class LayerInfo(NamedTuple):
     size_bytes: int
     """Disk blocks in use, in bytes."""
     inodes: int
+    blob: str = ""
+    """Digest of the stored blob that the layer came from."""
 
 
 class Swept(NamedTuple):
@@ -54,7 +56,9 @@ class Staging:
         self.directory = f"{store.staging}/{name}"
         self.diff = f"{self.directory}/diff"
 
-    def commit(self, key: str, *, tar_bytes: int = 0, durable: bool = True) -> bool:
+    def commit(
+        self, key: str, *, tar_bytes: int = 0, durable: bool = True, blob: str = ""
+    ) -> bool:
         """Make ``diff`` the layer ``key``; False if another process was faster with the same.
 
         With ``durable`` everything is on disk before the layer can be found, by one syncfs(2).
@@ -62,7 +66,7 @@ class Staging:
         """
         target = self._store.directory(key)
         usage = disk_usage(self.diff)
-        info = {"tar_bytes": tar_bytes, **usage._asdict()}
+        info = {"tar_bytes": tar_bytes, **usage._asdict(), "blob": blob}
         fsatomic.replace_json(f"{self.directory}/layer.json", info, durable=False)
         if durable:
             self._store.sync()
@@ -155,7 +159,7 @@ class LayerStore:
         """Remove every layer that ``keep`` does not name, and what dead processes have left."""
         removed = [key for key in self.keys() if key not in keep]
         freed = sum(self.remove(key) for key in removed)
-        return Swept(removed, freed + self._sweep_staging())
+        return Swept(removed, freed + self.sweep_staging())
 
     def sync(self) -> None:
         """Write out the filesystem that the layers are on (syncfs(2))."""
@@ -171,7 +175,8 @@ class LayerStore:
         except (NotFound, StateError):
             return 0
 
-    def _sweep_staging(self) -> int:
+    def sweep_staging(self) -> int:
+        """Remove what dead processes have left half-done; returns the bytes freed."""
         freed = 0
         for name in self._staged():
             try:
