@@ -30,6 +30,19 @@ class Features(NamedTuple):
     blkio_write_iops: bool = True
     pids: bool = True
 
+    def summary(self) -> dict[str, bool]:
+        """What ``info`` warns about, in Docker's words."""
+        return {
+            "memory limit": self.memory,
+            "swap limit": self.memory_swap,
+            "cpu cfs quota": self.cpu_quota,
+            "cpu cfs period": self.cpu_period,
+            "cpu shares": self.cpu_shares,
+            "cpuset": self.cpuset_cpus,
+            "pids limit": self.pids,
+            "blkio throttle": self.blkio_read_bps and self.blkio_write_bps,
+        }
+
 
 # Control files of cgroup v1 (cgroups(7), the kernel's cgroup-v1 documents).
 _V1_FILES = {
@@ -91,14 +104,8 @@ def _has_v1(layout: Layout, name: str) -> bool:
     controller, file = _V1_FILES[name]
     if controller not in layout.mounts:
         return False
-    directory = _v1_sample(layout.mounts[controller], file)
-    names = [file, _V1_ALTERNATIVES.get(name, "")] if file else [""]
-    return any(os.path.exists(f"{directory}/{candidate}") for candidate in names if candidate or not file)
-
-
-def _v1_sample(mount_point: str, file: str) -> str:
-    """Some files exist only below the root of a hierarchy (memory.swappiness does not)."""
-    return mount_point if not file or os.path.exists(f"{mount_point}/{file}") else mount_point
+    names = (file, _V1_ALTERNATIVES.get(name, file))
+    return any(os.path.exists(f"{layout.mounts[controller]}/{word}") for word in names)
 
 
 def _probe_v2(layout: Layout) -> Features:

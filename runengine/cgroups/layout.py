@@ -30,7 +30,7 @@ _cached: Layout | None = None
 
 def detect() -> Layout:
     """The host's layout; read once per process."""
-    global _cached  # noqa: PLW0603 - one cache per process, set once
+    global _cached
     if _cached is None:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             _cached = read(ROOT, file.read())

@@ -162,7 +162,9 @@ def check_ranges(
             f"invalid --oom-score-adj {host['OomScoreAdj']}: the range is -1000 to 1000"
         )
     if host["ShmSize"] < 0:
-        raise InvalidParameter(f"invalid --shm-size {host['ShmSize']}: SHM size can not be less than 0")
+        raise InvalidParameter(
+            f"invalid --shm-size {host['ShmSize']}: SHM size can not be less than 0"
+        )
 
 
 def _check_memory(host: HostConfig, minimum: int, *, updating: bool) -> None:
@@ -257,6 +259,6 @@ def _check_block_io(host: HostConfig) -> None:
         "BlkioDeviceReadIOps",
         "BlkioDeviceWriteIOps",
     ):
-        for device in host[key]:  # type: ignore[literal-required]  # four keys above
+        for device in host[key]:
             if device["Rate"] < 0:
                 raise InvalidParameter(f"invalid rate {device['Rate']} for {device['Path']}")

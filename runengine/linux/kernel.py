@@ -90,7 +90,7 @@ _cached: Kernel | None = None
 
 def probe() -> Kernel:
     """The running kernel; read once per process."""
-    global _cached  # noqa: PLW0603 - one cache per process, set once
+    global _cached
     if _cached is None:
         _cached = read("/")
     return _cached

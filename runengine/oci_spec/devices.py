@@ -81,7 +81,7 @@ def parse_rule(text: str) -> dict[str, Any]:
     return rule(match[1], major, minor, match[4])
 
 
-def rule(kind: str, major: int | None, minor: int | None, access: str) -> dict[str, Any]:
+def rule(kind: str, major: int | None, minor: int | None, access: str = "rwm") -> dict[str, Any]:
     """An allowing entry of ``linux.resources.devices``; None stands for every number."""
     section: dict[str, Any] = {"allow": True, "type": kind}
     if major is not None:

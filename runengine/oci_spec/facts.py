@@ -47,7 +47,7 @@ class SpecFacts:
     host_devices: list[DeviceEntry] = field(default_factory=list)
     """``linux.devices.host_devices()`` for a privileged container, else empty."""
     block_devices: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Path to (major, minor) for every path of the Blkio lists (``linux.devices.block_number``)."""
+    """Path to (major, minor) for each path of the Blkio lists (``linux.devices.block_number``)."""
     init_path: str | None = None
     """Host path of the init program for ``--init`` (``init.find_init``)."""
     shm_path: str | None = None
@@ -55,8 +55,6 @@ class SpecFacts:
     /dev/shm with the host's; None for a tmpfs of the container's own."""
     seccomp: dict[str, Any] | None = None
     """``linux.seccomp`` to use as it is instead of what SecurityOpt says."""
-    seccomp_text: str | None = None
-    """Content of the profile file that SecurityOpt names; None for the default or inline ones."""
     image_architecture: str = ""
     """GOARCH of the image (386, amd64, arm ...): 32-bit images get their system call table."""
     apparmor_profile: str | None = None

@@ -23,12 +23,13 @@ def merge_image(config: ContainerConfig, image: Mapping[str, Any]) -> ContainerC
     _merge_command(merged, image)
     merged["Env"] = merge_env(image.get("Env") or (), config["Env"])
     for key in ("Labels", "ExposedPorts", "Volumes"):
-        merged[key] = {**(image.get(key) or {}), **config[key]}  # type: ignore[literal-required]
+        merged[key] = {**(image.get(key) or {}), **config[key]}
     for key in ("User", "WorkingDir", "StopSignal"):
         merged[key] = config[key] or image.get(key) or ""  # type: ignore[literal-required]
-    for key in ("Healthcheck", "Shell", "StopTimeout"):
-        if config[key] is None:  # type: ignore[literal-required]  # three keys of the type
-            merged[key] = image.get(key)  # type: ignore[literal-required]
+    if config["Healthcheck"] is None:
+        merged["Healthcheck"] = image.get("Healthcheck")
+    if config["Shell"] is None:
+        merged["Shell"] = image.get("Shell")
     return merged
 
 

@@ -135,9 +135,12 @@ def parse_tmpfs(text: str) -> tuple[str, str]:
 
 
 _TMPFS_FLAGS = frozenset(
-    "ro rw suid nosuid dev nodev exec noexec sync async dirsync mand nomand atime noatime "
-    "diratime nodiratime relatime norelatime strictatime nostrictatime bind rbind "
-    "private rprivate shared rshared slave rslave unbindable runbindable defaults".split()
+    (
+        *("ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async"),
+        *("dirsync", "mand", "nomand", "atime", "noatime", "diratime", "nodiratime"),
+        *("relatime", "norelatime", "strictatime", "nostrictatime", "defaults"),
+        *("private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable"),
+    )
 )
 _TMPFS_KEYS = frozenset({"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"})
 _TMPFS_BASE = ("noexec", "nosuid", "nodev")
@@ -225,37 +228,49 @@ def _set_mount_field(mount: MountSpec, key: str, value: str, text: str) -> None:
 
 
 def _set_type_option(mount: MountSpec, key: str, value: str, text: str) -> None:
-    bind, tmpfs, volume = (
-        mount.get("BindOptions", {}),
-        mount.get("TmpfsOptions", {}),
-        mount.get("VolumeOptions", {}),
-    )
-    match key:
-        case "bind-propagation":
-            if value not in PROPAGATIONS:
-                raise InvalidParameter(f"invalid propagation {value!r} in --mount {text!r}")
-            bind["Propagation"] = value
-        case "bind-nonrecursive":
-            bind["NonRecursive"] = _boolean(value, key, text)
-        case "bind-recursive":
-            bind.update(_bind_recursive(value, text))
-        case "tmpfs-size":
-            tmpfs["SizeBytes"] = parse_size(value, f"tmpfs-size in --mount {text!r}")
-        case "tmpfs-mode":
-            tmpfs["Mode"] = _octal(value, text)
-        case "volume-nocopy":
-            volume["NoCopy"] = _boolean(value, key, text)
-        case "volume-driver" | "volume-label" | "volume-opt" | "volume-subpath":
-            volume[key] = value
+    match key.partition("-")[0]:
+        case "bind":
+            options = _bind_option(key, value, text)
+            mount["BindOptions"] = {**mount.get("BindOptions", {}), **options}
+        case "tmpfs":
+            options = _tmpfs_option(key, value, text)
+            mount["TmpfsOptions"] = {**mount.get("TmpfsOptions", {}), **options}
+        case "volume" if key in _VOLUME_KEYS:
+            # Kept only so that the message is about volumes, not about the key.
+            mount["VolumeOptions"] = {**mount.get("VolumeOptions", {}), key: value}
         case _:
-            raise InvalidParameter(f"unknown key {key!r} in --mount {text!r}")
-    for name, options in (
-        ("BindOptions", bind),
-        ("TmpfsOptions", tmpfs),
-        ("VolumeOptions", volume),
-    ):
-        if options:
-            mount[name] = options  # type: ignore[literal-required]  # name is one of three keys
+            raise _unknown_key(key, text)
+
+
+_VOLUME_KEYS = frozenset(
+    f"volume-{name}" for name in ("nocopy", "driver", "label", "opt", "subpath")
+)
+
+
+def _unknown_key(key: str, text: str) -> InvalidParameter:
+    return InvalidParameter(f"unexpected key {key!r} in --mount {text!r}")
+
+
+def _bind_option(key: str, value: str, text: str) -> dict[str, Any]:
+    match key:
+        case "bind-propagation" if value in PROPAGATIONS:
+            return {"Propagation": value}
+        case "bind-propagation":
+            raise InvalidParameter(f"invalid propagation {value!r} in --mount {text!r}")
+        case "bind-nonrecursive":
+            return {"NonRecursive": _boolean(value, key, text)}
+        case "bind-recursive":
+            return dict(_bind_recursive(value, text))
+    raise _unknown_key(key, text)
+
+
+def _tmpfs_option(key: str, value: str, text: str) -> dict[str, Any]:
+    match key:
+        case "tmpfs-size":
+            return {"SizeBytes": parse_size(value, f"tmpfs-size in --mount {text!r}")}
+        case "tmpfs-mode":
+            return {"Mode": _octal(value, text)}
+    raise _unknown_key(key, text)
 
 
 def _bind_recursive(value: str, text: str) -> dict[str, bool]:

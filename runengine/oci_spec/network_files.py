@@ -16,7 +16,8 @@ HOSTNAME_LIMIT = 64
 HOST_GATEWAY = "host-gateway"
 # Used where the host's own servers cannot be reached from a private network (Docker's choice).
 FALLBACK_SERVERS = ("8.8.8.8", "8.8.4.4")
-_HOSTNAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _HOST_ENTRY = re.compile(r"[A-Za-z0-9_.-]+")
 _OPTION = re.compile(r"[A-Za-z0-9:._-]+")
 _SCOPE = re.compile(r"[A-Za-z0-9_.-]+")
@@ -143,7 +144,9 @@ def parse_resolv_conf(text: str) -> Resolver:
         if words[0] == "nameserver":
             servers += _valid_server(words[1])
         elif words[0] in ("search", "domain"):
-            search = tuple(word for word in words[1:] if word == "." or _HOST_ENTRY.fullmatch(word))
+            search = tuple(
+                word for word in words[1:] if word == "." or _HOST_ENTRY.fullmatch(word)
+            )
         elif words[0] == "options":
             options += [word for word in words[1:] if _OPTION.fullmatch(word)]
     return Resolver(tuple(servers), search, tuple(options))

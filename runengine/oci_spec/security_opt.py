@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runengine.errors import InvalidParameter
 
@@ -33,7 +33,7 @@ class SecurityOptions(NamedTuple):
 
     no_new_privileges: bool = False
     seccomp: str = ""
-    """Empty: the default profile; ``unconfined``; else a file's path or a profile's JSON."""
+    """Empty: the default profile; ``unconfined``; else a profile's JSON text."""
     seccomp_arch: tuple[str, ...] = ()
     """Further architectures whose system calls are allowed: ``all`` or their names."""
     apparmor: str = ""
@@ -52,11 +52,11 @@ def parse(options: Iterable[str]) -> SecurityOptions:
     """
     found = SecurityOptions()
     for text in options:
-        found = found._replace(**_one(text, found))
+        found = SecurityOptions(**{**found._asdict(), **_one(text, found)})
     return found
 
 
-def _one(text: str, before: SecurityOptions) -> dict[str, object]:
+def _one(text: str, before: SecurityOptions) -> dict[str, Any]:
     key, value = _split(text)
     match key:
         case "no-new-privileges" | "writable-cgroups":
@@ -64,7 +64,7 @@ def _one(text: str, before: SecurityOptions) -> dict[str, object]:
         case "seccomp" | "apparmor":
             return {key: "" if value in DEFAULT_NAMES else value.removeprefix(LOCALHOST_PREFIX)}
         case "seccomp-arch":
-            return {"seccomp_arch": before.seccomp_arch + _words(value, ",", text)}
+            return {"seccomp_arch": before.seccomp_arch + _architectures(value, text)}
         case "label":
             return {"labels": (*before.labels, value)}
         case "systempaths":
@@ -89,9 +89,7 @@ def _split(text: str) -> tuple[str, str]:
         if found and key in _KEYS:
             return key, value
     if "=" not in text:
-        raise InvalidParameter(
-            f"invalid --security-opt {text}: must be in format of key=value"
-        )
+        raise InvalidParameter(f"invalid --security-opt {text}: must be in format of key=value")
     raise InvalidParameter(
         f"invalid --security-opt {text}: unknown key", resolution=f"one of {', '.join(_KEYS)}"
     )
@@ -103,6 +101,14 @@ def _boolean(value: str, text: str) -> bool:
     if value.lower() in ("false", "0", "f"):
         return False
     raise InvalidParameter(f"invalid --security-opt {text}: {value!r} is not true or false")
+
+
+def _architectures(value: str, text: str) -> tuple[str, ...]:
+    from runengine.oci_spec import seccomp
+
+    names = _words(value, ",", text)
+    seccomp.check_architectures(names)
+    return names
 
 
 def _words(value: str, separator: str, text: str) -> tuple[str, ...]:

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 # ipc_namespaces(7) and /proc/sys/kernel of the kernel's documentation.
 _IPC = frozenset(
-    "kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax "
-    "kernel.shmmni kernel.shm_rmid_forced".split()
+    f"kernel.{name}"
+    for name in (
+        *("msgmax", "msgmnb", "msgmni", "sem"),
+        *("shmall", "shmmax", "shmmni", "shm_rmid_forced"),
+    )
 )
 _UTS = frozenset({"kernel.domainname"})
 _FLAGS = {"network": "--network", "ipc": "--ipc", "uts": "--uts"}
@@ -25,9 +28,7 @@ def parse(text: str) -> tuple[str, str]:
     """Parse ``NAME=VALUE``. Raises InvalidParameter."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise InvalidParameter(
-            f"invalid sysctl {text}: sysctl must be in format of key=value"
-        )
+        raise InvalidParameter(f"invalid sysctl {text}: sysctl must be in format of key=value")
     return name, value
 
 

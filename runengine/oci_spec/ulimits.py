@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from runengine.model import Ulimit
 
 NAMES = frozenset(
-    "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime "
-    "sigpending stack".split()
+    (
+        *("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice"),
+        *("nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"),
+    )
 )
 UNLIMITED = -1
 _INFINITY = (1 << 64) - 1

@@ -85,10 +85,9 @@ def resolve_user(
     name, _, group_part = user.partition(":")
     groups = list(_group_lines(group or ""))
     entry, uid = _find_user(name or "0", passwd or "", user)
+    gid = entry.gid if entry else 0
     if group_part:
         gid = _find_gid(group_part, groups, "group")
-    else:
-        gid = entry.gid if entry else 0
     login = entry.name if entry else ""
     # An explicit group replaces the memberships, as newgrp and Docker have it.
     member_of = () if group_part or not login else _memberships(login, groups)

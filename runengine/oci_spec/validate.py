@@ -11,6 +11,7 @@ from runengine.oci_spec import (
     mounts,
     namespaces,
     network_files,
+    seccomp,
     security_opt,
     sysctls,
     ulimits,
@@ -36,7 +37,7 @@ def check(config: ContainerConfig, host: HostConfig, kernel: Kernel) -> None:
     capabilities.resolve(
         host["CapAdd"], host["CapDrop"], privileged=host["Privileged"], bounding=kernel.bounding
     )
-    security_opt.parse(host["SecurityOpt"])
+    check_profile(security_opt.parse(host["SecurityOpt"]).seccomp, kernel)
     for mapping in host["Devices"]:
         devices.check(mapping)
     for rule in host["DeviceCgroupRules"]:
@@ -47,6 +48,19 @@ def check(config: ContainerConfig, host: HostConfig, kernel: Kernel) -> None:
     for name in host["Annotations"]:
         if not name:
             raise InvalidParameter("invalid annotation: empty name")
+
+
+def check_profile(profile: str, kernel: Kernel) -> None:
+    """Raise InvalidParameter for a seccomp profile that cannot be used."""
+    if profile in ("", security_opt.UNCONFINED):
+        return
+    if not profile.lstrip().startswith("{"):
+        raise InvalidParameter(
+            f"--security-opt seccomp={profile}: a profile's text is needed here",
+            resolution="the command line reads files; a program must send the JSON itself",
+        )
+    target = seccomp.Target(kernel.machine, kernel.version, frozenset(kernel.bounding))
+    seccomp.load_profile(profile, target)
 
 
 def check_config(config: ContainerConfig) -> None:

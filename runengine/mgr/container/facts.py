@@ -62,7 +62,7 @@ def gather(context: Context, record: Record, rootfs: str, files_dir: str) -> Spe
         default_pids_limit=context.config.default_pids_limit,
         rlimits={"nofile": _nofile()},
         image_architecture=record.details.get("architecture", ""),
-        apparmor_profile=_apparmor_profile(here),
+        apparmor_profile=_apparmor_profile(here, host),
     )
 
 
@@ -220,13 +220,18 @@ def _nofile() -> tuple[int, int]:
     return min(NOFILE[0], limit), limit
 
 
-def _apparmor_profile(here: kernel.Kernel) -> str | None:
-    if not here.apparmor:
+def _apparmor_profile(here: kernel.Kernel, host: HostConfig) -> str | None:
+    """Load the default profile where it will be used: not for one of the user's choice."""
+    from runengine.oci_spec import security_opt
+
+    if not here.apparmor or host["Privileged"] or security_opt.parse(host["SecurityOpt"]).apparmor:
         return None
     from runengine.linux import apparmor
+    from runengine.oci_spec import apparmor as text
 
     try:
-        return apparmor.ensure_default()
+        apparmor.ensure(text.PROFILE_NAME, text.profile(tunables=apparmor.has_tunables()))
+        return text.PROFILE_NAME
     except OSError as error:
         raise Unavailable(
             f"cannot load the default AppArmor profile: {error}",

@@ -23,7 +23,7 @@ def set_devices(
         spec["linux"]["resources"]["devices"] = [{"allow": True, "access": "rwm"}]
         return
     rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
-    rules += [devices.rule(*number, "rwm") for number in devices.DEFAULT_ACCESS]
+    rules += [devices.rule(*number) for number in devices.DEFAULT_ACCESS]
     # Making a node is harmless where opening it is not allowed.
     rules += [devices.rule("c", None, None, "m"), devices.rule("b", None, None, "m")]
     rules += [devices.rule(e.type, e.major, e.minor, e.access) for e in facts.devices]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runengine.errors import InvalidParameter
 from runengine.oci_spec import seccomp, security_opt
 
 if TYPE_CHECKING:
@@ -81,10 +80,7 @@ def set_seccomp(
     elif options.seccomp == security_opt.UNCONFINED:
         return
     elif options.seccomp:
-        text = options.seccomp if options.seccomp.startswith("{") else facts.seccomp_text
-        if text is None:
-            raise InvalidParameter(f"seccomp profile {options.seccomp} cannot be read")
-        spec["linux"]["seccomp"] = seccomp.load_profile(text, target)
+        spec["linux"]["seccomp"] = seccomp.load_profile(options.seccomp, target)
     elif not host["Privileged"]:
         spec["linux"]["seccomp"] = seccomp.default_profile(target)
 

@@ -1,0 +1,145 @@
+"""Users' seccomp profiles: models of Docker's form, and its reduction to the OCI form.
+
+Source: Docker documentation, "Seccomp security profiles for Docker"; config-linux.md#seccomp.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from runengine.errors import InvalidParameter
+from runengine.oci_spec import runtime
+
+if TYPE_CHECKING:
+    from runengine.oci_spec.seccomp import Machine, Target
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class ArchMap(_Model):
+    """A native architecture and the others to allow beside it."""
+
+    architecture: str
+    sub_architectures: list[str] | None = None
+
+
+class Filter(_Model):
+    """Under what conditions a rule counts."""
+
+    caps: list[str] = Field(default_factory=list)
+    arches: list[str] = Field(default_factory=list)
+    min_kernel: str = Field(default="", pattern=r"^([0-9]+\.[0-9]+)?$")
+
+
+class Rule(_Model):
+    """System calls and what happens to them."""
+
+    name: str = ""
+    names: list[str] | None = None
+    action: runtime.SeccompAction
+    errno_ret: int | None = Field(default=None, ge=0, le=4095)
+    args: list[runtime.SeccompArg] | None = None
+    comment: str = ""
+    includes: Filter | None = None
+    excludes: Filter | None = None
+
+    @model_validator(mode="after")
+    def _one_name_form(self) -> Rule:
+        if bool(self.name) == bool(self.names):
+            raise ValueError("exactly one of 'name' and 'names' must be given")
+        return self
+
+
+class Profile(_Model):
+    """A profile in Docker's form; one in OCI form is a special case of it."""
+
+    default_action: runtime.SeccompAction
+    default_errno_ret: int | None = Field(default=None, ge=0, le=4095)
+    architectures: list[str] | None = None
+    arch_map: list[ArchMap] | None = None
+    flags: list[str] | None = None
+    listener_path: str = ""
+    listener_metadata: str = ""
+    syscalls: list[Rule] | None = None
+
+    @model_validator(mode="after")
+    def _one_architecture_form(self) -> Profile:
+        if self.architectures and self.arch_map:
+            raise ValueError("use either 'architectures' or 'archMap'")
+        return self
+
+
+def load(text: str, target: Target, machine: Machine | None) -> dict[str, Any]:
+    """``linux.seccomp`` for a target. Raises InvalidParameter."""
+    try:
+        profile = Profile.model_validate_json(text)
+        section: dict[str, Any] = {
+            "defaultAction": profile.default_action,
+            "defaultErrnoRet": profile.default_errno_ret,
+            "architectures": _architectures(profile, machine),
+            "flags": profile.flags,
+            "listenerPath": profile.listener_path,
+            "listenerMetadata": profile.listener_metadata,
+            "syscalls": _syscalls(profile, target, machine),
+        }
+        section = {key: value for key, value in section.items() if value not in (None, "", [])}
+        runtime.Seccomp.model_validate(section)
+    except ValidationError as error:
+        raise InvalidParameter(
+            "invalid seccomp profile",
+            details=_first(error),
+            resolution="use Docker's or the OCI runtime spec's form",
+        ) from None
+    return section
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    return f"{where}: {problem['msg']}" if where else problem["msg"]
+
+
+def _architectures(profile: Profile, machine: Machine | None) -> list[str] | None:
+    if profile.arch_map is None:
+        return profile.architectures
+    for entry in profile.arch_map:
+        if machine is not None and entry.architecture == machine.scmp:
+            return [entry.architecture, *(entry.sub_architectures or ())]
+    return None
+
+
+def _syscalls(profile: Profile, target: Target, machine: Machine | None) -> list[dict[str, Any]]:
+    entries = []
+    for rule in profile.syscalls or ():
+        if not _counts(rule, target, machine.docker if machine else ""):
+            continue
+        entry: dict[str, Any] = {"names": rule.names or [rule.name], "action": rule.action}
+        if rule.errno_ret is not None:
+            entry["errnoRet"] = rule.errno_ret
+        if rule.args:
+            entry["args"] = [arg.model_dump(by_alias=True, exclude_none=True) for arg in rule.args]
+        entries.append(entry)
+    return entries
+
+
+def _counts(rule: Rule, target: Target, arch: str) -> bool:
+    """Every condition of ``includes`` holds and none of ``excludes``."""
+    includes, excludes = rule.includes or Filter(), rule.excludes or Filter()
+    return (
+        target.capabilities.issuperset(includes.caps)
+        and (not includes.arches or arch in includes.arches)
+        and (not includes.min_kernel or target.kernel >= _version(includes.min_kernel))
+        and target.capabilities.isdisjoint(excludes.caps)
+        and arch not in excludes.arches
+        and (not excludes.min_kernel or target.kernel < _version(excludes.min_kernel))
+    )
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor)
