@@ -35,8 +35,8 @@ class ArgumentError(click.UsageError):
 class Option(click.Option):
     """An option whose help text is set without click's import of ``inspect`` (5 ms)."""
 
-    def __init__(self, *args: Any, help: str | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, names: list[str], *, help: str | None = None, **kwargs: Any) -> None:
+        super().__init__(names, **kwargs)
         self.help = help
 
     @property

@@ -40,8 +40,7 @@ def _read(ctx: click.Context, param: click.Parameter, words: Iterable[str]) -> A
 def filter_option(*names: str) -> Option:
     """The ``--filter`` option: its value is a dict of lists."""
     return Option(
-        [*names, "--filter"],
-        "filters",
+        [*names, "--filter", "filters"],
         multiple=True,
         metavar="filter",
         callback=_read,

@@ -29,15 +29,14 @@ def _platform_option(help: str) -> Option:
     usage="[OPTIONS] [REPOSITORY[:TAG]]",
     params=[
         Option(
-            ["-a", "--all"],
-            "everything",
+            ["-a", "--all", "everything"],
             is_flag=True,
             help="Show all images (default hides intermediate images)",
         ),
         Option(["--digests"], is_flag=True, help="Show digests"),
         filter_option("-f"),
-        Option(["--format"], "form", metavar="string", default="", help=FORMAT_HELP),
-        Option(["--no-trunc"], "full", is_flag=True, help="Don't truncate output"),
+        Option(["--format", "form"], metavar="string", default="", help=FORMAT_HELP),
+        Option(["--no-trunc", "full"], is_flag=True, help="Don't truncate output"),
         Option(["-q", "--quiet"], is_flag=True, help="Only show image IDs"),
     ],
 )
@@ -55,8 +54,7 @@ def images(ctx: click.Context, /, **options: Any) -> None:
     rows = rows_of(found, digests=digests, full=options["full"], now_s=time.time())
     if options["quiet"]:
         quiet_format(form)
-        ids = dict.fromkeys(f"{row.field('ID')}\n" for row in rows)
-        context.write("".join(ids))
+        context.write("".join(f"{row.field('ID')}\n" for row in rows))
         return
     layout = table.Layout(TITLES, columns(digests=options["digests"]))
     context.write(table.render(rows, layout, form))
@@ -102,8 +100,7 @@ def _pulled(result: Any) -> str:
     "load",
     params=[
         Option(
-            ["-i", "--input"],
-            "path",
+            ["-i", "--input", "path"],
             metavar="string",
             default=None,
             help="Read from tar archive file, instead of STDIN",
@@ -147,8 +144,7 @@ def _open(path: str, action: str) -> BinaryIO:
     usage="[OPTIONS] file|- [REPOSITORY[:TAG]]",
     params=[
         Option(
-            ["-c", "--change"],
-            "changes",
+            ["-c", "--change", "changes"],
             multiple=True,
             help="Apply Dockerfile instruction to the created image",
         ),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runengine.cli import context
-from runengine.cli.command import FlagError, Option, argument, command
+from runengine.cli.command import ArgumentError, Option, argument, command
 from runengine.cli.formats import DOCUMENT_FORMAT_HELP, render_documents
 from runengine.errors import EngineError, NotFound
 
@@ -20,7 +20,7 @@ _SIZES = ("SizeRw", "SizeRootFs")
 
 def _format_option() -> Option:
     return Option(
-        ["-f", "--format"], "form", metavar="string", default="", help=DOCUMENT_FORMAT_HELP
+        ["-f", "--format", "form"], metavar="string", default="", help=DOCUMENT_FORMAT_HELP
     )
 
 
@@ -35,8 +35,7 @@ def _size_option(help: str) -> Option:
         _format_option(),
         _size_option("Display total file sizes if the type is container"),
         Option(
-            ["--type"],
-            "kind",
+            ["--type", "kind"],
             metavar="string",
             default="",
             help="Only inspect objects of the given type (container, image)",
@@ -49,7 +48,7 @@ def inspect(ctx: click.Context, /, **options: Any) -> None:
     """Return low-level information on containers and images."""
     kind = options["kind"]
     if kind and kind not in TYPES:
-        raise FlagError(f'unknown type: "{kind}": must be one of "container", "image"', ctx)
+        raise ArgumentError(f'unknown type: "{kind}": must be one of "container", "image"', ctx)
     _show(ctx, options, (kind,) if kind else TYPES)
 
 

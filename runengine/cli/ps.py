@@ -64,7 +64,8 @@ class ContainerRow(Row):
         return identifier if self.full else identifier[:12]
 
     def _names(self) -> str:
-        return ",".join(name.removeprefix("/") for name in self.entry["Names"])
+        names = [str(name).removeprefix("/") for name in self.entry["Names"]]
+        return ",".join(names if self.full else [name for name in names if "/" not in name])
 
     def _image(self) -> str:
         image = str(self.entry["Image"])
@@ -150,13 +151,12 @@ _FIELDS: dict[str, Callable[[ContainerRow], str]] = {
     "ps",
     params=[
         Option(
-            ["-a", "--all"],
-            "everything",
+            ["-a", "--all", "everything"],
             is_flag=True,
             help="Show all containers (default shows just running)",
         ),
         filter_option("-f"),
-        Option(["--format"], "form", metavar="string", default="", help=FORMAT_HELP),
+        Option(["--format", "form"], metavar="string", default="", help=FORMAT_HELP),
         Option(
             ["-n", "--last"],
             type=int,
@@ -169,7 +169,7 @@ _FIELDS: dict[str, Callable[[ContainerRow], str]] = {
             is_flag=True,
             help="Show the latest created container (includes all states)",
         ),
-        Option(["--no-trunc"], "full", is_flag=True, help="Don't truncate output"),
+        Option(["--no-trunc", "full"], is_flag=True, help="Don't truncate output"),
         Option(["-q", "--quiet"], is_flag=True, help="Only display container IDs"),
         Option(["-s", "--size"], is_flag=True, help="Display total file sizes"),
     ],
@@ -187,7 +187,6 @@ def ps(ctx: click.Context, /, **options: Any) -> None:
     )
     if options["quiet"]:
         quiet_format(form)
-        form = "{{.ID}}"
     now_s = time.time()
     rows = [ContainerRow(entry, full=full, now_s=now_s) for entry in found]
     if options["quiet"]:

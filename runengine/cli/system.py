@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def _format_option() -> Option:
     return Option(
-        ["-f", "--format"], "form", metavar="string", default="", help=DOCUMENT_FORMAT_HELP
+        ["-f", "--format", "form"], metavar="string", default="", help=DOCUMENT_FORMAT_HELP
     )
 
 

@@ -32,7 +32,7 @@ def render(rows: Sequence[Row], layout: Layout, form: str) -> str:
 
         return "".join(f"{to_json(row)}\n" for row in rows)
     is_table = form.startswith("table")
-    text = form.removeprefix("table").strip(" ") if is_table else form
+    text = form.removeprefix("table").strip(" ")
     text = text.replace("\\t", "\t").replace("\\n", "\n")
     return _template_table(rows, layout, text) if is_table else _templated(rows, text)
 

@@ -89,14 +89,21 @@ def field_of(value: Any, name: str, where: str) -> Any:
     if value is MISSING:
         return MISSING
     if isinstance(value, Row):
-        try:
-            return value.field(name)
-        except KeyError:
-            pass
+        return _column(value, name, where)
     reason = "nil pointer evaluating field" if value is None else "can't evaluate field"
     raise TemplateError(
         f"template parsing error: {where}: {reason} {name} in type {go_type(value)}"
     )
+
+
+def _column(row: Row, name: str, where: str) -> Any:
+    try:
+        return row.field(name)
+    except KeyError:
+        raise TemplateError(
+            f"template parsing error: {where}: can't evaluate field {name} in type row",
+            resolution=f"fields are: {', '.join(row.document())}",
+        ) from None
 
 
 def _other_case(value: dict[str, Any], name: str) -> str | None:
