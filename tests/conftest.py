@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from runengine.paths import Paths
 from tests.support import capabilities, leaks, trees
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNIT = Path(__file__).parent / "unit"
+
+# Times say nothing on a busy host.
+settings.register_profile("runengine", deadline=None)
+settings.load_profile("runengine")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

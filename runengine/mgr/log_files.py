@@ -1,0 +1,249 @@
+"""A log's files: opening them all as of one moment, and going on when the writer rotates.
+
+A follower keeps the file it reads open, and goes on to the next one once the writer has given
+its own file another name: from then on nothing is written to it, so that reading it to its end
+loses and doubles nothing. Only a follower that falls behind by the whole log finds its next file
+gone, and learns that.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from runengine.linux.inotify import DirectoryWatch
+    from runengine.mgr.log_lines import Format
+
+BLOCK_BYTES = 1 << 20
+TAIL_BLOCK_BYTES = 1 << 16
+POLL_INTERVAL_S = 0.25
+SETTLE_ATTEMPTS = 100
+SETTLE_INTERVAL_S = 0.001
+
+
+class File:
+    """One file of a log, open. Raises FileNotFoundError."""
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        found = os.fstat(self.fd)
+        self.identity = (found.st_dev, found.st_ino)
+        self.size = found.st_size
+        """Bytes at the time of opening."""
+        self.offset = 0
+
+    def close(self) -> None:
+        """Let it go."""
+        os.close(self.fd)
+
+    def blocks(self, end: int | None = None) -> Iterator[bytes]:
+        """Whole records from ``offset``, which moves along, to ``end`` or to what there is.
+
+        An unfinished record stays for the next time.
+        """
+        wanted = BLOCK_BYTES
+        while end is None or self.offset < end:
+            room = wanted if end is None else min(wanted, end - self.offset)
+            data = os.pread(self.fd, room, self.offset)
+            cut = data.rfind(b"\n") + 1
+            if cut:
+                self.offset += cut
+                wanted = BLOCK_BYTES
+                yield data[:cut] if cut < len(data) else data
+            elif len(data) < wanted:
+                return
+            else:
+                wanted *= 2  # a record longer than the block
+
+    def blocks_backwards(self) -> Iterator[tuple[int, bytes]]:
+        """Whole records from the end on, with their offset; the last may be unfinished."""
+        end, wanted = self.size, TAIL_BLOCK_BYTES
+        while end > 0:
+            begin = max(0, end - wanted)
+            data = os.pread(self.fd, end - begin, begin)
+            # Without the record that begins before the block.
+            cut = data.find(b"\n") + 1 if begin else 0
+            if begin and cut in (0, len(data)):
+                wanted *= 2
+                continue
+            end, wanted = begin + cut, TAIL_BLOCK_BYTES
+            yield end, data[cut:]
+
+    def seek_end(self) -> None:
+        """Go behind the last whole record."""
+        for offset, block in self.blocks_backwards():
+            self.offset = offset + block.rfind(b"\n") + 1
+            return
+
+
+class LogReader:
+    """A log's files, oldest first, and how far they are read."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._files = open_chain(path)
+        self._gap = False
+
+    def __enter__(self) -> LogReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._forget(len(self._files))
+
+    def written(self) -> Iterator[bytes]:
+        """What was written when the log was opened, in blocks of whole records."""
+        for file in self._files:
+            yield from file.blocks(file.size)
+
+    def rest(self) -> Iterator[bytes | None]:
+        """All that is written and was not read yet; None where some is lost for good."""
+        while True:
+            while self._files:
+                yield from self._files[0].blocks()
+                if len(self._files) == 1:
+                    break
+                self._forget(1)
+                if self._gap:
+                    self._gap = False
+                    yield None
+            if not self._next_files():
+                return
+
+    def _forget(self, count: int) -> None:
+        for file in self._files[:count]:
+            file.close()
+        del self._files[:count]
+
+    def _next_files(self) -> bool:
+        """Whether the writer has moved on; then the files after the current one are open too."""
+        if not self._files:
+            self._files = open_chain(self.path)
+            return bool(self._files)
+        current = self._files[0].identity
+        if identity(self.path) in (current, None):
+            return False
+        chain = open_chain(self.path, current)
+        if chain and chain[0].identity == current:
+            chain.pop(0).close()
+        else:
+            # With one file only there is nothing to tell by, and nothing else to be expected.
+            self._gap = len(chain) > 1
+        self._files += chain
+        return len(self._files) > 1
+
+    def seek_tail(self, lines: Format, streams: Collection[str], count: int) -> int:
+        """Go to before the last ``count`` lines; how many lines to skip from there."""
+        if count == 0:
+            self._forget(len(self._files) - 1)
+            for file in self._files:
+                file.seek_end()
+            return 0
+        self._go_back(lines, streams, count)
+        return max(0, self._count_ahead(lines, streams) - count)
+
+    def _go_back(self, lines: Format, streams: Collection[str], count: int) -> None:
+        # In each stream a line may have begun before the place that we find: so go further.
+        missing = count + len(streams)
+        for index in reversed(range(len(self._files))):
+            for offset, block in self._files[index].blocks_backwards():
+                missing -= lines.count_lines(block, streams)
+                if missing <= 0:
+                    self._files[index].offset = offset
+                    self._forget(index)
+                    return
+
+    def _count_ahead(self, lines: Format, streams: Collection[str]) -> int:
+        """How many lines begin from here on, in what is written."""
+        open_lines: set[str] = set()
+        total = 0
+        for file in self._files:
+            start = file.offset
+            for block in file.blocks(file.size):
+                for _, stream, text in lines.pieces(block):
+                    if stream in streams:
+                        total += stream not in open_lines
+                        open_lines.discard(stream)
+                        if not text.endswith(b"\n"):
+                            open_lines.add(stream)
+            file.offset = start
+        return total
+
+
+def open_chain(path: str, oldest: tuple[int, int] | None = None) -> list[File]:
+    """The log's files, oldest first, as they were at one moment; none if there is no log.
+
+    Nothing before the file ``oldest``, if that is still there. A writer that died while it
+    rotated left a hole: the other files are the log then.
+    """
+    patience = SETTLE_ATTEMPTS
+    while True:
+        newest = identity(path)
+        files, holes = _open_all(path, oldest)
+        found = [file.identity for file in files]
+        settled = identity(path) == newest and len(set(found)) == len(found)
+        if settled and found[:1] == ([newest] if newest else []) and not holes:
+            return files[::-1]
+        if settled:
+            patience -= 1
+            if not patience:
+                return files[::-1]
+            time.sleep(SETTLE_INTERVAL_S)
+        # The writer is rotating: look again.
+        for file in files:
+            file.close()
+
+
+def _open_all(path: str, oldest: tuple[int, int] | None) -> tuple[list[File], int]:
+    """Every file back to ``oldest``, newest first, and how many between them are missing."""
+    files: list[File] = []
+    number = holes = missing = 0
+    while missing < 2 and not (files and files[-1].identity == oldest):
+        try:
+            files.append(File(f"{path}.{number}" if number else path))
+            holes, missing = holes + missing, 0
+        except FileNotFoundError:
+            missing += 1
+        number += 1
+    return files, holes
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """What tells a file from any other, whatever its name; None if there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class Waiter:
+    """Sleeps until something happens in a directory, or for a moment."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._watch: DirectoryWatch | None = None
+
+    def __enter__(self) -> Waiter:
+        from runengine.linux.inotify import DirectoryWatch
+
+        try:
+            self._watch = DirectoryWatch(self._directory)
+        except OSError:
+            # No directory yet, or no inotify instance left on this host: the poll does it all.
+            self._watch = None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._watch is not None:
+            self._watch.close()
+
+    def wait(self) -> None:
+        """Return after a change, or after a quarter of a second."""
+        if self._watch is None:
+            time.sleep(POLL_INTERVAL_S)
+        else:
+            self._watch.wait(POLL_INTERVAL_S)
