@@ -7,7 +7,7 @@ import os
 from runengine.linux import clock, fsatomic
 from runengine.monitor import cgroup, ending, wire
 from runengine.monitor.execs import Execs
-from runengine.monitor.loop import UNSTARTED
+from runengine.monitor.loop import UNSTARTED, stat_fields
 from runengine.monitor.peer import Peer
 from runengine.monitor.server import Server
 from runengine.monitor.starting import Plan, Starting, kill_half_born
@@ -62,7 +62,9 @@ class Container:
             self._server.listen()
         except OSError as error:
             self._server.close()
-            self._refuse("RuntimeFailed", f"cannot start container {self.job['id'][:12]}: {error}")
+            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            name = self.job["id"][:12]
+            self._refuse("RuntimeFailed", f"cannot start container {name}: {reason}")
 
     def _open_log(self) -> None:
         if self.job["log"]["driver"] != "none":
@@ -85,6 +87,7 @@ class Container:
             console_size=job["console_size"],
             open_stdin=job["open_stdin"],
             close_on_eof=job["stdin_once"],
+            runtime_directory=job["bundle"],
             log=self._log,
         )
 
@@ -106,14 +109,12 @@ class Container:
         process.on_exit(self._init_ended)
 
     def _write_init(self, process: Process) -> None:
-        from runengine.linux import pidfd
-
         record = {
             "pid": process.pid,
             "start_time": process.start_time,
             "started_at": process.started_at,
             "monitor_pid": os.getpid(),
-            "monitor_start_time": pidfd.start_time(os.getpid()),
+            "monitor_start_time": int(stat_fields(os.getpid())[1][19]),
         }
         path = f"{self.job['state_dir']}/{wire.INIT_NAME}"
         fsatomic.replace(path, wire.dumps(record), durable=False)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 RECEIVE_SIZE = 64 << 10
+SEND_SIZE = 256 << 10
 BYSTANDER_LIMIT = 1 << 20
 """Unread output at which a client that merely watches is dropped."""
 PRIMARY_HIGH = 256 << 10
@@ -43,7 +44,6 @@ class Peer:
         "_paused",
         "_sock",
         "_splitter",
-        "backlog_bytes",
         "closed",
         "primary",
         "session",
@@ -58,10 +58,9 @@ class Peer:
         self._sock = sock
         self._host = host
         self._splitter = wire.Splitter()
-        self._backlog: list[memoryview] = []
+        self._backlog = bytearray()
         self._paused = False
         self._ending = False
-        self.backlog_bytes = 0
         self.closed = False
         self.primary = False
         self.session: Session | None = None
@@ -93,16 +92,36 @@ class Peer:
         if stream in self.wants:
             self.send(wire.header(stream, len(data)), data)
 
+    @property
+    def backlog_bytes(self) -> int:
+        """What the client has not taken yet."""
+        return len(self._backlog)
+
     def send(self, *chunks: bytes) -> None:
         """Send, or keep what does not fit now; a bystander that keeps too much is dropped."""
         if self.closed:
             return
-        self._backlog.extend(map(memoryview, chunks))
-        self.backlog_bytes += sum(map(len, chunks))
-        if len(self._backlog) == len(chunks):
-            self._flush()
-        if self.backlog_bytes > BYSTANDER_LIMIT and not self.primary:
+        if self._backlog:
+            for chunk in chunks:
+                self._backlog += chunk
+        else:
+            self._send_now(chunks)
+        if len(self._backlog) > BYSTANDER_LIMIT and not self.primary:
             self.close()
+
+    def _send_now(self, chunks: tuple[bytes, ...]) -> None:
+        try:
+            sent = self._sock.sendmsg(chunks, (), _socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        for chunk in chunks:
+            self._backlog += memoryview(chunk)[sent:]
+            sent = max(0, sent - len(chunk))
+        if self._backlog:
+            self._watch()
 
     def end(self) -> None:
         """Close once everything is sent."""
@@ -117,37 +136,25 @@ class Peer:
         self.closed = True
         self._loop.forget(self._sock.fileno())
         self._sock.close()
-        self._backlog.clear()
-        self.backlog_bytes = 0
+        self._backlog = bytearray()
         if self.session:
             self.session.leave(self)
         self._host.on_gone(self)
 
     def _flush(self) -> None:
-        watched = bool(self._backlog)
         try:
-            while self._backlog:
-                sent = self._sock.sendmsg(self._backlog[:64], (), _socket.MSG_NOSIGNAL)
-                self._drop_sent(sent)
+            with memoryview(self._backlog) as view:
+                sent = self._sock.send(view[:SEND_SIZE], _socket.MSG_NOSIGNAL)
         except BlockingIOError:
-            pass
+            return
         except OSError:
             self.close()
             return
-        if watched:
+        del self._backlog[:sent]
+        if not self._backlog:
             self._watch()
-        if self._ending and not self._backlog:
-            self.close()
-
-    def _drop_sent(self, sent: int) -> None:
-        self.backlog_bytes -= sent
-        done = 0
-        while done < len(self._backlog) and sent >= len(self._backlog[done]):
-            sent -= len(self._backlog[done])
-            done += 1
-        del self._backlog[:done]
-        if sent:
-            self._backlog[0] = self._backlog[0][sent:]
+            if self._ending:
+                self.close()
 
     def _on_event(self, events: int) -> None:
         if events & WRITE:

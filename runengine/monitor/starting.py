@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import _socket
-import array
 import os
+import sys
 
 from runengine.linux import clock, fsatomic
 from runengine.monitor import wire
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
+SOCKET_PATH_BYTES = 107
+"""Longest path in a socket's address (unix(7))."""
+FD_BYTES = 4
+"""A descriptor in a control message; the array module that does this costs half a megabyte."""
 SETTLE_INTERVAL_S = 0.002
 SETTLE_ATTEMPTS = 50
 """How often to look whether the init has become the program; then it counts as started."""
@@ -38,6 +42,7 @@ class Plan:
         "directory",
         "log",
         "open_stdin",
+        "runtime_directory",
         "tag",
         "terminal",
     )
@@ -52,10 +57,13 @@ class Plan:
         console_size: list[int] | None,
         open_stdin: bool,
         close_on_eof: bool,
+        runtime_directory: str = "",
         log: Log | None = None,
     ) -> None:
         self.tag = tag
         self.directory = directory
+        self.runtime_directory = runtime_directory or directory
+        """Where the runtime is when it connects to the console socket."""
         self.build = build
         """From the names of log, pid file and console socket to the runtime's command line."""
         self.terminal = terminal
@@ -154,7 +162,11 @@ class Starting:
         listener.setblocking(False)  # noqa: FBT003
         self._listener = listener
         self._loop.watch(listener.fileno(), READ, lambda _: self._accept())
-        return name
+        path = self._path("console")
+        if len(path.encode()) <= SOCKET_PATH_BYTES:
+            return path
+        start = os.path.realpath(self._plan.runtime_directory)
+        return os.path.relpath(os.path.realpath(path), start)
 
     def _accept(self) -> None:
         if self._listener is None:
@@ -171,21 +183,21 @@ class Starting:
     def _receive_terminal(self) -> None:
         if self._console is None:
             return
-        fds = array.array("i")
         try:
             _, ancillary, _, _ = self._console.recvmsg(
-                4096, _socket.CMSG_LEN(fds.itemsize), _socket.MSG_CMSG_CLOEXEC
+                4096, _socket.CMSG_LEN(FD_BYTES), _socket.MSG_CMSG_CLOEXEC
             )
         except BlockingIOError:
             return
-        for level, kind, data in ancillary:
-            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-                fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
         self._close_console()
-        if fds:
-            self._streams = Streams(fds[0], {fds[0]: wire.STDOUT}, terminal=True)
-            if self._plan.console_size:
-                set_size(fds[0], *self._plan.console_size)
+        for level, kind, data in ancillary:
+            if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+                self._use_terminal(int.from_bytes(data[:FD_BYTES], sys.byteorder))
+
+    def _use_terminal(self, fd: int) -> None:
+        self._streams = Streams(fd, {fd: wire.STDOUT}, terminal=True)
+        if self._plan.console_size:
+            set_size(fd, *self._plan.console_size)
 
     def _stop_listening(self) -> None:
         if self._listener:
