@@ -149,10 +149,24 @@ def _stdout_is_gone() -> bool:
 def main() -> NoReturn:
     """Entry point of the ``runengine`` script."""
     gc.disable()  # a short life: collecting while importing costs more than it frees
+    _open_standard_streams()
     code = execute(sys.argv[1:])
     if code == INTERRUPTED:
         _die_of_interrupt()
     sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Fill the places of closed standard streams, or the next file opened would take them over.
+
+    A database as descriptor 1 would get what commands print.
+    """
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            # Both ways, so that neither reading nor writing fails; the lowest free one is ours.
+            os.open(os.devnull, os.O_RDWR)
+            stream = open(fd, "r" if fd == 0 else "w", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 def _die_of_interrupt() -> None:
