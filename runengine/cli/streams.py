@@ -6,6 +6,7 @@ only as fast as the user's side takes it, and neither keeps a signal from being 
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import stat
@@ -138,6 +139,7 @@ class Relay:
         Raises BrokenPipeError if our reader left, KeyboardInterrupt for ^C where signals are not
         passed on, EngineError if output cannot be written.
         """
+        gc.enable()  # a session may last for weeks
         self._size = console_size
         raw = terminal.Raw(self._stdin if self._tty else None)
         try:
