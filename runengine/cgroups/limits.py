@@ -216,7 +216,12 @@ def _check_cpu(host: HostConfig, cpus: int | None) -> None:
         )
     if host["CpuShares"] < 0:
         raise InvalidParameter(f"invalid --cpu-shares {host['CpuShares']}: it cannot be negative")
-    check_cpu_list(host["CpusetCpus"], "--cpuset-cpus")
+    chosen = check_cpu_list(host["CpusetCpus"], "--cpuset-cpus")
+    if cpus is not None and chosen and max(chosen) >= cpus:
+        raise InvalidParameter(
+            f"invalid --cpuset-cpus {host['CpusetCpus']}: Requested CPUs are not available",
+            resolution=f"this host has 0-{cpus - 1}",
+        )
     check_cpu_list(host["CpusetMems"], "--cpuset-mems")
 
 

@@ -27,6 +27,16 @@ class DeviceEntry(NamedTuple):
 class NotADevice(ValueError):
     """The path exists but is neither a device node nor a folder of some."""
 
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is not a device node")
+
+
+class NotBlockDevice(NotADevice):
+    """The path exists but is no block device."""
+
+    def __init__(self, path: str) -> None:
+        ValueError.__init__(self, f"{path} is not a block device")
+
 
 # Made by the runtime itself, or private to each container.
 _NOT_FROM_HOST = frozenset({"pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts"})
@@ -110,9 +120,9 @@ def host_devices() -> list[DeviceEntry]:
 def block_number(path: str) -> tuple[int, int]:
     """Major and minor of a block device, for rate limits and weights.
 
-    Raises OSError if the path is missing, NotADevice if it is no block device.
+    Raises OSError if the path is missing, NotBlockDevice if it is something else.
     """
     info = os.stat(path)
     if not stat.S_ISBLK(info.st_mode):
-        raise NotADevice(path)
+        raise NotBlockDevice(path)
     return os.major(info.st_rdev), os.minor(info.st_rdev)

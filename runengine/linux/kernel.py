@@ -72,6 +72,8 @@ class Kernel(NamedTuple):
     """Capabilities this process has now."""
     namespaces: frozenset[str]
     """Runtime-spec namespace types that the kernel has: pid, network, cgroup, ..."""
+    oom_score_adj: int = 0
+    """This process's own; children inherit it."""
     thermal_paths: tuple[str, ...] = ()
     """Folders in /sys that count a CPU's thermal events (they tell what the host does)."""
 
@@ -111,6 +113,7 @@ def read(root: str) -> Kernel:
         bounding=capability_names(int(status.get("CapBnd", "0"), 16)),
         effective=capability_names(int(status.get("CapEff", "0"), 16)),
         namespaces=_namespaces(f"{root}/proc/self/ns"),
+        oom_score_adj=int(_text(f"{root}/proc/self/oom_score_adj") or 0),
         thermal_paths=_thermal_paths(root),
     )
 

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from runengine.errors import Unavailable
+from runengine.oci_spec import namespaces
+
+if TYPE_CHECKING:
+    from runengine.model import HostConfig
+    from runengine.oci_spec.facts import SpecFacts
 
 # Where the init is bound in the container; the paths that Docker and Podman use.
 PATH_IN_CONTAINER = "/sbin/docker-init"
 
-# Names in order of preference: installed for this purpose, small, static.
-PROGRAMS = ("docker-init", "tini-static", "catatonit", "tini")
+# In order of preference. All are static: a dynamic one would look for its libraries in the image.
+PROGRAMS = ("docker-init", "tini-static", "catatonit")
+FOLDERS = "/usr/local/libexec/runengine:/usr/libexec/docker:/usr/local/bin:/usr/bin"
 
 
-def find_init(search_path: str | None = None) -> str:
+def find_init(folders: str = FOLDERS) -> str:
     """Host path of an init program. Raises Unavailable with what to install."""
     import shutil
 
-    folders = search_path or "/usr/local/libexec/runengine:/usr/libexec/docker:/usr/bin:/usr/sbin"
     for name in PROGRAMS:
         found = shutil.which(name, path=folders)
         if found:
             return found
     raise Unavailable(
         "--init: no init program on this host",
-        resolution="install tini or catatonit (apt-get install catatonit)",
+        resolution="install one: apt-get install tini (or catatonit)",
     )
 
 
-def prefix(init_path: str | None) -> list[str]:
+def is_used(facts: SpecFacts, host: HostConfig) -> bool:
+    """Whether the init runs: where the command is not pid 1 anyway, it would reap nothing."""
+    return facts.init_path is not None and host["PidMode"] in ("", namespaces.PRIVATE)
+
+
+def prefix(facts: SpecFacts, host: HostConfig) -> list[str]:
     """Arguments before the container's own command; none without an init."""
-    return [PATH_IN_CONTAINER, "--"] if init_path else []
+    return [PATH_IN_CONTAINER, "--"] if is_used(facts, host) else []

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runengine.errors import InvalidParameter, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from runengine.linux.mount import MountInfo
     from runengine.model import HostConfig, MountSpec
 
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
@@ -70,7 +71,8 @@ def parse_bind(text: str) -> MountPoint:
     parts = text.split(":")
     if len(parts) > 3 or not all(parts):
         raise InvalidParameter(
-            f"invalid volume specification {text!r}", resolution="use SOURCE:DESTINATION[:MODES]"
+            f"unknown volume bind: invalid volume specification {text!r}",
+            resolution="use SOURCE:DESTINATION[:MODES]"
         )
     if len(parts) == 1:
         clean_destination(parts[0], text)
@@ -99,10 +101,12 @@ def _parse_modes(modes: str, text: str) -> _Modes:
     for word in modes.split(",") if modes else ():
         family = _FAMILIES.get(word)
         if family is None:
-            raise InvalidParameter(f"invalid mode {word!r} in volume specification {text!r}")
+            raise InvalidParameter(
+                f"unknown bind mode: invalid mode {word!r} in volume specification {text!r}"
+            )
         if family in seen:
             raise InvalidParameter(
-                f"invalid mode in volume specification {text!r}: {seen[family]} and {word}"
+                f"invalid bind mode in volume specification {text!r}: {seen[family]} and {word}"
             )
         seen[family] = word
     return _Modes(seen.get("access") == "ro", seen.get("propagation", DEFAULT_PROPAGATION))
@@ -112,7 +116,7 @@ def clean_destination(path: str, text: str) -> str:
     """The normal form of a mount's absolute destination. Raises InvalidParameter."""
     if not path.startswith("/"):
         raise InvalidParameter(
-            f"invalid mount {text!r}: mount path must be absolute: {path!r} is not"
+            f"invalid bind path in mount {text!r}: mount path must be absolute: {path!r} is not"
         )
     # normpath keeps the two leading slashes that POSIX lets mean something else.
     clean = "/" + posixpath.normpath(_no_nul(path, text)).lstrip("/")
@@ -422,6 +426,38 @@ def resolve_all(host: HostConfig) -> list[MountPoint]:
         taken[point.destination] = ""
         points.append(point)
     return parents_first(points)
+
+
+def check_propagation(points: Iterable[MountPoint], table: Sequence[MountInfo]) -> None:
+    """Raise InvalidParameter for a bind that cannot propagate as asked.
+
+    ``table`` is the host's ``linux.mount.mounts()``: what is mounted beneath a shared bind only
+    shows on the other side if the source's own mount is shared (mount_namespaces(7)).
+    """
+    for point in points:
+        wanted = point.propagation.removeprefix("r")
+        if point.type != "bind" or wanted not in ("shared", "slave"):
+            continue
+        holder = _mount_of(point.source, table)
+        marks = [word.partition(":")[0] for word in holder.propagation] if holder else []
+        if "shared" in marks or (wanted == "slave" and "master" in marks):
+            continue
+        where = holder.target if holder else "/"
+        kind = "shared" if wanted == "shared" else "shared or slave"
+        raise InvalidParameter(
+            f"path {point.source} is mounted on {where} but it is not a {kind} mount",
+            resolution=f"mount --make-shared {where}, or leave out {point.propagation}",
+        )
+
+
+def _mount_of(path: str, table: Sequence[MountInfo]) -> MountInfo | None:
+    """The mount that holds ``path``: the longest target above it, the last one there."""
+    found: MountInfo | None = None
+    for entry in table:
+        above = entry.target.rstrip("/") + "/"
+        if f"{path}/".startswith(above) and (not found or len(entry.target) >= len(found.target)):
+            found = entry
+    return found
 
 
 def parents_first(points: Iterable[MountPoint]) -> list[MountPoint]:

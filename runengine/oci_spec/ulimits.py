@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from runengine.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from runengine.model import Ulimit
 
@@ -61,6 +61,25 @@ def check(limit: Ulimit) -> None:
         raise InvalidParameter(
             f"ulimit {name}: soft limit must be less than or equal to hard limit:"
             f" {_shown(soft)} > {hard}"
+        )
+
+
+def check_raise(
+    limits: Iterable[Ulimit], hard_limits: Mapping[str, int], *, may_raise: bool
+) -> None:
+    """Raise InvalidParameter for a limit above this process's own that it cannot raise.
+
+    ``hard_limits`` is ``linux.rlimits.hard_limits()``; ``may_raise`` with CAP_SYS_RESOURCE. The
+    runtime would only say "operation not permitted".
+    """
+    for limit in limits:
+        own = hard_limits.get(limit["Name"], UNLIMITED)
+        if may_raise or own == UNLIMITED or 0 <= limit["Hard"] <= own:
+            continue
+        raise InvalidParameter(
+            f"ulimit {limit['Name']}: {_shown(limit['Hard'])} is above the engine's own hard limit"
+            f" {own}, which it cannot raise without CAP_SYS_RESOURCE",
+            resolution=f"use at most {own}",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import InvalidParameter
 from runengine.oci_spec import (
@@ -18,14 +18,47 @@ from runengine.oci_spec import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runengine.linux.kernel import Kernel
     from runengine.model import ContainerConfig, HostConfig
 
 
-def check(config: ContainerConfig, host: HostConfig, kernel: Kernel) -> None:
+class Discarded(NamedTuple):
+    """A host configuration without what this kernel lacks, and what the user must hear."""
+
+    host: HostConfig
+    warnings: list[str]
+
+
+def discard_unsupported(host: HostConfig, kernel: Kernel) -> Discarded:
+    """Drop the security options that this kernel cannot honour, each with a warning."""
+    lacking = {"seccomp": not kernel.seccomp, "apparmor": not kernel.apparmor, "label": True}
+    kept, warnings = [], []
+    for text in host["SecurityOpt"]:
+        key, _, value = text.replace(":", "=", 1).partition("=")
+        if lacking.get(key) and value not in (security_opt.UNCONFINED, "disable"):
+            name = "SELinux labels" if key == "label" else key
+            warnings.append(
+                f"Current Kernel does not support {name}, discard --security-opt {text}"
+            )
+        else:
+            kept.append(text)
+    result: HostConfig = host.copy()
+    result["SecurityOpt"] = kept
+    return Discarded(result, warnings)
+
+
+def check(
+    config: ContainerConfig,
+    host: HostConfig,
+    kernel: Kernel,
+    hard_limits: Mapping[str, int] | None = None,
+) -> None:
     """Raise InvalidParameter or Unsupported for what can never run on this kernel.
 
-    Resource limits are ``cgroups.limits.check``'s part.
+    Resource limits are ``cgroups.limits.check``'s part. With ``hard_limits``
+    (``linux.rlimits.hard_limits()``) the ulimits are held against the engine's own.
     """
     modes = namespaces.modes(host, kernel)
     check_config(config)
@@ -44,6 +77,8 @@ def check(config: ContainerConfig, host: HostConfig, kernel: Kernel) -> None:
         devices.parse_rule(rule)
     for limit in host["Ulimits"]:
         ulimits.check(limit)
+    may_raise = "CAP_SYS_RESOURCE" in kernel.effective
+    ulimits.check_raise(host["Ulimits"], hard_limits or {}, may_raise=may_raise)
     network_files.check(host)
     for name in host["Annotations"]:
         if not name:

@@ -91,14 +91,16 @@ def make_plan(
 ) -> Plan:
     """Merge the image's settings, check every option, and decide what create decides."""
     from runengine.cgroups import features, layout, limits
-    from runengine.linux import kernel
+    from runengine.linux import kernel, rlimits
     from runengine.mgr.logs import log_spec
     from runengine.oci_spec import merge, validate
 
     image = context.images.lookup(config["Image"])
-    merged = merge.merge_image(config, json.loads(image.config).get("config") or {})
+    document = json.loads(image.config)
+    merged = merge.merge_image(config, document.get("config") or {})
     host = _with_defaults(context, host)
-    validate.check(merged, host, kernel.probe())
+    host, warnings = validate.discard_unsupported(host, kernel.probe())
+    validate.check(merged, host, kernel.probe(), rlimits.hard_limits())
     least = context.config.min_memory_bytes
     checked = limits.check(host, features.probe(), min_memory_bytes=least, cpus=os.cpu_count())
     host = checked.host
@@ -110,13 +112,14 @@ def make_plan(
     log, log_dir = log_spec(host["LogConfig"], data_dir, container_id)
     details = {
         "hostname": merged["Hostname"] or container_id[: ids.SHORT_ID_LENGTH],
+        "architecture": document.get("architecture") or "",
         "log": log,
         "log_dir": log_dir,
         "cgroups_path": cgroups_path,
         "cgroup": layout.cgroup_dirs(cgroups_path),
         "mounts": _mount_documents(host),
     }
-    return Plan(image, merged, host, details, checked.warnings)
+    return Plan(image, merged, host, details, warnings + checked.warnings)
 
 
 def _with_defaults(context: Context, host: HostConfig) -> HostConfig:

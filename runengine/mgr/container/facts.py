@@ -7,7 +7,7 @@ import resource
 from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict, InvalidParameter, Unavailable
-from runengine.linux import kernel
+from runengine.linux import kernel, mount
 from runengine.mgr.container import observe
 from runengine.oci_spec.facts import SpecFacts
 
@@ -31,7 +31,7 @@ def gather(context: Context, record: Record, rootfs: str, files_dir: str) -> Spe
     """
     from runengine.mgr.container import network_files
     from runengine.oci_spec import merge
-    from runengine.oci_spec.mounts import resolve_all
+    from runengine.oci_spec.mounts import check_propagation, resolve_all
 
     host, config = record.host_config, record.config
     here = kernel.probe()
@@ -39,6 +39,7 @@ def gather(context: Context, record: Record, rootfs: str, files_dir: str) -> Spe
     mounts = resolve_all(host)
     for point in mounts:
         ensure_source(point)
+    check_propagation(mounts, mount.mounts() if mounts else ())
     return SpecFacts(
         container_id=record.id,
         rootfs=rootfs,
@@ -114,6 +115,7 @@ _NAMESPACES = (
     ("network", "NetworkMode", "net"),
     ("ipc", "IpcMode", "ipc"),
     ("pid", "PidMode", "pid"),
+    ("uts", "UTSMode", "uts"),
 )
 
 

@@ -33,7 +33,7 @@ def set_mounts(
         for path, source in facts.network_files.items()
         if path not in user
     ]
-    if facts.init_path and init.PATH_IN_CONTAINER not in user:
+    if facts.init_path and init.is_used(facts, host) and init.PATH_IN_CONTAINER not in user:
         mounts.append(bind_file(facts.init_path, init.PATH_IN_CONTAINER, readonly=True))
     mounts += [mount_section(point, facts) for point in facts.mounts]
     spec["mounts"] = sorted(mounts, key=lambda mount: depth(mount["destination"]))

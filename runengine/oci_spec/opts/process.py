@@ -25,7 +25,7 @@ def set_process(
     spec["process"] = {
         "terminal": config["Tty"],
         "user": user_section(facts.user),
-        "args": init.prefix(facts.init_path) + facts.args,
+        "args": init.prefix(facts, host) + facts.args,
         "env": env.with_defaults(
             facts.env, hostname=facts.hostname, home=facts.user.home, tty=config["Tty"]
         ),
@@ -41,8 +41,20 @@ def set_process(
         ),
         "noNewPrivileges": options.no_new_privileges,
     }
-    if host["OomScoreAdj"]:
-        spec["process"]["oomScoreAdj"] = host["OomScoreAdj"]
+    score = oom_score(host, facts)
+    if score is not None:
+        spec["process"]["oomScoreAdj"] = score
+
+
+def oom_score(host: HostConfig, facts: SpecFacts) -> int | None:
+    """The score asked for, else 0 and not that of the monitor, which starts the container.
+
+    Nothing where the engine itself was given a higher one and cannot go below it
+    (proc_pid_oom_score_adj(5)).
+    """
+    score, kernel = host["OomScoreAdj"], facts.kernel
+    stuck = kernel.oom_score_adj > 0 and "CAP_SYS_RESOURCE" not in kernel.effective
+    return None if score == 0 and stuck else score
 
 
 def user_section(user: User) -> dict[str, Any]:
