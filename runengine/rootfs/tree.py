@@ -44,23 +44,35 @@ class Tree:
     def __init__(self, root_fd: int) -> None:
         self.root_fd = root_fd
         self._cache: dict[str, Directory] = {}
+        self._retired: list[int] = []
 
     def directory(self, name: str) -> Directory:
         """The directory that ``name`` leads to, links followed inside the root.
 
-        The descriptor belongs to the cache: use it before asking for another 64 directories.
+        The descriptor belongs to the cache. It is good until the next call but one, even if
+        ``forget`` comes in between.
         """
-        found = self._cache.get(name)
+        while self._retired:
+            os.close(self._retired.pop())
+        found = self._cache.pop(name, None)
         if found is None:
+            found = self._find(name)
             if len(self._cache) >= _CACHED:
                 os.close(self._cache.pop(next(iter(self._cache))).fd)
-            found = self._cache[name] = self._find(name)
+        # The last one used is the last in the dictionary, the first one goes when it is full.
+        self._cache[name] = found
         return found
 
     def forget(self) -> None:
-        """Close every cached descriptor."""
-        while self._cache:
-            os.close(self._cache.popitem()[1].fd)
+        """Trust no descriptor any more: what they were opened by has changed."""
+        self._retired += [found.fd for found in self._cache.values()]
+        self._cache.clear()
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        self.forget()
+        while self._retired:
+            os.close(self._retired.pop())
 
     def open(self, path: str, flags: int = os.O_PATH) -> int:
         """Open the directory ``path``, which has no links, dots or empty parts in it."""

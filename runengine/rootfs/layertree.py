@@ -1,0 +1,84 @@
+"""The directories of a layer while it is being put together."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from runengine.rootfs import attributes
+from runengine.rootfs.attributes import IMPLICIT, Attributes
+from runengine.rootfs.tree import Directory, Tree
+from runengine.rootfs.walk import remove_tree
+
+
+class LayerTree(Tree):
+    """A tree whose missing directories are made, with attributes to be set in the end."""
+
+    def __init__(self, root_fd: int) -> None:
+        super().__init__(root_fd)
+        self.attributes: dict[int, Attributes | None] = {}
+        """By inode, as a directory can have several names; None if it is not listed (yet)."""
+        self.present = Tree(root_fd)
+        """The same tree, where nothing is made on the way."""
+
+    def make(self, parent: Directory, name: str) -> int:
+        """Make a directory, or keep the one that is there; returns its inode.
+
+        Anything else that is there is replaced. It hid what the layers below have under the name,
+        and so does the new directory.
+        """
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent.fd)
+        except FileExistsError:
+            seen = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
+            if stat.S_ISDIR(seen.st_mode):
+                return seen.st_ino
+            self.clear(parent, name)
+            os.mkdir(name, 0o700, dir_fd=parent.fd)
+            return self.hide_lowers(parent, name)
+        inode = os.stat(name, dir_fd=parent.fd, follow_symlinks=False).st_ino
+        self.attributes[inode] = None
+        return inode
+
+    def hide_lowers(self, parent: Directory, name: str) -> int:
+        """Let a directory show nothing of the layers below; returns its inode."""
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent.fd)
+        try:
+            attributes.mark_opaque(fd)
+            inode = os.fstat(fd).st_ino
+        finally:
+            os.close(fd)
+        if self.attributes.get(inode) is None:
+            self.attributes[inode] = IMPLICIT
+        return inode
+
+    def clear(self, parent: Directory, name: str) -> None:
+        """Remove what is in the way."""
+        seen = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
+        if stat.S_ISDIR(seen.st_mode):
+            remove_tree(f"/proc/self/fd/{parent.fd}/{name}")
+            self.forget()
+        else:
+            os.unlink(name, dir_fd=parent.fd)
+            if stat.S_ISLNK(seen.st_mode):
+                self.forget()
+
+    def forget(self) -> None:
+        """Trust no descriptor any more: what they were opened by has changed."""
+        super().forget()
+        self.present.forget()
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        super().close()
+        self.present.close()
+
+    def missing(self, parent: Directory, name: str) -> None:
+        """Make the directory."""
+        self.make(parent, name)
+
+    def obstacle(self, parent: Directory, name: str, seen: os.stat_result) -> None:
+        """A whiteout gives way to a directory, a file does not."""
+        if not attributes.is_whiteout(seen):
+            super().obstacle(parent, name, seen)
+        self.make(parent, name)

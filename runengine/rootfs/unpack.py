@@ -1,0 +1,346 @@
+"""Unpacks one layer into a directory of its own, in the form that an overlay mount wants.
+
+What a layer says about the layers below it becomes overlayfs's own marks: ``.wh.name`` a
+character device 0:0, ``.wh..wh..opq`` the attribute ``trusted.overlay.opaque`` (image-spec,
+layer.md; overlayfs.rst). What can only be told by looking at the layers below is handed back,
+for ``complete_layer``.
+
+Nothing is written outside the directory, whatever the archive holds: parents are opened by
+openat2(2) below it (``tree.py``), and every other call takes a single name and follows no link.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tarfile
+from typing import TYPE_CHECKING, NamedTuple
+
+from runengine.errors import Corrupt, EngineError, InvalidParameter
+from runengine.ids import DiffID
+from runengine.rootfs import attributes
+from runengine.rootfs.attributes import IMPLICIT, Attributes
+from runengine.rootfs.complete import complete_layer
+from runengine.rootfs.content import write_member
+from runengine.rootfs.layertree import LayerTree
+from runengine.rootfs.reader import LayerReader
+from runengine.rootfs.stream import LayerStream
+from runengine.rootfs.walk import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runengine.rootfs.inflate import Source
+    from runengine.rootfs.tarheader import Member
+    from runengine.rootfs.tree import Directory
+
+__all__ = ["Limits", "Unpacked", "complete_layer", "unpack_layer"]
+
+_WHITEOUT = ".wh."
+_METADATA = ".wh..wh."
+_OPAQUE = ".wh..wh..opq"
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_SPACE_CHECK_BYTES = 1 << 26
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_BAD_MEMBER = (
+    errno.EINVAL,
+    errno.EFBIG,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ERANGE,
+)
+_LINK_TOKEN_BYTES = 16
+
+
+class Limits(NamedTuple):
+    """What a layer may take; None is no limit."""
+
+    max_bytes: int | None = None
+    """Length of the uncompressed archive."""
+    max_members: int | None = None
+    min_free_bytes: int = 0
+    """Left free on the disk by the layer's files."""
+
+
+class Unpacked(NamedTuple):
+    """A layer on disk, and what it needs the layers below for."""
+
+    diff_id: DiffID
+    tar_bytes: int
+    links: list[tuple[str, str]]
+    """Hard links whose target is not in this layer: name and target, from the root."""
+    implicit_dirs: list[str]
+    """Directories that hold members but are none: they look as they do in the layers below."""
+
+
+def unpack_layer(source: Source, dest: str, limits: Limits | None = None) -> Unpacked:
+    """Unpack a layer as it is stored (plain, gzip, zstd, ...) into ``dest``, an empty directory.
+
+    ``source`` is read to its end in large pieces, by another thread. Raises Corrupt for a damaged
+    layer, InvalidParameter for one that tries to leave ``dest`` or exceeds ``limits``,
+    EngineError for what the disk refuses; ``dest`` is then in no particular state.
+    """
+    root_fd = os.open(dest, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    stream = LayerStream(source)
+    unpacker = _Unpacker(root_fd, stream, limits or Limits())
+    try:
+        unpacker.run()
+        links = unpacker.take_back_links()
+        implicit = unpacker.finish(dest)
+        return Unpacked(DiffID("sha256:" + stream.hexdigest()), stream.tell(), links, implicit)
+    except OSError as error:
+        raise explain(error, "the layer") from error
+    finally:
+        stream.close()
+        unpacker.tree.close()
+        os.close(root_fd)
+
+
+class _Unpacker:
+    """Places members one after the other; each one overrides what came before."""
+
+    def __init__(self, root_fd: int, stream: LayerStream, limits: Limits) -> None:
+        self.tree = LayerTree(root_fd)
+        self._stream = stream
+        self._limits = limits
+        self._members = 0
+        self._next_space_check = 0
+        self._links: list[tuple[str, str]] = []
+        self._token = os.urandom(_LINK_TOKEN_BYTES).hex()
+        self._place_by_type: dict[bytes, Callable[[Member, Directory, str], None]] = {
+            tarfile.DIRTYPE: self._directory,
+            tarfile.SYMTYPE: self._symlink,
+            tarfile.LNKTYPE: self._hard_link,
+            tarfile.CHRTYPE: self._node,
+            tarfile.BLKTYPE: self._node,
+            tarfile.FIFOTYPE: self._node,
+        }
+        self._prepare_root(root_fd)
+
+    def _prepare_root(self, root_fd: int) -> None:
+        """Nothing may be inherited: neither a group nor default access rights."""
+        seen = os.fstat(root_fd)
+        if seen.st_mode & stat.S_ISGID:
+            os.fchmod(root_fd, stat.S_IMODE(seen.st_mode) & ~stat.S_ISGID)
+        if "system.posix_acl_default" in os.listxattr(root_fd):
+            os.removexattr(root_fd, "system.posix_acl_default")
+        self._root_inode = seen.st_ino
+        self.tree.attributes[seen.st_ino] = IMPLICIT
+
+    def run(self) -> None:
+        """Place every member."""
+        for member in LayerReader(self._stream):
+            self._check_limits(member)
+            try:
+                self._place(member)
+            except OSError as error:
+                raise explain(error, f"the layer's member {member.name!r}") from error
+
+    def take_back_links(self) -> list[tuple[str, str]]:
+        """Hard links into the layers below that no later member has overridden."""
+        kept = []
+        for number, (name, target) in enumerate(self._links):
+            folder, _, base = name.rpartition("/")
+            try:
+                parent = self.tree.directory(folder)
+                if os.readlink(base, dir_fd=parent.fd) != self._placeholder(number):
+                    continue
+                os.unlink(base, dir_fd=parent.fd)
+            except OSError:
+                continue
+            kept.append((name, target))
+        return kept
+
+    def finish(self, dest: str) -> list[str]:
+        """Set the attributes of all directories, as nothing is added to them any more.
+
+        Returns the names of those that are not listed, parents first.
+        """
+        implicit = []
+        for visit in walk(dest):
+            wanted = self.tree.attributes.get(os.fstat(visit.fd).st_ino)
+            if wanted is None:
+                implicit.append("/".join(visit.names))
+            attributes.apply_fd(visit.fd, wanted or IMPLICIT)
+        return sorted(implicit, key=lambda name: name.count("/"))
+
+    def _check_limits(self, member: Member) -> None:
+        limits = self._limits
+        self._members += 1
+        if limits.max_members is not None and self._members > limits.max_members:
+            raise InvalidParameter(f"the layer has more than {limits.max_members} members")
+        position = self._stream.tell()
+        if limits.max_bytes is not None and position + member.stored > limits.max_bytes:
+            raise InvalidParameter(f"the layer has more than {limits.max_bytes} bytes")
+        if limits.min_free_bytes and position >= self._next_space_check:
+            self._next_space_check = position + _SPACE_CHECK_BYTES
+            disk = os.fstatvfs(self.tree.root_fd)
+            if disk.f_bavail * disk.f_frsize < limits.min_free_bytes:
+                raise _no_space(f"the layer's member {member.name!r}")
+
+    def _place(self, member: Member) -> None:
+        folder, _, base = member.name.rpartition("/")
+        if not base:
+            self._root(member)
+            return
+        if _WHITEOUT in member.name and self._special(member.name, folder, base):
+            return
+        parent = self.tree.directory(folder)
+        if member.is_file:
+            self._file(member, parent, base)
+        else:
+            self._place_by_type[member.type](member, parent, base)
+
+    def _root(self, member: Member) -> None:
+        if member.type != tarfile.DIRTYPE:
+            raise Corrupt("the layer's root directory is not a directory")
+        self.tree.attributes[self._root_inode] = _attributes(member)
+
+    def _file(self, member: Member, parent: Directory, base: str) -> None:
+        fd = self._create(parent, base, member.mode)
+        try:
+            if not write_member(fd, member, self._stream):
+                raise Corrupt(f"the layer ends within {member.name!r}")
+            attributes.apply_fd(fd, member)
+        finally:
+            os.close(fd)
+
+    def _create(self, parent: Directory, base: str, mode: int) -> int:
+        try:
+            return os.open(base, _CREATE, mode & 0o777, dir_fd=parent.fd)
+        except FileExistsError:
+            self.tree.clear(parent, base)
+            return os.open(base, _CREATE, mode & 0o777, dir_fd=parent.fd)
+
+    def _directory(self, member: Member, parent: Directory, base: str) -> None:
+        inode = self.tree.make(parent, base)
+        self.tree.attributes[inode] = _attributes(member)
+
+    def _symlink(self, member: Member, parent: Directory, base: str) -> None:
+        self._put_symlink(member.linkname, parent, base)
+        attributes.apply_at(parent.fd, base, member, link=True)
+
+    def _put_symlink(self, target: str, parent: Directory, base: str) -> None:
+        try:
+            os.symlink(target, base, dir_fd=parent.fd)
+        except FileExistsError:
+            self.tree.clear(parent, base)
+            os.symlink(target, base, dir_fd=parent.fd)
+
+    def _node(self, member: Member, parent: Directory, base: str) -> None:
+        kind = {
+            tarfile.CHRTYPE: stat.S_IFCHR,
+            tarfile.BLKTYPE: stat.S_IFBLK,
+            tarfile.FIFOTYPE: stat.S_IFIFO,
+        }[member.type]
+        device = os.makedev(member.devmajor, member.devminor)
+        try:
+            os.mknod(base, kind | 0o600, device, dir_fd=parent.fd)
+        except FileExistsError:
+            self.tree.clear(parent, base)
+            os.mknod(base, kind | 0o600, device, dir_fd=parent.fd)
+        attributes.apply_at(parent.fd, base, member, link=False)
+
+    def _hard_link(self, member: Member, parent: Directory, base: str) -> None:
+        """Link to a file of this layer, or remember to link to one of a layer below.
+
+        The link's own header says nothing: owner, mode and times are the file's.
+        """
+        target = member.linkname
+        folder, _, name = target.rpartition("/")
+        try:
+            other = self.tree.present.directory(folder)
+            seen = os.stat(name or ".", dir_fd=other.fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            self._postpone(target, parent, base)
+            return
+        if stat.S_ISDIR(seen.st_mode):
+            raise Corrupt(f"the layer's member {member.name!r} is a hard link to a directory")
+        earlier = self._postponed(other, name, seen)
+        if attributes.is_whiteout(seen) or earlier is not None:
+            self._postpone(earlier or target, parent, base)
+        elif not self._is_same(seen, parent, base):
+            self._link(other, name, parent, base)
+
+    def _link(self, other: Directory, name: str, parent: Directory, base: str) -> None:
+        fds = {"src_dir_fd": other.fd, "dst_dir_fd": parent.fd}
+        try:
+            os.link(name, base, **fds, follow_symlinks=False)
+        except FileExistsError:
+            self.tree.clear(parent, base)
+            os.link(name, base, **fds, follow_symlinks=False)
+
+    def _is_same(self, seen: os.stat_result, parent: Directory, base: str) -> bool:
+        try:
+            return os.path.samestat(seen, os.stat(base, dir_fd=parent.fd, follow_symlinks=False))
+        except FileNotFoundError:
+            return False
+
+    def _postpone(self, target: str, parent: Directory, base: str) -> None:
+        """Leave a mark in the link's place, so that later members override it like any other."""
+        self._put_symlink(self._placeholder(len(self._links)), parent, base)
+        self._links.append((parent.child(base), target))
+
+    def _placeholder(self, number: int) -> str:
+        return f"{self._token}/{number}"
+
+    def _postponed(self, other: Directory, name: str, seen: os.stat_result) -> str | None:
+        """The target of the postponed link that a hard link's target is, if it is one."""
+        if not self._links or not stat.S_ISLNK(seen.st_mode):
+            return None
+        token, _, number = os.readlink(name, dir_fd=other.fd).partition("/")
+        return self._links[int(number)][1] if token == self._token else None
+
+    def _special(self, name: str, folder: str, base: str) -> bool:
+        """Deal with names that speak of other names; False for one that does not."""
+        parts = folder.split("/")
+        if any(p.startswith(_METADATA) for p in parts):
+            return True
+        if any(p.startswith(_WHITEOUT) for p in parts):
+            raise Corrupt(f"the layer's member {name!r} lies below a whiteout")
+        if base.startswith(_METADATA) and base != _OPAQUE:
+            # Notes that aufs kept for itself.
+            return True
+        if not base.startswith(_WHITEOUT):
+            return False
+        hidden = base.removeprefix(_WHITEOUT)
+        if hidden in ("", ".", ".."):
+            raise Corrupt(f"the layer's member {name!r} is a whiteout of nothing")
+        parent = self.tree.directory(folder)
+        if base == _OPAQUE:
+            attributes.mark_opaque(parent.fd)
+        else:
+            self._whiteout(parent, hidden)
+        return True
+
+    def _whiteout(self, parent: Directory, name: str) -> None:
+        """Hide what the layers below have under a name, but nothing of this layer."""
+        try:
+            os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=parent.fd)
+        except FileExistsError:
+            seen = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
+            if stat.S_ISDIR(seen.st_mode):
+                self.tree.hide_lowers(parent, name)
+
+
+def _attributes(member: Member) -> Attributes:
+    return Attributes(member.mode, member.uid, member.gid, member.mtime_ns, member.xattrs)
+
+
+def explain(error: OSError, what: str) -> EngineError:
+    """The error for what the kernel refused."""
+    if error.errno in _FULL:
+        return _no_space(what)
+    if error.errno in _BAD_MEMBER:
+        return Corrupt(f"{what} cannot be unpacked", details=error.strerror)
+    return EngineError(f"{what} cannot be unpacked", details=error.strerror or str(error))
+
+
+def _no_space(what: str) -> EngineError:
+    return EngineError(
+        f"no space left on the disk to unpack {what}",
+        resolution="free some space, for instance with rmi, and try again",
+    )
