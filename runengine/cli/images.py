@@ -17,6 +17,8 @@ from runengine.errors import InvalidParameter, Unsupported
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from runengine.cli.progress import Progress
+
 STDOUT = 1
 
 
@@ -81,19 +83,20 @@ def pull(ctx: click.Context, /, **options: Any) -> None:
     quiet = options["quiet"]
     manager = context.engine(ctx).images
     with progress_for(STDOUT, quiet=quiet) as progress:
+        _say_default_tag(options["name"], progress)
         result = manager.pull(
             options["name"], platform=options["platform"], progress=progress, quiet=quiet
         )
-    context.write(f"{result.reference}\n" if quiet else _pulled(result))
+    context.write(f"{result.reference}\n")
 
 
-def _pulled(result: Any) -> str:
-    """Docker's last three lines of a pull."""
-    from runengine.registry.reference import parse
+def _say_default_tag(name: str, progress: Progress) -> None:
+    """Docker says so when it fills in the tag. Raises InvalidParameter."""
+    from runengine.registry import reference
 
-    word = "Image is up to date" if result.up_to_date else "Downloaded newer image"
-    familiar = parse(result.reference, default_tag=None).familiar
-    return f"Digest: {result.digest}\nStatus: {word} for {familiar}\n{result.reference}\n"
+    ref = reference.parse(name, default_tag=None)
+    if ref.tag is None and ref.digest is None:
+        progress.line("Using default tag: latest")
 
 
 @command(
@@ -205,3 +208,10 @@ def rmi(ctx: click.Context, /, names: tuple[str, ...], *, force: bool, no_prune:
         return "\n".join(f"{word}: {what}" for step in done for word, what in step.items())
 
     context.for_each(names, act)
+
+
+@command("default", usage="")
+@click.pass_context
+def default(ctx: click.Context, /) -> None:
+    """Make the embedded default image runengine/busybox."""
+    context.write(f"{context.engine(ctx).images.ensure_default()}\n")

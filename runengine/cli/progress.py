@@ -103,8 +103,10 @@ class TerminalProgress(Progress):
                 self._draw()
 
     def line(self, text: str) -> None:
-        """Say it above the bars."""
+        """Say it above the bars; below them once all are full."""
         with self._lock:
+            if all(_is_done(current, total) for _, current, total in self._rows.values()):
+                self._settle()
             write_all(self._fd, f"{self._back()}{context.one_line(text)}\n")
             self._drawn = 0
             self._draw()
@@ -112,9 +114,13 @@ class TerminalProgress(Progress):
     def close(self) -> None:
         """Leave the last picture standing."""
         with self._lock:
-            self._draw(everything=True)
-            self._rows.clear()
-            self._drawn = 0
+            self._settle()
+
+    def _settle(self) -> None:
+        """Let the picture stand as it is and begin a new one below it."""
+        self._draw(everything=True)
+        self._rows.clear()
+        self._drawn = 0
 
     def _back(self) -> str:
         """To the first line of what was drawn, with everything below it cleared."""
@@ -143,7 +149,7 @@ class TerminalProgress(Progress):
 
 
 def _is_done(current: int, total: int | None) -> bool:
-    return total is not None and current >= total
+    return total is None or current >= total
 
 
 def picture(key: str, status: str, current: int, total: int | None, columns: int) -> str:

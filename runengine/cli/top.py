@@ -18,5 +18,5 @@ def top(ctx: click.Context, /, name: str, ps_options: tuple[str, ...]) -> None:
     """Display the running processes of a container."""
     found = context.engine(ctx).containers.top(name, list(ps_options))
     lines = [found["Titles"], *found["Processes"]]
-    text = "".join("\t".join(line) + "\n" for line in lines)
-    context.write(table.tabulate(text, least=LEAST_WIDTH))
+    cells = [[context.one_line(str(cell)) for cell in line] for line in lines]
+    context.write(table.align(cells, least=LEAST_WIDTH))
