@@ -37,6 +37,8 @@ class LayerInfo(NamedTuple):
     """Disk blocks in use, in bytes."""
     inodes: int
     blob: str = ""
+    """Digest of the layer as it came, where it is kept as well."""
+    blob: str = ""
     """Digest of the stored blob that the layer came from."""
 
 
@@ -161,6 +163,18 @@ class LayerStore:
         freed = sum(self.remove(key) for key in removed)
         return Swept(removed, freed + self.sweep_staging())
 
+    def sweep_staging(self) -> int:
+        """Remove what dead processes have left half-done; returns the bytes freed."""
+        freed = 0
+        for name in self._staged():
+            try:
+                with self._claimed(name, timeout_s=0):
+                    path = f"{self.staging}/{name}"
+                    freed += disk_usage(path).size_bytes if os.path.isdir(path) else 0
+            except TimeoutError:
+                continue
+        return freed
+
     def sync(self) -> None:
         """Write out the filesystem that the layers are on (syncfs(2))."""
         fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -174,18 +188,6 @@ class LayerStore:
             return self.size(key)
         except (NotFound, StateError):
             return 0
-
-    def sweep_staging(self) -> int:
-        """Remove what dead processes have left half-done; returns the bytes freed."""
-        freed = 0
-        for name in self._staged():
-            try:
-                with self._claimed(name, timeout_s=0):
-                    path = f"{self.staging}/{name}"
-                    freed += disk_usage(path).size_bytes if os.path.isdir(path) else 0
-            except TimeoutError:
-                continue
-        return freed
 
     def _staged(self) -> set[str]:
         try:
