@@ -27,7 +27,8 @@ def lines_of(log):
 
 
 def cri(log):
-    return [CRI_LINE.fullmatch(line).groups() for line in lines_of(log)]
+    found = [CRI_LINE.fullmatch(line) for line in lines_of(log)]
+    return [match.groups() if match else None for match in found]
 
 
 def records(log):
@@ -212,7 +213,7 @@ class FullDisk:
     def __init__(self, monkeypatch):
         self.room = 1 << 30
         self._write = os.write
-        monkeypatch.setattr(logs.os, "write", self.write)
+        monkeypatch.setattr(os, "write", self.write)
 
     def write(self, fd, data):
         if not self.room:
@@ -291,9 +292,9 @@ def test_rotation_that_cannot_make_its_file_drops_and_recovers(tmp_path, monkeyp
     def refuse(*_args, **_keywords):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(logs.os, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     writer.write("stdout", b"b" * 50 + b"\n")
-    monkeypatch.setattr(logs.os, "open", real)
+    monkeypatch.setattr(os, "open", real)
     writer.write("stdout", b"c\n")
     writer.close()
     assert read(log)["stderr"] == (NOTE % 51).encode()
@@ -305,7 +306,7 @@ def test_log_can_be_opened_on_a_full_disk(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(logs.os, "open", refuse)
+        patch.setattr(os, "open", refuse)
         writer = open_log(spec(tmp_path))
     writer.write("stdout", b"later\n")
     writer.close()
