@@ -1,0 +1,67 @@
+"""What every image operation works on."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from runengine.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runengine.config import Config
+    from runengine.paths import Paths
+    from runengine.registry.content import ContentStore
+    from runengine.rootfs.layers import LayerStore
+    from runengine.store.store import Store
+
+
+class ImageContext:
+    """The stores of one engine; the two on disk are opened on first use."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self.config = config
+        self.store = store
+
+    @property
+    def paths(self) -> Paths:
+        """The engine's directories."""
+        return self.config.paths
+
+    @cached_property
+    def content(self) -> ContentStore:
+        """Blobs as they came."""
+        from runengine.registry.content import ContentStore
+
+        return ContentStore(self.paths.blobs)
+
+    @cached_property
+    def layers(self) -> LayerStore:
+        """Unpacked layers."""
+        from runengine.rootfs.layers import LayerStore
+
+        return LayerStore(self.paths.layers)
+
+
+@contextmanager
+def disk_errors(root: str) -> Iterator[None]:
+    """Turn the kernel's refusals to write below ``root`` into one line for the operator."""
+    try:
+        yield
+    except OSError as error:
+        raise readable(error, root) from error
+
+
+def readable(error: OSError, root: str) -> EngineError:
+    """The line for an OSError from writing images."""
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EngineError(
+            f"no space left on the disk of {root}",
+            resolution="free some space, for instance with rmi, and try again",
+        )
+    where = f" ({error.filename})" if isinstance(error.filename, str) else ""
+    return EngineError(f"cannot write images below {root}{where}", details=error.strerror)

@@ -1,0 +1,287 @@
+"""Images in the shapes of Docker's API: ``/images/json`` and ``/images/{name}/json``."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runengine.errors import InvalidParameter
+from runengine.mgr.image import naming
+from runengine.model import container_config
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runengine.mgr.image.context import ImageContext
+    from runengine.store.images import ImageRow, Images, StoredImage
+
+FILTERS = frozenset({"before", "since", "reference", "label", "dangling", "until"})
+_ONE_VALUE = ("before", "since", "dangling", "until")
+_NEVER = "0001-01-01T00:00:00Z"
+_YES = frozenset({"1", "t", "true"})
+_NO = frozenset({"0", "f", "false"})
+
+
+class Entry(NamedTuple):
+    """An image on its way through the filters."""
+
+    image: StoredImage
+    config: dict[str, Any]  # the image config document
+    created_s: float  # when it was built, seconds since the epoch
+    tags: list[str]  # as Docker shows them
+    digests: list[str]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of the image's config section."""
+        return section(self.config).get("Labels") or {}
+
+
+def document(image: StoredImage) -> dict[str, Any]:
+    """The image config (image-spec, config.md) of a stored image."""
+    parsed: dict[str, Any] = json.loads(image.config)
+    return parsed
+
+
+def section(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The execution parameters of an image config; empty where it has none."""
+    return config.get("config") or {}
+
+
+def created_s(config: Mapping[str, Any]) -> float:
+    """When the image was built, seconds since the epoch; 0 where it does not say, or not well."""
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(
+            str(config.get("created") or "1970-01-01T00:00:00Z")
+        ).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def listed(
+    images: Images, filters: Mapping[str, Sequence[str]] | None = None
+) -> list[dict[str, Any]]:
+    """Every image that passes the filters, the newest first, as ``/images/json`` shows it.
+
+    Raises InvalidParameter for an unknown filter or a bad value, NotFound for an unknown image
+    in ``before`` or ``since``.
+    """
+    entries = _entries(images)
+    if filters:
+        _check(filters)
+        entries = _filtered(images, entries, filters)
+    entries.sort(key=lambda entry: entry.created_s, reverse=True)
+    return [_summary(entry) for entry in entries]
+
+
+def _entries(images: Images) -> list[Entry]:
+    names: dict[str, list[str]] = {}
+    for row in images.names():
+        names.setdefault(row.image_id, []).append(row.name)
+    entries = []
+    for image in images.all():
+        config = document(image)
+        tags, digests = naming.shown(names.get(image.image_id, []))
+        entries.append(Entry(image, config, created_s(config), tags, digests))
+    return entries
+
+
+def _summary(entry: Entry) -> dict[str, Any]:
+    return {
+        "Id": entry.image.image_id,
+        "ParentId": "",
+        "RepoTags": entry.tags,
+        "RepoDigests": entry.digests,
+        "Created": int(entry.created_s),
+        "Size": entry.image.size_bytes,
+        "SharedSize": -1,
+        "VirtualSize": entry.image.size_bytes,
+        "Labels": entry.labels,
+        "Containers": -1,
+    }
+
+
+def _check(filters: Mapping[str, Sequence[str]]) -> None:
+    unknown = sorted(set(filters) - FILTERS)
+    if unknown:
+        raise InvalidParameter(
+            f"invalid filter '{unknown[0]}'", resolution=f"use one of {', '.join(sorted(FILTERS))}"
+        )
+    for key in _ONE_VALUE:
+        if len(filters.get(key, ())) > 1:
+            raise InvalidParameter(f"can't use filter '{key}' more than once")
+
+
+def _filtered(
+    images: Images, entries: list[Entry], filters: Mapping[str, Sequence[str]]
+) -> list[Entry]:
+    for text in filters.get("before", ()):
+        limit = _built(images, text)
+        entries = [entry for entry in entries if entry.created_s < limit]
+    for text in filters.get("since", ()):
+        limit = _built(images, text)
+        entries = [entry for entry in entries if entry.created_s > limit]
+    for text in filters.get("until", ()):
+        limit = _moment(text)
+        entries = [entry for entry in entries if entry.created_s < limit]
+    for text in filters.get("dangling", ()):
+        wanted = _truth(text)
+        entries = [entry for entry in entries if _is_dangling(entry, wanted=wanted)]
+    for text in filters.get("label", ()):
+        entries = [entry for entry in entries if has_label(entry.labels, text)]
+    if filters.get("reference"):
+        entries = _matching(entries, filters["reference"])
+    return entries
+
+
+def _built(images: Images, text: str) -> float:
+    return created_s(document(naming.find(images, text).image))
+
+
+def _moment(text: str) -> float:
+    from runengine.mgr.logs import parse_time
+
+    return parse_time(text, time.time())
+
+
+def _truth(text: str) -> bool:
+    if text.lower() in _YES | _NO:
+        return text.lower() in _YES
+    raise InvalidParameter(f"invalid filter 'dangling={text}'", resolution="use true or false")
+
+
+def _is_dangling(entry: Entry, *, wanted: bool) -> bool:
+    """An image known by digest only is neither: it is shown with and without the filter."""
+    if wanted:
+        return not entry.tags
+    return bool(entry.tags or entry.digests)
+
+
+def has_label(labels: Mapping[str, str], text: str) -> bool:
+    """Whether ``key`` is there, or ``key=value`` is so."""
+    key, equals, value = text.partition("=")
+    return key in labels and (not equals or labels[key] == value)
+
+
+def _matching(entries: list[Entry], patterns: Sequence[str]) -> list[Entry]:
+    """Only the names that match stay, and the images that keep one."""
+    expressions = [glob(pattern) for pattern in patterns]
+
+    def keep(names: list[str], separator: str) -> list[str]:
+        return [
+            name
+            for name in names
+            if any(
+                expression.fullmatch(name) or expression.fullmatch(_bare(name, separator))
+                for expression in expressions
+            )
+        ]
+
+    narrowed = [
+        entry._replace(tags=keep(entry.tags, ":"), digests=keep(entry.digests, "@"))
+        for entry in entries
+    ]
+    return [entry for entry in narrowed if entry.tags or entry.digests]
+
+
+def _bare(name: str, separator: str) -> str:
+    return name.rpartition(separator)[0]
+
+
+def glob(pattern: str) -> re.Pattern[str]:
+    r"""A shell pattern as Go's path.Match reads it: ``* ? [a-z] [^a-z] \x``; no star crosses '/'.
+
+    Raises InvalidParameter for an unfinished class or escape.
+    """
+    expression, position = [], 0
+    while position < len(pattern):
+        match = _TOKEN.match(pattern, position)
+        if match is None:
+            raise InvalidParameter(f"invalid reference filter {pattern!r}: not a pattern")
+        expression.append(_translated(match))
+        position = match.end()
+    try:
+        return re.compile("".join(expression))
+    except re.error:
+        raise InvalidParameter(f"invalid reference filter {pattern!r}: not a pattern") from None
+
+
+_TOKEN = re.compile(
+    r"(?P<star>\*+)|(?P<any>\?)|\[(?P<negated>\^?)(?P<set>(?:\\.|[^\]\\])+)\]"
+    r"|\\(?P<escaped>.)|(?P<plain>[^\[\\*?])",
+    re.DOTALL,
+)
+
+
+def _translated(match: re.Match[str]) -> str:
+    if match["star"]:
+        return "[^/]*"
+    if match["any"]:
+        return "[^/]"
+    if match["set"]:
+        return f"[{match['negated']}{_class(match['set'])}]"
+    return re.escape(match["escaped"] or match["plain"])
+
+
+def _class(text: str) -> str:
+    parts = re.findall(r"\\.|.", text, re.DOTALL)
+    return "".join(part if part == "-" else re.escape(part[-1]) for part in parts)
+
+
+def inspected(context: ImageContext, text: str) -> dict[str, Any]:
+    """One image in full. Raises what ``naming.find`` raises."""
+    images = context.store.images
+    image = naming.find(images, text).image
+    config = document(image)
+    rows = [row for row in images.names() if row.image_id == image.image_id]
+    tags, digests = naming.shown([row.name for row in rows])
+    return {
+        "Id": image.image_id,
+        "RepoTags": tags,
+        "RepoDigests": digests,
+        "Parent": "",
+        "Comment": _comment(config),
+        "Created": config.get("created") or _NEVER,
+        "DockerVersion": config.get("docker_version") or "",
+        "Author": config.get("author") or "",
+        "Config": _config(config),
+        "Architecture": config.get("architecture") or "",
+        "Variant": config.get("variant") or "",
+        "Os": config.get("os") or "",
+        "Size": image.size_bytes,
+        "VirtualSize": image.size_bytes,
+        "GraphDriver": _driver(context, image),
+        "RootFS": {"Type": "layers", "Layers": list(config["rootfs"]["diff_ids"])},
+        "Metadata": {"LastTagTime": _last_tag_time(rows)},
+        "Descriptor": {"mediaType": image.media_type, "digest": image.manifest_digest},
+    }
+
+
+def _comment(config: Mapping[str, Any]) -> str:
+    history = config.get("history") or [{}]
+    return config.get("comment") or history[-1].get("comment") or ""
+
+
+def _config(config: Mapping[str, Any]) -> dict[str, Any]:
+    known = dict(container_config()) | {"AttachStdout": False, "AttachStderr": False}
+    own = {key: value for key, value in section(config).items() if value is not None}
+    return known | own
+
+
+def _driver(context: ImageContext, image: StoredImage) -> dict[str, Any]:
+    paths = [context.layers.path(key) for key in reversed(image.layers)]
+    data = {"UpperDir": paths[0]} if paths else {}
+    if paths[1:]:
+        data["LowerDir"] = ":".join(paths[1:])
+    return {"Name": "overlay2", "Data": data}
+
+
+def _last_tag_time(rows: list[ImageRow]) -> str:
+    from runengine.linux import clock
+
+    tagged = [row.created_at for row in rows if naming.is_tag(row.name)]
+    return clock.format_ns(int(max(tagged) * 1e9)) if tagged else _NEVER

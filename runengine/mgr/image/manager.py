@@ -1,0 +1,234 @@
+"""ImageMgr: the operations on images. Each lives in a module of its own and is imported when used,
+
+so that running a container from an image that is here costs no registry, archive or model code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runengine.errors import NotFound
+from runengine.mgr.image import naming
+from runengine.mgr.image.context import ImageContext
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runengine.config import Config
+    from runengine.mgr.image.archive import Readable
+    from runengine.mgr.image.garbage import Swept
+    from runengine.mgr.image.pull import Progress, PullResult
+    from runengine.registry.credentials import CredentialSource
+    from runengine.store.images import StoredImage
+    from runengine.store.store import Store
+
+    Documents = list[dict[str, Any]]
+    Removed = list[dict[str, str]]
+    Names = list[str]
+
+
+class ImageMgr:
+    """Images of one engine. The second half has the seed's names for the same operations."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self._context = ImageContext(config, store)
+        self._images = store.images
+
+    def lookup(self, name: str) -> StoredImage:
+        """The image with this name, id or unique id prefix; names come first.
+
+        Raises NotFound, AmbiguousName, InvalidParameter.
+        """
+        return naming.find(self._images, name).image
+
+    def exists(self, name: str) -> bool:
+        """Whether ``lookup`` would find it."""
+        try:
+            self.lookup(name)
+        except NotFound:
+            return False
+        return True
+
+    def layer_paths(self, layers: list[str]) -> list[str]:
+        """The unpacked directories of these layer keys, bottom first.
+
+        A layer that is missing is unpacked again from its blob, once. Raises NotFound.
+        """
+        store = self._context.layers
+        if not all(store.has(key) for key in layers):
+            from runengine.mgr.image import repair
+
+            repair.unpack_again(self._context, layers)
+        return [store.path(key) for key in layers]
+
+    def pull(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        progress: Progress | None = None,
+        credentials: CredentialSource | None = None,
+        quiet: bool = False,
+    ) -> PullResult:
+        """Bring an image from its registry and point the name at it.
+
+        ``platform`` is ``os/architecture[/variant]``, by default this machine's. Raises
+        InvalidParameter, NotFound, Unauthorized, Unavailable, Corrupt, Unsupported.
+        """
+        from runengine.mgr.image import pull
+
+        shown = pull.NoProgress() if quiet or progress is None else progress
+        return pull.pull(
+            self._context, reference, platform=platform, progress=shown, credentials=credentials
+        )
+
+    def load(
+        self,
+        stream: Readable,
+        *,
+        name: str | None = None,
+        platform: str | None = None,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Load the images of a ``docker save`` archive or an OCI layout, in one pass.
+
+        With ``name`` only images of that repository. Returns their names, or the ids of those
+        without. Raises InvalidParameter, NotFound, Corrupt, Unsupported; then nothing is loaded.
+        """
+        from runengine.mgr.image import load, pull
+
+        shown = progress or pull.NoProgress()
+        return load.load(self._context, stream, name=name, platform=platform, progress=shown)
+
+    def import_rootfs(
+        self,
+        stream: Readable,
+        reference: str | None = None,
+        *,
+        changes: Sequence[str] = (),
+        message: str = "",
+        platform: str | None = None,
+    ) -> str:
+        """Make an image of one layer from a root filesystem's tar; returns its id.
+
+        ``changes`` are Dockerfile instructions. Raises InvalidParameter, Corrupt.
+        """
+        from runengine.mgr.image import importing
+
+        return importing.import_rootfs(
+            self._context,
+            stream,
+            reference,
+            importing.Description(changes=changes, message=message, platform=platform),
+        )
+
+    def ensure_default(self) -> str:
+        """Make the embedded image ``runengine/busybox:latest`` if it is not here; its id.
+
+        Raises Unavailable where there is no static busybox.
+        """
+        from runengine.mgr.image import default
+
+        return default.ensure_default(self._context)
+
+    def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> Documents:
+        """Images in the shape of Docker's ``/images/json``, the newest first.
+
+        Filters: before, since, reference, label, dangling, until. Raises InvalidParameter.
+        """
+        from runengine.mgr.image import listing
+
+        return listing.listed(self._images, filters)
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """One image in the shape of Docker's ``/images/{name}/json``. Raises NotFound."""
+        from runengine.mgr.image import listing
+
+        return listing.inspected(self._context, name)
+
+    def tag(self, source: str, target: str) -> str:
+        """Point the name ``target`` at the image; returns it in full.
+
+        Raises NotFound, InvalidParameter.
+        """
+        return naming.tag(self._images, source, target)
+
+    def remove(
+        self,
+        name: str,
+        *,
+        force: bool = False,
+        prune: bool = True,  # noqa: ARG002 (Docker's untagged parents: an image here has none)
+    ) -> Removed:
+        """Remove a name, and the image with its last one: Docker's Untagged and Deleted entries.
+
+        Raises NotFound, AmbiguousName, Conflict.
+        """
+        from runengine.mgr.image import removal
+
+        return removal.remove(self._context, name, force=force)
+
+    def collect_garbage(self, *, everything: bool = False) -> Swept | None:
+        """Delete blobs and layers that nothing refers to; None while an image is on its way in.
+
+        ``everything`` takes also what a pull that broke off left within the last day.
+        """
+        from runengine.mgr.image import garbage
+
+        grace_s = 0.0 if everything else garbage.GRACE_S
+        return garbage.sweep(self._context, grace_s=grace_s)
+
+    # The seed's names.
+
+    def lookup_image_references(self, ref: str) -> Names:
+        """Every full name that ``ref`` may stand for, the likeliest first; no look at the store.
+
+        Raises InvalidParameter.
+        """
+        from runengine.registry import reference
+
+        return [str(reference.parse(ref))]
+
+    def check_reference(self, ref: str) -> tuple[str, str, str]:
+        """``(image id, the name that was meant, an actual name of the image)``. Raises NotFound.
+
+        The last two are empty for an image that has no name.
+        """
+        found = naming.find(self._images, ref)
+        names = self._images.names_of(found.image.image_id)
+        primary = found.name or next(iter(names), "")
+        return found.image.image_id, found.name or primary, primary
+
+    def get_image(self, name: str) -> dict[str, Any]:
+        """The same as ``inspect``."""
+        return self.inspect(name)
+
+    def list_images(self, filters: Mapping[str, Sequence[str]] | None = None) -> Documents:
+        """The same as ``list``."""
+        return self.list(filters)
+
+    def pull_image(self, ref: str, **options: Any) -> PullResult:
+        """The same as ``pull``."""
+        return self.pull(ref, **options)
+
+    def remove_image(self, name: str, *, force: bool = False) -> Removed:
+        """The same as ``remove``."""
+        return self.remove(name, force=force)
+
+    def add_tag(self, source: str, target: str) -> str:
+        """The same as ``tag``."""
+        return self.tag(source, target)
+
+    def list_references(self, image_id: str) -> Names:
+        """The tags of the image with this full id, in full; not the names by digest."""
+        return [name for name in self._images.names_of(image_id) if naming.is_tag(name)]
+
+    def load_image(self, stream: Readable, name: str | None = None) -> Names:
+        """The same as ``load``."""
+        return self.load(stream, name=name)
+
+    def get_oci_image_config(self, name: str) -> dict[str, Any]:
+        """The execution parameters in the image's config (image-spec, config.md)."""
+        from runengine.mgr.image import listing
+
+        return listing.section(listing.document(self.lookup(name)))

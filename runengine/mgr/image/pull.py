@@ -1,0 +1,198 @@
+"""``pull``: all layers at once, the largest first, each in one pass; then the names."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from runengine.ids import short
+from runengine.mgr.image import garbage, register, workers
+from runengine.mgr.image.arrival import Arrivals, Layer, Stack, check_stackable
+from runengine.mgr.image.context import disk_errors
+from runengine.registry import reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from runengine.mgr.image.arrival import Report
+    from runengine.mgr.image.context import ImageContext
+    from runengine.mgr.image.workers import Message, Send
+    from runengine.registry.client import RegistryClient
+    from runengine.registry.credentials import CredentialSource
+    from runengine.registry.fetch import FetchedManifest
+
+WORKERS_LIMIT = 4
+REPORT_INTERVAL_S = 0.1
+
+
+class Progress(Protocol):
+    """Where progress goes; ``key`` is a short layer digest."""
+
+    def layer(self, key: str, status: str, current: int, total: int | None) -> None:
+        """One layer's status, by Docker's words, with bytes so far and in all."""
+
+    def line(self, text: str) -> None:
+        """A line about the whole."""
+
+
+class NoProgress:
+    """Keeps quiet."""
+
+    def layer(self, key: str, status: str, current: int, total: int | None) -> None:
+        """Nothing."""
+
+    def line(self, text: str) -> None:
+        """Nothing."""
+
+
+class PullResult(NamedTuple):
+    """What a pull brought."""
+
+    image_id: str
+    digest: str  # of the manifest or index that the name stands for
+    reference: str  # normalised
+    up_to_date: bool  # the name stood for this image already
+
+
+def pull(
+    context: ImageContext,
+    text: str,
+    *,
+    platform: str | None,
+    progress: Progress,
+    credentials: CredentialSource | None,
+) -> PullResult:
+    """Bring the image here and point the name at it.
+
+    Raises InvalidParameter, NotFound, Unauthorized, Unavailable, Corrupt, Unsupported.
+    """
+    from runengine.registry.client import RegistryClient
+    from runengine.registry.fetch import fetch_image
+    from runengine.registry.platform import Platform
+
+    ref = reference.parse(text)
+    wanted = Platform.parse(platform) if platform else None
+    settings = context.config
+    progress.line(f"{ref.tag or ref.digest}: Pulling from {ref.repository}")
+    with (
+        garbage.arriving(context, resumable=True),
+        RegistryClient(
+            insecure=settings.insecure_registries,
+            mirrors=settings.mirrors,
+            credentials=credentials,
+        ) as client,
+    ):
+        fetched = fetch_image(client, ref, context.content, wanted)
+        for notice in (*client.notices, *fetched.warnings):
+            progress.line(f"WARNING: {notice}")
+        keys = _bring_layers(context, client, fetched, progress)
+        return _finish(context, fetched, keys, progress)
+
+
+def _finish(
+    context: ImageContext, fetched: FetchedManifest, keys: list[str], progress: Progress
+) -> PullResult:
+    name = str(fetched.ref)
+    before = context.store.images.find_name(name)
+    up_to_date = before is not None and before.image_id == fetched.image_id
+    image = register.Arrived(
+        fetched.image_id,
+        fetched.manifest_digest,
+        fetched.media_type,
+        fetched.config_bytes,
+        keys,
+    )
+    register.register(context, image, [name, f"{fetched.ref.name}@{fetched.top_digest}"])
+    shown = fetched.ref.familiar
+    progress.line(f"Digest: {fetched.top_digest}")
+    if up_to_date:
+        progress.line(f"Status: Image is up to date for {shown}")
+    else:
+        progress.line(f"Status: Downloaded newer image for {shown}")
+    return PullResult(fetched.image_id, fetched.top_digest, name, up_to_date)
+
+
+def _bring_layers(
+    context: ImageContext, client: RegistryClient, fetched: FetchedManifest, progress: Progress
+) -> list[str]:
+    """Unpack what is missing; returns the layers' keys, bottom first."""
+    check_stackable(len(fetched.layers), f"image {fetched.ref.familiar}")
+    stack = Stack(context.layers, fetched.diff_ids)
+    layers = [
+        Layer(index, descriptor.digest, descriptor.size, diff_id)
+        for index, (descriptor, diff_id) in enumerate(
+            zip(fetched.layers, fetched.diff_ids, strict=True)
+        )
+    ]
+    missing = []
+    for layer in layers:
+        is_here = stack.key(layer.position) is not None
+        status = "Already exists" if is_here else "Pulling fs layer"
+        progress.layer(short(layer.digest), status, 0, None if is_here else layer.size)
+        if not is_here:
+            missing.append(layer)
+    if missing:
+        missing.sort(key=lambda layer: layer.size, reverse=True)
+        _Crew(context, client, fetched, stack, missing).run(progress)
+    return stack.keys()
+
+
+class _Crew:
+    """The processes that bring the missing layers."""
+
+    def __init__(
+        self,
+        context: ImageContext,
+        client: RegistryClient,
+        fetched: FetchedManifest,
+        stack: Stack,
+        missing: list[Layer],
+    ) -> None:
+        self._context = context
+        self._client = client
+        self._ref = fetched.ref
+        self._stack = stack
+        self._missing = missing
+
+    def run(self, progress: Progress) -> None:
+        """Bring everything; in this process where a fork would not be safe."""
+
+        def receive(message: Message) -> None:
+            progress.layer(*message["layer"])
+
+        if threading.active_count() > 1:
+            self._work(iter(range(len(self._missing))), receive)
+            return
+        count = min(len(self._missing), WORKERS_LIMIT, (os.cpu_count() or 1) + 1)
+        workers.run(self._work, len(self._missing), count, receive)
+
+    def _work(self, numbers: Iterator[int], send: Send) -> None:
+        with (
+            disk_errors(self._context.paths.root),
+            Arrivals(self._context, self._stack, self._fetch) as arrivals,
+        ):
+            for number in numbers:
+                layer = self._missing[number]
+                arrivals.bring(layer, _reporter(layer, send))
+            arrivals.finish()
+
+    def _fetch(self, layer: Layer, offset: int) -> Iterable[bytes]:
+        # BlobWriter checks the digest, so the client need not.
+        with self._client.blob(self._ref, layer, offset=offset, verify=False) as stream:
+            yield from stream
+
+
+def _reporter(layer: Layer, send: Callable[[Message], None]) -> Report:
+    """Send each change of status, and bytes now and then."""
+    last_status, last_at = "", 0.0
+
+    def report(status: str, current: int, total: int | None) -> None:
+        nonlocal last_status, last_at
+        now = time.monotonic()
+        if status != last_status or now - last_at >= REPORT_INTERVAL_S:
+            last_status, last_at = status, now
+            send({"layer": [short(layer.digest), status, current, total]})
+
+    return report
