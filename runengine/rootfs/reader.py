@@ -72,11 +72,13 @@ class LayerReader(TarSafe):  # type: ignore[misc]
         """The next member, or None after the last; the rest of the stream is then read, too."""
         if not self.stream.skip_to(self._data_end):
             raise Corrupt(f"the layer ends within {self._last!r}")
+        # Some writers (umoci) leave out the last member's padding; then this is the end.
+        self.stream.skip_to(self._data_end + -self._data_end % BLOCK)
         member = self._read_member()
         if member is None:
             self._drain()
             return None
-        self._data_end = self.stream.tell() + member.stored + -member.stored % BLOCK
+        self._data_end = self.stream.tell() + member.stored
         self._last = member.name
         return member
 
