@@ -77,9 +77,8 @@ def start_exec(
         raise Conflict(f"exec {found.id[:12]} has already run")
     try:
         process = _process(context, record, found.config)
-        connection = _connect(context, record)
         request = _request(found, process, attach, console_size)
-        pid = connection.exec(request)
+        connection, pid = _exec(context, record, request)
     except EngineError as error:
         code = error.exit_code if error.exit_code in (126, 127) else FAILED
         _write(context, found.id, "exited", code=code, error=str(error))
@@ -89,6 +88,15 @@ def start_exec(
         connection.close()
         return None
     return connection
+
+
+def _exec(context: Context, record: Record, request: ExecRequest) -> tuple[Connection, int]:
+    connection = _connect(context, record)
+    try:
+        return connection, connection.exec(request)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _request(

@@ -1,0 +1,198 @@
+"""Whatever dies, the next command sees what is, cleans up, and says unknown where nobody saw."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from runengine import Engine
+from runengine.errors import NotFound
+from runengine.linux import pidfd
+from runengine.mgr.container.start import engine_command
+
+pytestmark = [pytest.mark.root, pytest.mark.needs("runc", "overlay", "busybox")]
+
+
+def init_note(engine, container):
+    with open(f"{engine.config.paths.container_state(container)}/init.json") as file:
+        return json.load(file)
+
+
+def kill_and_wait(pid, started):
+    """SIGKILL one process that this test started and wait until it is gone."""
+    fd = pidfd.open_verified(pid, started)
+    assert fd is not None
+    pidfd.send(fd, signal.SIGKILL)
+    assert pidfd.wait(fd, 20)
+    os.close(fd)
+
+
+def kill_monitor(engine, container):
+    note = init_note(engine, container)
+    kill_and_wait(note["monitor_pid"], note["monitor_start_time"])
+    return note
+
+
+def left_of(engine, container):
+    """Mounts and cgroups that name the container."""
+    with open("/proc/self/mountinfo") as file:
+        found = [line for line in file if container in line]
+    for base, names, _ in os.walk("/sys/fs/cgroup"):
+        found += [f"{base}/{name}" for name in names if container in name]
+    return found
+
+
+def test_a_killed_monitor_leaves_the_container_running(runner, engine):
+    container = runner.start("sleep", "1000")
+    kill_monitor(engine, container)
+    assert engine.containers.inspect(container)["State"]["Running"]
+    engine.containers.stop(container, timeout_s=0)
+    state = engine.containers.inspect(container)["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", None)
+    assert "unknown" in state["Error"]
+    assert left_of(engine, container) == []
+    engine.containers.start(container)  # and it starts again
+    assert engine.containers.inspect(container)["State"]["Running"]
+
+
+def test_monitor_and_container_killed_between_two_commands(runner, engine):
+    container = runner.start("sleep", "1000")
+    note = kill_monitor(engine, container)
+    kill_and_wait(note["pid"], note["start_time"])
+    listed = engine.containers.list(all=True)[0]
+    assert listed["State"] == "exited"
+    assert listed["Status"].startswith("Exited (unknown)")
+    assert engine.containers.wait(container).exit_code is None
+    assert left_of(engine, container) == []
+
+
+def test_auto_remove_is_made_good_by_whoever_looks_next(runner, engine):
+    container = runner.start("sleep", "1000", AutoRemove=True)
+    note = kill_monitor(engine, container)
+    kill_and_wait(note["pid"], note["start_time"])
+    assert engine.containers.list(all=True) == []
+    assert not os.path.exists(engine.config.paths.container(container))
+    assert left_of(engine, container) == []
+
+
+def test_a_reboot_forgets_what_ran(runner, engine, monkeypatch):
+    # L-05: the pid may even be in use again
+    container = runner.start("sleep", "1000")
+    record = engine.store.containers.get(container)
+    engine.containers.stop(container, timeout_s=0)
+    os.unlink(f"{engine.config.paths.container(container)}/exit.json")
+    mine = {"Pid": os.getpid(), "StartTime": pidfd.start_time(os.getpid()), "BootId": "older"}
+    engine.store.containers.set_state(container, {**record.state, **mine})
+    state = engine.containers.inspect(container)["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", None)
+    engine.containers.start(container)
+    assert engine.containers.inspect(container)["State"]["Running"]
+
+
+KILLED_RUN = """
+import os, sys
+sys.path.insert(0, {root!r})
+import runengine.mgr.container.{module} as module
+real = module.{function}
+def dies(*args, **kwargs):
+    if {after}:
+        real(*args, **kwargs)
+    os.kill(os.getpid(), 9)
+module.{function} = dies
+from runengine import Engine
+from runengine.model import container_config, host_config
+from runengine.paths import Paths
+engine = Engine.open(Paths({paths[0]!r}, {paths[1]!r}))
+config = {{**container_config("runengine/busybox"), "Cmd": ["sleep", "1000"]}}
+made = engine.containers.create("victim", config, {{**host_config(), "AutoRemove": {remove}}})
+engine.containers.start(made.id)
+"""
+
+
+@pytest.mark.parametrize("remove", [False, True])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        ("create", "_make_directories"),
+        ("start", "mount_rootfs"),
+        ("start", "write_spec"),
+        ("start", "_note_started"),
+    ],
+)
+def test_a_command_killed_at_any_step_leaves_nothing_wrong(
+    engine, shared_roots, module, function, after, remove
+):
+    # USER-ASKS test 2
+    code = KILLED_RUN.format(
+        root=os.getcwd(),
+        module=module,
+        function=function,
+        after=after,
+        remove=remove,
+        paths=(shared_roots.root, shared_roots.state),
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+    with Engine.open(shared_roots) as fresh:
+        listed = fresh.containers.list(all=True)
+        if module == "create":
+            assert listed == []
+        elif function == "_note_started":
+            assert [entry["State"] for entry in listed] == ["running"]
+            fresh.containers.stop("victim", timeout_s=0)
+        else:
+            assert [entry["State"] for entry in listed] == ["created"]
+            fresh.containers.start("victim")
+            assert fresh.containers.inspect("victim")["State"]["Running"]
+            fresh.containers.kill("victim")
+        time.sleep(0.05)
+        for entry in fresh.containers.list(all=True):
+            fresh.containers.remove(entry["Id"], force=True)
+        assert left_of(fresh, "victim") == []
+        assert not os.listdir(f"{shared_roots.root}/containers")
+
+
+def test_a_removal_cut_short_is_taken_up(runner, engine):
+    # E-46
+    container = runner.create("true")
+    record = engine.store.containers.get(container)
+    engine.store.containers.set_state(container, {**record.state, "Status": "removing"})
+    assert engine.containers.list(all=True) == []
+    with pytest.raises(NotFound):
+        engine.containers.inspect(container)
+    assert not os.path.exists(engine.config.paths.container(container))
+
+
+def test_the_cleanup_command_is_harmless_at_any_time(runner, engine):
+    container = runner.start("sleep", "1000")
+    command = engine_command(engine.containers._context, "container", "cleanup", container)
+    assert subprocess.run(command, check=False).returncode == 0
+    assert engine.containers.inspect(container)["State"]["Running"]
+    engine.containers.remove(container, force=True)
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_parallel_stops_kills_and_removals_of_one_container(runner, engine, shared_roots):
+    # 0-8
+    container = runner.start("sleep", "1000")
+    verbs = ["stop -t 0", "kill", "rm -f", "restart -t 0", "pause", "rm -f", "start", "wait"]
+    processes = [
+        subprocess.Popen(
+            engine_command(engine.containers._context, *verb.split(), container),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for verb in verbs
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert b"Traceback" not in errors
+        assert b"internal error" not in errors
+        assert process.returncode in (0, 1)
+    assert engine.containers.list(all=True) == []
+    assert left_of(engine, container) == []
