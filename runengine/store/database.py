@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BUSY_TIMEOUT_S = 60
+BUSY_POLL_S = 0.005
 
 # One entry per schema version, never edited once released: version N is MIGRATIONS[:N] applied.
 MIGRATIONS: tuple[str, ...] = (
@@ -74,12 +76,24 @@ class Database:
             self.connection = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
-            self.connection.execute("PRAGMA journal_mode=WAL")
+            self._use_wal()
             self.connection.execute("PRAGMA synchronous=NORMAL")
             self.connection.execute("PRAGMA foreign_keys=ON")
             self._migrate()
         except sqlite3.DatabaseError as error:
             raise _readable(error, path) from error
+
+    def _use_wal(self) -> None:
+        """Switch a new file to WAL. SQLite does not wait here when others open it just now."""
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self.connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() >= deadline:
+                    raise
+            time.sleep(BUSY_POLL_S)
 
     def _version(self) -> int:
         return int(self.connection.execute("PRAGMA user_version").fetchone()[0])
