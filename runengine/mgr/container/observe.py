@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 LIVE = frozenset({"running", "paused"})
 
 
-def exit_path(context: Context, container_id: str) -> str:
-    """Where the monitor leaves the exit record."""
-    return f"{context.data_dir(container_id)}/exit.json"
+def exit_paths(context: Context, container_id: str) -> tuple[str, str]:
+    """Where the monitor leaves the exit record; in the second place when the disk is full."""
+    places = context.data_dir(container_id), context.state_dir(container_id)
+    return f"{places[0]}/exit.json", f"{places[1]}/exit.json"
 
 
 def observe(context: Context, record: Record) -> State:
@@ -57,8 +58,11 @@ def _after_death(context: Context, container_id: str, state: State) -> State:
 
 
 def _ended(context: Context, container_id: str, state: State) -> State | None:
-    record = _load(exit_path(context, container_id))
-    return None if record is None else with_exit(state, record)
+    for path in exit_paths(context, container_id):
+        record = _load(path)
+        if record is not None:
+            return with_exit(state, record)
+    return None
 
 
 def _init_note(context: Context, container_id: str) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -124,10 +125,9 @@ def _prepare(context: Context, record: Record) -> None:
 
 
 def _forget_last_exit(context: Context, record: Record) -> None:
-    try:
-        os.unlink(observe.exit_path(context, record.id))
-    except FileNotFoundError:
-        return
+    for path in observe.exit_paths(context, record.id):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def mount_rootfs(context: Context, record: Record) -> str:

@@ -78,7 +78,7 @@ def test_a_torn_exit_record_is_an_unknown_code_not_zero(context, add, write_note
     # USER-ASKS 21
     record = add("one", **live_state(StartTime=1))
     write_note(context.data_dir(record.id), "exit.json", {})
-    with open(observe.exit_path(context, record.id), "w") as file:
+    with open(observe.exit_paths(context, record.id)[0], "w") as file:
         file.write('{"exit_code": 0')
     assert observe.observe(context, record)["ExitCode"] is None
 
