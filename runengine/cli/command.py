@@ -55,6 +55,24 @@ def argument(*names: str, **attributes: Any) -> Callable[[Any], Any]:
     return click.argument(*names, **attributes)
 
 
+def help_option(params: list[click.Parameter]) -> Option:
+    """``--help``, and ``-h`` where no other option has it."""
+    taken = any("-h" in param.opts for param in params)
+    return Option(
+        ["--help"] if taken else ["-h", "--help"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_show_help,
+    )
+
+
+def _show_help(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(ctx.get_help())
+        ctx.exit()
+
+
 def flag_value(text: str) -> bool | None:
     """The boolean that pflag reads in ``--flag=text``, or None when it is none."""
     if text in _TRUE:
@@ -78,6 +96,7 @@ class Normaliser:
         self.args: list[str] = []
         self.positional: list[str] = []
         self.switches: dict[str, bool] = {}
+        self.wants_help = False
 
     def run(self, args: list[str], *, interspersed: bool) -> None:
         """Walk ``args``; with ``interspersed`` False the first argument ends the options."""
@@ -106,7 +125,7 @@ class Normaliser:
         if known is None:
             raise self._fail(f"unknown flag: {name}")
         if not _takes_value(known):
-            self._switch(known, value if equals else "true", word)
+            self._switch(known, value if equals else "true")
         elif equals:
             self.args += [name, value]
         elif rest:
@@ -127,13 +146,14 @@ class Normaliser:
                 self.args += [name, letters.removeprefix("=") if letters else rest.pop(0)]
                 return
             if letters.startswith("="):
-                self._switch(known, letters[1:], word)
+                self._switch(known, letters[1:])
                 return
-            self._switch(known, "true", word)
+            self._switch(known, "true")
 
-    def _switch(self, known: click.Option, text: str, word: str) -> None:
+    def _switch(self, known: click.Option, text: str) -> None:
         if not (isinstance(known, Option) and known.switches and known.name):
-            self.args.append(word.partition("=")[0])
+            self.wants_help |= "--help" in known.opts
+            self.args.append(known.opts[-1])
             return
         value = flag_value(text)
         if value is None:
@@ -177,7 +197,7 @@ class Command(click.Command):
         """Parse as pflag would; raises FlagError and ArgumentError."""
         words = Normaliser(ctx, self.get_params(ctx))
         words.run(args, interspersed=self.allow_interspersed_args)
-        if "--help" not in words.args:
+        if not words.wants_help:
             self._check_count(ctx, len(words.positional))
         try:
             rest = super().parse_args(ctx, [*words.args, "--", *words.positional])
@@ -208,6 +228,10 @@ class Command(click.Command):
 
         context.starting(ctx, runs=self.runs, needs_root=self.needs_root)
         return super().invoke(ctx)
+
+    def get_help_option(self, ctx: click.Context) -> click.Option:  # noqa: ARG002
+        """Our own, because click's imports ``inspect``."""
+        return help_option(self.params)
 
     def get_help(self, ctx: click.Context) -> str:
         """Help laid out as Docker's."""

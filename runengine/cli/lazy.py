@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from runengine.cli.command import ArgumentError, FlagError, Normaliser
+from runengine.cli.command import ArgumentError, FlagError, Normaliser, help_option
 
 
 class Entry(NamedTuple):
@@ -61,6 +61,10 @@ class LazyGroup(click.Group):
             click.echo(self.get_help(ctx))
             ctx.exit()
         return rest
+
+    def get_help_option(self, ctx: click.Context) -> click.Option:  # noqa: ARG002
+        """Our own, because click's imports ``inspect``."""
+        return help_option(self.params)
 
     def get_help(self, ctx: click.Context) -> str:
         """Help laid out as Docker's."""

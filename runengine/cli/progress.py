@@ -145,7 +145,7 @@ class TerminalProgress(Progress):
             size = os.get_terminal_size(self._fd)
         except OSError:
             return 80, 24
-        return max(size.columns, 20), max(size.lines, 4)
+        return max(size.columns or 80, 20), max(size.lines or 24, 4)
 
 
 def _is_done(current: int, total: int | None) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 from runengine import __version__
@@ -39,6 +38,8 @@ class SystemMgr:
         }
 
     def _runtime_version(self, name: str) -> str:
+        import subprocess
+
         program = self._context.config.runtimes.get(name, [name])[0]
         try:
             done = subprocess.run(

@@ -44,6 +44,25 @@ def test_every_command_in_the_table_has_a_help_page(group, name):
     assert result.stdout.startswith(f"Usage:  {path}")
 
 
+def test_h_is_help_where_it_is_nothing_else():
+    assert call("ps", "-ah").stdout == call("ps", "--help").stdout
+    assert call("-h").stdout == call("--help").stdout == call().stdout
+    assert call("run", "-h").exit_code == 125
+
+
+def test_an_option_named_like_a_value_is_no_request_for_help():
+    result = call("pull", "--platform", "--help", engine=object())
+    assert "requires 1 argument" in result.stderr
+
+
+def test_help_pages_show_short_and_long_names_types_and_defaults():
+    page = call("ps", "--help").stdout
+    assert "\nOptions:\n  -a, --all             Show all containers" in page
+    assert "  -n, --last int        Show n last created containers" in page
+    assert "(default -1)" in page
+    assert "--help" not in page
+
+
 def test_commands_have_the_same_brief_in_the_table_and_on_their_own_page():
     for table in TABLES.values():
         group = LazyGroup("x", table=table)
