@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import NotFound, TimedOut, Unauthorized, Unavailable
@@ -62,15 +62,16 @@ def in_use(paths: Paths) -> Iterator[None]:
         yield
 
 
-def note(paths: Paths, blobs: Iterable[str] = (), layers: Iterable[str] = ()) -> None:
-    """Write down what may have lost its last user, before its record goes; under ``in_use``."""
-    lines = [*(f"blob {digest}\n" for digest in blobs), *(f"layer {key}\n" for key in layers)]
-    if not lines:
-        return
+def note(paths: Paths, names: Iterable[str]) -> None:
+    """Write down digests and layer keys that may have lost their last user, under ``in_use``.
+
+    To be done before the record goes: a note about something in use costs nothing.
+    """
+    text = "".join(f"{name}\n" for name in names)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     fd = os.open(_notes_path(paths), flags, 0o600)
     try:
-        fsatomic.write_all(fd, "".join(lines).encode())
+        fsatomic.write_all(fd, text.encode())
     finally:
         os.close(fd)
 
@@ -83,26 +84,51 @@ def arriving(context: ImageContext, *, resumable: bool) -> Iterator[None]:
     broke off, so that the next attempt goes on from there. Disk errors become one line.
     """
     started = time.time() - _CLOCK_SLACK_S
+    partials = set(_names(_partials(context.paths)))
     try:
         with disk_errors(context.paths.root), in_use(context.paths):
             context.layers.sweep_staging()
             yield
     except BaseException as error:
-        if not (resumable and isinstance(error, _INTERRUPTIONS)):
-            with in_use(context.paths):
-                _note_since(context, started)
-            sweep(context)
-        else:
-            context.layers.sweep_staging()
+        with suppress(OSError):
+            if resumable and isinstance(error, _INTERRUPTIONS):
+                _clean_up(context, set())
+            else:
+                _remove_partials(context, keep=partials)
+                _clean_up(context, _arrived_since(context, started))
         raise
 
 
-def _note_since(context: ImageContext, started: float) -> None:
-    """Note whatever came since: the sweep spares what something refers to."""
+def _clean_up(context: ImageContext, refused: set[str]) -> None:
+    """Sweep at once; while others are at work only note, for the next sweep."""
+    if sweep(context, also=refused) is None:
+        context.layers.sweep_staging()
+        note(context.paths, refused)
+
+
+def _partials(paths: Paths) -> str:
+    return f"{paths.blobs}/partial"
+
+
+def _remove_partials(context: ImageContext, *, keep: Collection[str]) -> None:
+    """Delete beginnings of blobs that are new and that nobody writes."""
+    directory = _partials(context.paths)
+    for name in _names(directory):
+        if name not in keep and (fd := locks.try_lock(f"{directory}/{name}")) is not None:
+            try:
+                os.unlink(f"{directory}/{name}")
+            finally:
+                os.close(fd)
+
+
+def _arrived_since(context: ImageContext, started: float) -> set[str]:
+    """Blobs and layers that came since; the sweep spares what something refers to."""
     content, layers = context.content, context.layers
-    blobs = [digest for digest in content.digests() if _changed_at(content.path(digest)) > started]
-    keys = [key for key in layers.keys() if _changed_at(layers.directory(key)) > started]  # noqa: SIM118
-    note(context.paths, blobs, keys)
+    found = {digest for digest in content.digests() if _changed_at(content.path(digest)) > started}
+    return {
+        *found,
+        *(key for key in layers.keys() if _changed_at(layers.directory(key)) > started),  # noqa: SIM118
+    }
 
 
 def is_pending(paths: Paths) -> bool:
@@ -113,21 +139,26 @@ def is_pending(paths: Paths) -> bool:
         return False
 
 
-def sweep(context: ImageContext, *, grace_s: float = GRACE_S) -> Swept | None:
+def sweep(
+    context: ImageContext, *, grace_s: float = GRACE_S, also: Iterable[str] = ()
+) -> Swept | None:
     """Delete garbage, unless somebody is at work: then None, and the next sweep does it.
 
-    ``grace_s`` is how old unreferenced content must be that nobody noted; 0 takes everything.
+    ``grace_s`` is how old unreferenced content must be that nobody noted, neither in the file nor
+    in ``also``; 0 takes everything.
     """
     paths = context.paths
     fd = _try_exclusive(paths)
     if fd is None:
         return None
     try:
-        noted = _notes(paths)
+        noted = _notes(paths).union(also)
         marked = mark(context)
         oldest = time.time() - grace_s
         blobs, freed = _sweep_blobs(context, marked, noted, oldest)
         layers, freed_layers = _sweep_layers(context, marked, noted, oldest)
+        _remove_files(f"{paths.root}/pulls", "")
+        _remove_files(_partials(paths), "incoming-")
         _keep_notes(paths, noted & marked.container_layers - marked.image_layers)
         return Swept(blobs, layers, freed + freed_layers)
     finally:
@@ -142,13 +173,12 @@ def _try_exclusive(paths: Paths) -> int | None:
 def _notes(paths: Paths) -> set[str]:
     """Noted digests and layer keys; they cannot be confused, only digests have a colon."""
     data = fsatomic.read_optional(_notes_path(paths)) or b""
-    words = (line.split() for line in data.decode(errors="replace").splitlines())
-    return {pair[1] for pair in words if len(pair) == 2}
+    return set(data.decode(errors="replace").split())
 
 
 def _keep_notes(paths: Paths, layers: Collection[str]) -> None:
     """Layers that only containers hold now are garbage the day these go."""
-    text = "".join(f"layer {key}\n" for key in sorted(layers))
+    text = "".join(f"{key}\n" for key in sorted(layers))
     fsatomic.replace(_notes_path(paths), text.encode(), durable=False)
 
 
@@ -227,6 +257,20 @@ def _sweep_layers(
     }
     removed, freed = layers.sweep(keep)
     return list(removed), freed
+
+
+def _remove_files(directory: str, prefix: str) -> None:
+    """Lock files and unnamed blobs of dead processes: nobody else is at work now."""
+    for name in _names(directory):
+        if name.startswith(prefix):
+            os.unlink(f"{directory}/{name}")
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
 
 
 def _changed_at(path: str) -> float:

@@ -36,7 +36,7 @@ def remove(context: ImageContext, text: str, *, force: bool) -> Removed:
         _check_id(image_id, names, users, force=force)
         going = names
     with garbage.in_use(context.paths):
-        garbage.note(context.paths, _blobs(context, found.image), found.image.layers)
+        garbage.note(context.paths, _blobs(context, found.image).union(found.image.layers))
         removed = [
             {"Untagged": naming.familiar(name)} for name in going if images.remove_name(name)
         ]
