@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
+MONITORS = "monitors"
+"""Cgroup of every monitor, beside its containers'."""
+
 
 class Account:
     """Counters at the end; None where this kernel does not keep them."""
@@ -135,3 +138,25 @@ def _remove_below(directory: str) -> None:
         os.rmdir(directory)
     except OSError:
         return
+
+
+def leave_session(directories: dict[str, str], systemd: str = "/run/systemd/system") -> None:
+    """Move ourselves beside the container's cgroup, out of the caller's session or service.
+
+    systemd kills by cgroup when a session or service ends. It looks at its own hierarchy only, so
+    the others, and hosts without it, are left alone.
+    """
+    if not os.path.isdir(systemd):
+        return
+    for name in ("systemd", "unified"):
+        if name in directories:
+            _move_to(f"{os.path.dirname(directories[name])}/{MONITORS}")
+
+
+def _move_to(directory: str) -> None:
+    try:
+        os.makedirs(directory, exist_ok=True)
+        with open(f"{directory}/cgroup.procs", "w") as file:
+            file.write(str(os.getpid()))
+    except OSError:
+        return  # no such hierarchy, or not ours to use: then we stay where we are

@@ -58,6 +58,7 @@ class Container:
                 self._refuse("Conflict", f"container {self.job['id'][:12]} has a monitor already")
                 return
             self._open_log()
+            cgroup.leave_session(self.job["cgroup"])
             Starting(self.loop, self.programs, self._plan(), self._started).begin()
             self._server.listen()
         except OSError as error:

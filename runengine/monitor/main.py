@@ -74,6 +74,16 @@ class Monitor:
             note(self._state_dir, text)
 
 
+def close_above(last: int) -> None:
+    """Close every descriptor above ``last``: a caller's lock or pipe must not be held for days."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > last:
+            try:
+                os.close(fd)
+            except OSError:
+                continue  # the listing's own
+
+
 def detach() -> None:
     """Become what no terminal, session or directory of the caller's can touch.
 
@@ -92,7 +102,7 @@ def detach() -> None:
 
 def main(control_fd: int) -> None:
     """Serve on ``control_fd``; everything above it was inherited by accident."""
-    os.closerange(control_fd + 1, 1 << 20)
+    close_above(control_fd)
     os.set_inheritable(control_fd, False)  # noqa: FBT003
     detach()
     Monitor(control_fd).serve()

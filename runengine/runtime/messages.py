@@ -48,6 +48,7 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("mkdir ", "not a directory"), INVALID, "a component of the path is a file"),
     (("mkdir ", "file exists"), INVALID, "the path is a file"),
     (("chdir to cwd", "permission denied"), NOT_EXECUTABLE, "the user must be able to enter it"),
+    (("chdir to cwd", "not a directory"), NOT_EXECUTABLE, "the working directory is a file"),
     (("chdir to cwd",), NOT_FOUND, "the working directory must exist"),
     (("Cwd must be",), INVALID, "give the working directory as an absolute path"),
     (("apparmor",), UNSUPPORTED, "load the profile, or use --security-opt apparmor=unconfined"),
