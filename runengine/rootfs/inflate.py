@@ -20,7 +20,8 @@ MAX_ZSTD_WINDOW = 1 << 27
 """Memory that a zstd frame may demand; 128 MiB is what ``zstd`` itself accepts by default."""
 _READ_BYTES = 1 << 18
 _MAGIC_BYTES = 6
-_SENTINEL_BYTES = 32
+_TOKEN_BYTES = 32
+_TOKEN_COPIES = 8
 
 
 class Source(Protocol):
@@ -132,14 +133,14 @@ class _ZstdReader:
     """zstd frames, with the end of the last one checked.
 
     The decompressor takes the end of its input for the end of the stream, wherever it comes. So
-    a frame of our own with random bytes follows: unless they come out whole and last, the frame
-    before was not complete and swallowed it.
+    a frame of our own follows, random bytes several times over: unless these come out last, the
+    frame before was not complete and swallowed ours. (Swallowed as it is, it has them once.)
     """
 
     def __init__(self, replay: _Replay) -> None:
         import zstandard
 
-        self._secret = os.urandom(_SENTINEL_BYTES)
+        self._secret = os.urandom(_TOKEN_BYTES) * _TOKEN_COPIES
         self._tail: memoryview | None = None
         self._input = _Followed(replay, zstandard.ZstdCompressor().compress(self._secret))
         self._inner = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW).stream_reader(
@@ -161,15 +162,19 @@ class _ZstdReader:
     def _cut(self, rest: bytes) -> memoryview:
         if not rest.endswith(self._secret):
             raise Corrupt("the zstd stream is damaged", details="it ends within a frame")
-        return memoryview(rest)[:-_SENTINEL_BYTES]
+        return memoryview(rest)[: -len(self._secret)]
 
 
 class _Followed:
-    """The source and then some more bytes."""
+    """The source, and then a frame of our own.
 
-    def __init__(self, replay: _Replay, more: bytes) -> None:
+    Its first byte comes alone: libzstd takes a frame at the start of a read for one to be decoded
+    by itself, even if it waits for the rest of another one's header.
+    """
+
+    def __init__(self, replay: _Replay, frame: bytes) -> None:
         self._replay = replay
-        self._more = more
+        self._more = [frame[:1], frame[1:]]
         self.followed = False
 
     def read(self, size: int) -> bytes:
@@ -178,8 +183,7 @@ class _Followed:
             if data:
                 return data
             self.followed = True
-        data, self._more = self._more[:size], self._more[size:]
-        return data
+        return self._more.pop(0) if self._more else b""
 
 
 _FORMATS: tuple[tuple[str, tuple[bytes, ...], Callable[[_Replay], Filler]], ...] = (

@@ -38,8 +38,6 @@ class LayerInfo(NamedTuple):
     inodes: int
     blob: str = ""
     """Digest of the layer as it came, where it is kept as well."""
-    blob: str = ""
-    """Digest of the stored blob that the layer came from."""
 
 
 class Swept(NamedTuple):
@@ -67,9 +65,8 @@ class Staging:
         Without it the caller has synced the filesystem itself (``LayerStore.sync``).
         """
         target = self._store.directory(key)
-        usage = disk_usage(self.diff)
-        info = {"tar_bytes": tar_bytes, **usage._asdict(), "blob": blob}
-        fsatomic.replace_json(f"{self.directory}/layer.json", info, durable=False)
+        info = LayerInfo(tar_bytes, *disk_usage(self.diff), blob)
+        fsatomic.replace_json(f"{self.directory}/layer.json", info._asdict(), durable=False)
         if durable:
             self._store.sync()
         try:

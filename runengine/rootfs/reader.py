@@ -72,8 +72,9 @@ class LayerReader(TarSafe):  # type: ignore[misc]
         """The next member, or None after the last; the rest of the stream is then read, too."""
         if not self.stream.skip_to(self._data_end):
             raise Corrupt(f"the layer ends within {self._last!r}")
-        # Some writers (umoci) leave out the last member's padding; then this is the end.
-        self.stream.skip_to(self._data_end + -self._data_end % BLOCK)
+        if self._data_end % BLOCK:
+            # Some writers (umoci) leave out the last member's padding; then this is the end.
+            self.stream.skip_to(self._data_end + -self._data_end % BLOCK)
         member = self._read_member()
         if member is None:
             self._drain()
@@ -197,13 +198,13 @@ class LayerReader(TarSafe):  # type: ignore[misc]
 
     def _check_names(self, member: Member) -> None:
         """tarsafe's rules on the name and on a hard link's target, after making them relative."""
-        member.name = _relative(member.name)
-        if self._is_traversal_attempt(tarinfo=member, root=_ROOT):
-            raise _leads_out(member.name, member.name)
+        member.name = name = _relative(member.name)
+        if self._is_traversal_attempt(tarinfo=member, root=_ROOT) or _goes_up(name):
+            raise _leads_out(name, name)
         if member.type == tarfile.LNKTYPE:
-            member.linkname = _relative(member.linkname)
-            if self._is_unsafe_link(tarinfo=member, root=_ROOT):
-                raise _leads_out(member.name, member.linkname)
+            member.linkname = target = _relative(member.linkname)
+            if self._is_unsafe_link(tarinfo=member, root=_ROOT) or _goes_up(target):
+                raise _leads_out(name, target)
 
     @staticmethod
     def _looks_suspicious(name: str) -> bool:
@@ -251,17 +252,19 @@ def _limit(entries: int) -> None:
 
 
 def _relative(name: str) -> str:
-    """The name without what does not change where it leads. Raises for '..' and for length."""
+    """The name without what does not change where it leads. Raises ValueError for its length."""
     if len(name) > MAX_NAME_BYTES:
         raise ValueError(f"a name of {len(name)} bytes")
     # Nearly all names need no more than this.
     name = name.removeprefix("./")
     if name and "/." not in name and "//" not in name and name[0] not in "./" and name[-1] != "/":
         return name
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        raise _leads_out(name, name)
-    return "/".join(parts)
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+def _goes_up(name: str) -> bool:
+    """Whether '..' is in it. Even if it stays inside, where it leads depends on links."""
+    return ".." in name and ".." in name.split("/")
 
 
 def _leads_out(member: str, name: str) -> InvalidParameter:

@@ -112,12 +112,14 @@ class Tree:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), parent.child(name))
 
     def _find(self, name: str) -> Directory:
-        try:
-            return Directory(self.open(name), name)
-        except OSError:
-            # A link, a missing part or an odd name: go there step by step.
-            path = self.resolve(name)
-            return Directory(self.open(path), path)
+        if not _is_odd(name):
+            try:
+                return Directory(self.open(name), name)
+            except OSError:
+                # A link, or something is missing.
+                pass
+        path = self.resolve(name)
+        return Directory(self.open(path), path)
 
 
 class _Walk:
@@ -176,6 +178,11 @@ class _Walk:
 def open_beneath(dir_fd: int, path: str, flags: int = os.O_PATH) -> int:
     """Open a directory below ``dir_fd``; a link anywhere in ``path`` is an error (ELOOP)."""
     return libc.openat2(dir_fd, path, flags | os.O_DIRECTORY, resolve=_CONTAINED)
+
+
+def _is_odd(name: str) -> bool:
+    """Whether there may be dots or empty parts in the name, besides links."""
+    return "/." in name or "//" in name or name[:1] in (".", "/") or name[-1:] == "/"
 
 
 def _split(path: str) -> tuple[str, str]:
