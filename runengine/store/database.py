@@ -79,6 +79,8 @@ class Database:
             self._use_wal()
             self.connection.execute("PRAGMA synchronous=NORMAL")
             self.connection.execute("PRAGMA foreign_keys=ON")
+            # Sorting a long list must not need room in /var/tmp.
+            self.connection.execute("PRAGMA temp_store=MEMORY")
             self._migrate()
         except sqlite3.DatabaseError as error:
             raise _readable(error, path) from error
