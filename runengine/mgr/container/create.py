@@ -10,7 +10,7 @@ from runengine import ids
 from runengine.errors import InvalidParameter
 from runengine.linux import clock
 from runengine.mgr.container.context import make_private_directory
-from runengine.mgr.container.remove import forget_half_made
+from runengine.mgr.container.discard import forget_half_made
 from runengine.store.containers import Record, created_state
 
 if TYPE_CHECKING:

@@ -135,7 +135,7 @@ def finish(context: Context, record: Record) -> None:
 
     The caller holds the lock. Raises EngineError if something cannot be cleared away.
     """
-    from runengine.mgr.container.remove import remove_settled
+    from runengine.mgr.container.discard import remove_settled
 
     if record.status in ("creating", "removing"):
         tear_down(context, record)

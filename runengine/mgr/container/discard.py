@@ -1,0 +1,66 @@
+"""Taking away everything of a container that does not run: files first, then the record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runengine.errors import Unavailable
+from runengine.mgr.container.context import discard_state_dir
+
+if TYPE_CHECKING:
+    from runengine.mgr.container.context import Context
+    from runengine.store.containers import Record
+
+
+def remove_settled(context: Context, record: Record) -> None:
+    """Remove the files, then the record, of a container that does not run; the lock is held.
+
+    ``removing`` is noted first, so that a removal cut short is taken up by the next command.
+    Raises Unavailable naming what could not be removed.
+    """
+    context.store.containers.set_state(record.id, {**record.state, "Status": "removing"})
+    data_dir = context.data_dir(record.id)
+    _check_unmounted(f"{data_dir}/merged")
+    for directory in (data_dir, external_log_dir(record)):
+        if directory:
+            _remove_tree(directory)
+    context.store.containers.remove(record.id)
+    discard_state_dir(context.state_dir(record.id))
+
+
+def external_log_dir(record: Record) -> str | None:
+    """The container's log directory outside of its data directory, if it has one."""
+    directory: str | None = record.details.get("log_dir")
+    return directory
+
+
+def _check_unmounted(merged: str) -> None:
+    """Never delete through a mount: the files below would be the image's or a user's."""
+    from runengine.linux.mount import holders, is_mounted
+
+    if is_mounted(merged):
+        pids = ", ".join(str(pid) for pid in holders(merged)[:5])
+        raise Unavailable(
+            f"{merged} is still mounted", resolution=f"end the processes that hold it: {pids}"
+        )
+
+
+def _remove_tree(directory: str) -> None:
+    import shutil
+
+    try:
+        shutil.rmtree(directory)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Unavailable(
+            f"cannot remove {error.filename or directory}: {error.strerror}",
+            resolution="remove the cause and run rm again",
+        ) from None
+
+
+def forget_half_made(context: Context, record: Record) -> None:
+    """Undo a create that failed; the lock is held."""
+    _remove_tree(context.data_dir(record.id))
+    context.store.containers.remove(record.id)
+    discard_state_dir(context.state_dir(record.id))

@@ -1,0 +1,231 @@
+"""The shape of the source: who imports whom, how long things are, what the docstrings promise."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from runengine import errors
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "runengine"
+MAX_FUNCTION_LINES = 60
+MAX_FILE_LINES = 500
+
+LEAVES = {"errors", "ids", "paths", "config", "model", "linux", "__version__"}
+MECHANISMS = {"oci_spec", "rootfs", "netns", "cgroups", "registry"}
+BELOW_MANAGERS = MECHANISMS | {"store", "runtime", "monitor"} | LEAVES
+# What each part may import besides itself (DESIGN, packages).
+ALLOWED: dict[str, set[str]] = {
+    "cli": {"mgr", "Engine"} | BELOW_MANAGERS,
+    "api": {"mgr", "Engine"} | BELOW_MANAGERS,
+    "mgr": BELOW_MANAGERS,
+    "monitor": {"errors", "linux", "runtime"},
+    "linux": {"errors"},
+    "config": {"errors", "ids", "linux", "paths", "settings"},
+    "settings": {"errors"},
+    "paths": {"errors", "ids"},
+    "ids": {"errors"},
+    "errors": set(),
+    "model": set(),
+} | dict.fromkeys(MECHANISMS | {"store", "runtime"}, LEAVES)
+# Document models and the names of their types; nothing of what oci_spec does.
+SHARED_DOCUMENTS = {"runengine.oci_spec.image", "runengine.oci_spec.media_types"}
+# These parts of monitor/ run in the engine's process, not in the monitor's.
+MONITOR_CLIENTS = {"client.py", "detach.py", "launch.py", "protocol.py"}
+HEAVY = {"aiohttp", "asyncio", "oras", "psutil", "pydantic", "pyroute2", "requests"}
+
+
+def sources() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def imports(path: Path, *, top_level: bool = False) -> set[str]:
+    """Modules that are imported when the code runs; ``top_level``: when it is imported."""
+    found: set[str] = set()
+    pending: list[ast.AST] = [tree(path)]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {imported(node.module or "", alias.name) for alias in node.names}
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if not is_type_checking(node) and not (top_level and is_function):
+            pending += ast.iter_child_nodes(node)
+    return found
+
+
+def imported(module: str, name: str) -> str:
+    """``from a import b``: b may be a module, and the package's own names tell what is used."""
+    target = ROOT.joinpath(*module.split("."), name)
+    is_module = target.is_dir() or target.with_suffix(".py").is_file()
+    own = module.split(".")[0] == "runengine"
+    return f"{module}.{name}" if own and (is_module or module == "runengine") else module
+
+
+def part(module: str) -> str:
+    """``runengine.mgr.logs`` belongs to ``mgr``; the package itself is ``runengine``."""
+    return module.split(".")[1] if "." in module else module
+
+
+def own_imports(path: Path) -> set[str]:
+    return {name for name in imports(path) if name.split(".")[0] == "runengine"}
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_imports_point_downwards(path):
+    me = part(module_name(path))
+    if me == "runengine":
+        return
+    allowed = ALLOWED[me] | {me}
+    wrong = {
+        name
+        for name in own_imports(path)
+        if part(name) not in allowed
+        and not (me in ("registry", "rootfs") and name in SHARED_DOCUMENTS)
+    }
+    assert not wrong, f"{module_name(path)} may not import {sorted(wrong)}"
+
+
+def test_imports_have_no_cycle():
+    """Imports inside functions count too: a cycle is a cycle, whenever it closes."""
+    graph = {module_name(path): own_imports(path) for path in sources()}
+    while graph:
+        free = [name for name, needed in graph.items() if not needed & (graph.keys() - {name})]
+        assert free, f"import cycle among {sorted(graph)}"
+        for name in free:
+            del graph[name]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sources() if part(module_name(path)) in ("monitor", "linux", "runtime")],
+    ids=module_name,
+)
+def test_the_monitor_is_lean(path):
+    """The monitor's process: the standard library, prctl, linux/, and what drives the runtime."""
+    if path.name in MONITOR_CLIENTS:
+        return
+    foreign = {
+        name
+        for name in imports(path)
+        if name.split(".")[0] not in sys.stdlib_module_names | {"prctl", "runengine"}
+    }
+    assert not foreign
+    # python -S has no site-packages, and these are big.
+    assert not imports(path) & {"asyncio", "dataclasses", "logging", "pydantic"}
+    if part(module_name(path)) == "monitor":
+        assert {part(name) for name in own_imports(path)} <= {"monitor", "linux", "runtime"}
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_sizes(path):
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= MAX_FILE_LINES, f"{lines} lines"
+    functions = [
+        node
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    long = {
+        node.name: (node.end_lineno or 0) - node.lineno + 1
+        for node in functions
+        if (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
+    }
+    assert not long
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=module_name)
+def test_sizes_of_tests(path):
+    test_sizes(path)
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_nothing_is_left_for_later(path):
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"\b(TODO|FIXME|XXX)\b", text)
+
+
+def drawn_tree(text: str) -> dict[str, str]:
+    """Child to parent, from the drawing in errors.py."""
+    parents: dict[str, str] = {}
+    stack: list[str] = []
+    for line in text.splitlines():
+        match = re.match(r"((?:│   |    )*)(?:├── |└── )?(\w+)\s{2,}\S", line)
+        if not match:
+            continue
+        indent = line.index(match[2]) // 4
+        del stack[indent:]
+        parents[match[2]] = stack[-1] if stack else "Exception"
+        stack.append(match[2])
+    return parents
+
+
+def test_the_exception_tree_is_drawn_as_it_is():
+    real = {
+        name: value.__base__.__name__
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.EngineError) and value.__base__
+    }
+    assert drawn_tree(errors.__doc__ or "") == real
+
+
+@pytest.mark.parametrize("name", [name for name in vars(errors) if name[0].isupper()])
+def test_the_drawing_tells_the_status(name):
+    """Each line of the drawing names its HTTP status or its exit code rightly."""
+    kind = getattr(errors, name)
+    if not (isinstance(kind, type) and issubclass(kind, errors.EngineError)):
+        return
+    line = next(line for line in (errors.__doc__ or "").splitlines() if f"{name}  " in line)
+    told = re.search(r"\((?:exit code )?(\d+)\)$", line)
+    if told:
+        expected = kind.exit_code if "exit code" in line else kind.http_status
+        assert int(told[1]) == expected
+
+
+COLD_PATHS = [
+    "runengine.cli.main",
+    "runengine.cli.run",
+    "runengine.cli.ps",
+    "runengine.cli.streams_commands",
+    "runengine.cli.logs",
+    "runengine.mgr.engine",
+    "runengine.mgr.logs",
+    "runengine.monitor.client",
+]
+
+
+@pytest.mark.side_effects
+@pytest.mark.parametrize("module", COLD_PATHS)
+def test_cold_paths_import_nothing_heavy(module):
+    """A fresh interpreter: what is loaded once the module is."""
+    script = f"import json, sys; import {module}; print(json.dumps(sorted(sys.modules)))"
+    output = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert output.returncode == 0, output.stderr
+    loaded = {name.split(".")[0] for name in json.loads(output.stdout)}
+    assert not loaded & HEAVY
