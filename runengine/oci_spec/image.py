@@ -63,8 +63,7 @@ class _Document(BaseModel):
         """The document by its spec names, compact; empty optional values are left out."""
         import json
 
-        document = _without_empty(self.model_dump(by_alias=True, exclude_none=True))
-        return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+        return json.dumps(_plain(self), separators=(",", ":"), ensure_ascii=False).encode()
 
 
 _ALWAYS_WRITTEN = frozenset(
@@ -72,13 +71,18 @@ _ALWAYS_WRITTEN = frozenset(
 )
 
 
-def _without_empty(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """Documents as dictionaries without empty fields; maps and lists inside are kept whole."""
     if isinstance(value, list):
-        return [_without_empty(item) for item in value]
-    if not isinstance(value, dict):
+        return [_plain(item) for item in value]
+    if not isinstance(value, _Document):
         return value
+    fields = type(value).model_fields
+    present = {name: getattr(value, name) for name in fields}
     return {
-        key: _without_empty(item) for key, item in value.items() if item or key in _ALWAYS_WRITTEN
+        fields[name].alias or name: _plain(item)
+        for name, item in present.items()
+        if item or name in _ALWAYS_WRITTEN
     }
 
 

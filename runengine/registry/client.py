@@ -210,11 +210,15 @@ class RegistryClient:
         if not self._grants.may_better(endpoint, response.status_code):
             return response
         challenge = response.headers.get("WWW-Authenticate")
-        for authorization in self._grants.step_up(endpoint, challenge, self._tokens()):
+        try:
+            for authorization in self._grants.step_up(endpoint, challenge, self._tokens()):
+                response.close()
+                response = self._send(endpoint, path, headers, authorization)
+                if response.status_code not in auth.NOT_ENOUGH:
+                    break
+        except BaseException:
             response.close()
-            response = self._send(endpoint, path, headers, authorization)
-            if response.status_code not in auth.NOT_ENOUGH:
-                return response
+            raise
         return response
 
     def _send(

@@ -114,12 +114,15 @@ class ContentStore:
         """Delete every blob not in ``keep`` and stale partials: (digests removed, bytes freed).
 
         The caller sees to it that no pull counts on a blob that it has not recorded yet. A
-        partial is stale when no writer holds it and it was last written ``partial_life_s`` ago.
+        partial is stale when no writer holds it and it was last written ``partial_life_s`` ago;
+        what has no digest for a name cannot be taken up again and is stale at once.
         """
         removed = sorted(self.digests() - set(keep))
         freed = sum(self.remove(digest) for digest in removed)
-        oldest = time.time() - partial_life_s
-        freed += sum(_remove_stale(self._partial / name, oldest) for name in _names(self._partial))
+        now = time.time()
+        for name in _names(self._partial):
+            life_s = partial_life_s if _is_hex(name) else 0.0
+            freed += _remove_stale(self._partial / name, now - life_s)
         return removed, freed
 
     def ensure_directories(self) -> None:

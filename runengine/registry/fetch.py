@@ -56,14 +56,15 @@ def fetch_image(
     if it is the only one. Raises NotFound, Unauthorized, Unavailable, Corrupt, Unsupported.
     """
     top = client.manifest(ref)
-    found, media_type = _resolve(client, ref, content, top, platform or platforms.native())
+    chain, media_type = _resolve(client, ref, content, top, platform or platforms.native())
+    found = chain[-1]
     name = f"manifest {found.digest} of {ref}"
     manifest = image.parse_manifest(found.data, name=name)
     config_bytes = _config_bytes(client, ref, content, manifest.config)
     config = image.parse_config(config_bytes, name=f"config {manifest.config.digest} of {ref}")
     image.check_layer_count(manifest, config, name=name)
     warnings = _check_platform(ref, config, platform)
-    for document in {top.digest: top.data, found.digest: found.data}.values():
+    for document in (*(link.data for link in chain), config_bytes):
         content.put(document)
     return FetchedManifest(
         ref,
@@ -152,19 +153,18 @@ def _resolve(
     content: ContentStore,
     top: Manifest,
     platform: Platform,
-) -> tuple[Manifest, str]:
-    """Follow indexes down to one manifest."""
-    found = top
+) -> tuple[list[Manifest], str]:
+    """Follow indexes down to one manifest: all of them in order, and the last one's type."""
+    chain = [top]
     for _ in range(INDEX_DEPTH_LIMIT):
+        found = chain[-1]
         name = f"manifest {found.digest} of {ref}"
         media_type = image.document_type(found.data, found.media_type, name=name)
         if media_type in media_types.MANIFESTS:
-            return found, media_type
+            return chain, media_type
         index = image.parse_index(found.data, name=name)
         entry = platforms.select(index, platform, name=str(ref))
-        if found is not top:
-            content.put(found.data)
-        found = _child(client, ref, content, entry)
+        chain.append(_child(client, ref, content, entry))
     raise Corrupt(f"index {top.digest} of {ref} is nested more than {INDEX_DEPTH_LIMIT} deep")
 
 
@@ -200,10 +200,20 @@ def _config_bytes(
             f"more than the limit of {image.CONFIG_LIMIT_BYTES}"
         )
     data = _stored(content, config)
-    if data is None:
-        fetch_blob(client, ref, config, content)
-        data = content.read(config.digest, config.size)
-    return data
+    return _small_blob(client, ref, config) if data is None else data
+
+
+def _small_blob(client: RegistryClient, ref: Reference, descriptor: Descriptor) -> bytes:
+    """A blob in memory, so that a refused image leaves nothing in the store."""
+    for attempt in range(ATTEMPTS):
+        try:
+            with client.blob(ref, descriptor) as stream:
+                return b"".join(stream)
+        except Unavailable:
+            if attempt + 1 == ATTEMPTS:
+                raise
+            time.sleep(RETRY_PAUSE_S * 2**attempt)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _stored(content: ContentStore, descriptor: Descriptor) -> bytes | None:

@@ -57,6 +57,14 @@ class Session(requests.Session):
         if Path(SYSTEM_CERTIFICATES).is_file():
             self.verify = SYSTEM_CERTIFICATES
 
+    def close(self) -> None:
+        """Close the connections now: urllib3 leaves it to the garbage collector."""
+        for adapter in self.adapters.values():
+            pools = getattr(getattr(adapter, "poolmanager", None), "pools", {})
+            for key in list(pools.keys()):
+                pools[key].close()
+        super().close()
+
     def fetch(
         self, url: str, headers: dict[str, str], *, verify_tls: bool, **more: Any
     ) -> requests.Response:
