@@ -42,14 +42,18 @@ class App:
     def engine(self) -> Engine:
         """The engine; the same one however often it is asked for."""
         if self._engine is None:
-            if self._opener is None:
-                from runengine.mgr.engine import Engine
-
-                self._engine = Engine.open(self.paths())
-            else:
-                self._engine = self._opener(self.paths())
+            self._engine = self.open_engine()
         opened: Engine = self._engine
         return opened
+
+    def open_engine(self) -> Engine:
+        """One more engine on the same directories, for a thread of its own; the caller closes."""
+        if self._opener is not None:
+            fake: Engine = self._opener(self.paths())
+            return fake
+        from runengine.mgr.engine import Engine
+
+        return Engine.open(self.paths())
 
     def close(self) -> None:
         """Close the engine if it was opened."""

@@ -33,15 +33,24 @@ def environment(
             name, equals, _ = line.partition("=")
             _check_name(name, path, number)
             if equals or name in caller:
-                found.append(line if equals else f"{name}={caller[name]}")
+                found.append(line if equals else _taken(name, caller))
     for item in variables:
         name, equals, _ = item.partition("=")
         if not name:
             raise InvalidParameter(
                 f'invalid environment variable: "{item}"', resolution="use NAME=VALUE or NAME"
             )
-        found.append(item if equals or name not in caller else f"{name}={caller[name]}")
+        found.append(item if equals or name not in caller else _taken(name, caller))
     return found
+
+
+def _taken(name: str, caller: Mapping[str, str]) -> str:
+    value = caller[name]
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidParameter(f"the caller's variable {name} is not UTF-8 text") from None
+    return f"{name}={value}"
 
 
 def labels(items: Iterable[str], files: Iterable[str]) -> dict[str, str]:

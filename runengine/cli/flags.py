@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runengine.cli.command import Option
-from runengine.errors import EngineError
+from runengine.errors import EngineError, InvalidParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     _ParamType = click.ParamType[Any]
 else:
@@ -20,10 +20,22 @@ MAX_INT64 = (1 << 63) - 1
 
 
 def plain(value: str) -> str:
-    """Any text that a system call can carry."""
+    """Any text that the runtime's configuration, which is JSON, can carry. Raises ValueError."""
     if "\0" in value:
         raise ValueError("it has a NUL byte")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{value!r} is not UTF-8 text") from None
     return value
+
+
+def arguments(values: Sequence[str]) -> list[str]:
+    """A container's command line. Raises InvalidParameter naming the argument that is no text."""
+    try:
+        return [plain(value) for value in values]
+    except ValueError as error:
+        raise InvalidParameter(f"invalid argument of the command: {error}") from None
 
 
 def integer(text: str) -> int:

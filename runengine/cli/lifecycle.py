@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from runengine.cli import context, terminal
+from runengine.cli import at_once, context, terminal
 from runengine.cli.command import argument, command
 from runengine.cli.flags import flag
 from runengine.errors import InvalidParameter, StateError, Unsupported
+
+if TYPE_CHECKING:
+    from runengine.mgr.engine import Engine
 
 _CONTAINERS = "[OPTIONS] CONTAINER [CONTAINER...]"
 
@@ -81,12 +84,11 @@ def _start_attached(ctx: click.Context, params: dict[str, Any]) -> int:
 @click.pass_context
 def stop(ctx: click.Context, /, **params: Any) -> None:
     """Stop one or more running containers."""
-    engine = context.engine(ctx)
 
-    def act(name: str) -> None:
+    def act(engine: Engine, name: str) -> None:
         engine.containers.stop(name, timeout_s=params["timeout"], signal=params["signal"])
 
-    context.for_each(params["names"], act)
+    at_once.for_each(ctx, params["names"], act)
 
 
 @command(
@@ -98,12 +100,11 @@ def stop(ctx: click.Context, /, **params: Any) -> None:
 @click.pass_context
 def restart(ctx: click.Context, /, **params: Any) -> None:
     """Restart one or more containers."""
-    engine = context.engine(ctx)
 
-    def act(name: str) -> None:
+    def act(engine: Engine, name: str) -> None:
         engine.containers.restart(name, timeout_s=params["timeout"], signal=params["signal"])
 
-    context.for_each(params["names"], act)
+    at_once.for_each(ctx, params["names"], act)
 
 
 @command(
@@ -115,12 +116,11 @@ def restart(ctx: click.Context, /, **params: Any) -> None:
 @click.pass_context
 def kill(ctx: click.Context, /, **params: Any) -> None:
     """Kill one or more running containers."""
-    engine = context.engine(ctx)
 
-    def act(name: str) -> None:
+    def act(engine: Engine, name: str) -> None:
         engine.containers.kill(name, params["signal"])
 
-    context.for_each(params["names"], act)
+    at_once.for_each(ctx, params["names"], act)
 
 
 @command("pause", usage="CONTAINER [CONTAINER...]")
@@ -144,15 +144,14 @@ def unpause(ctx: click.Context, /, names: tuple[str, ...]) -> None:
 @click.pass_context
 def wait(ctx: click.Context, /, names: tuple[str, ...]) -> None:
     """Block until one or more containers stop, then print their exit codes."""
-    engine = context.engine(ctx)
 
-    def act(name: str) -> str:
+    def act(engine: Engine, name: str) -> str:
         waited = engine.containers.wait(name)
         if waited.exit_code is None:
             raise StateError(f"the exit code of {name} is unknown: {waited.error}")
         return str(waited.exit_code)
 
-    context.for_each(names, act)
+    at_once.for_each(ctx, names, act)
 
 
 @command(
@@ -171,12 +170,11 @@ def rm(ctx: click.Context, /, **params: Any) -> None:
     if params["link"]:
         # With Docker this keeps the container; never remove one by mistake.
         raise Unsupported("--link: there are no links", resolution="leave out -l to remove it")
-    engine = context.engine(ctx)
 
-    def act(name: str) -> None:
+    def act(engine: Engine, name: str) -> None:
         engine.containers.remove(name, force=params["force"], volumes=params["volumes"])
 
-    context.for_each(params["names"], act)
+    at_once.for_each(ctx, params["names"], act)
 
 
 @command("rename", usage="CONTAINER NEW_NAME")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runengine import model
 from runengine.cli import env_files
+from runengine.cli.flags import arguments
 from runengine.cli.run_table import (
     CONFIG_FIELDS,
     HOST_FIELDS,
@@ -117,7 +118,7 @@ def _config(params: Mapping[str, Any]) -> ContainerConfig:
     config["Tty"] = params["tty"]
     config["Env"] = env_files.environment(params["env"], params["env_file"])
     config["Labels"] = env_files.labels(params["label"], params["label_file"])
-    config["Cmd"] = list(params["command"]) or None
+    config["Cmd"] = arguments(params["command"]) or None
     if params["entrypoint"] is not None:
         # As with Docker an empty entrypoint clears the image's.
         config["Entrypoint"] = [params["entrypoint"]] if params["entrypoint"] else []

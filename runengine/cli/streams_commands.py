@@ -8,7 +8,7 @@ import click
 
 from runengine.cli import context, env_files, run_flags, terminal
 from runengine.cli.command import argument, command
-from runengine.cli.flags import flag
+from runengine.cli.flags import arguments, flag
 
 if TYPE_CHECKING:
     from runengine.mgr.engine import Engine
@@ -90,7 +90,7 @@ def exec_command(ctx: click.Context, /, **params: Any) -> None:
 def _exec_config(params: dict[str, Any]) -> ExecConfig:
     from runengine import model
 
-    config = model.exec_config(list(params["command_line"]))
+    config = model.exec_config(arguments(params["command_line"]))
     config["Env"] = env_files.environment(params["env"], params["env_file"])
     config["User"] = params["user"] or ""
     config["WorkingDir"] = params["workdir"] or ""

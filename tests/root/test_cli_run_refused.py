@@ -1,0 +1,169 @@
+"""What must be refused, said in one line, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import needs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.box import Box
+
+pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
+
+
+def everything_in(box: Box) -> list[str]:
+    """Every file of the engine's containers, without the directories that hold them all."""
+    holders = [box.root / "containers", box.state / "containers", box.state / "runc"]
+    return sorted(
+        os.path.join(folder, name)
+        for top in holders
+        for folder, directories, files in os.walk(top)
+        for name in (*directories, *files)
+    )
+
+
+@pytest.fixture
+def untouched(box: Box) -> Iterator[None]:
+    before = everything_in(box)
+    yield
+    assert box.names() == []
+    assert everything_in(box) == before
+
+
+def refuse(box: Box, *words: str, code: int = 125) -> str:
+    done = box.call("run", *words)
+    assert done.out == ""
+    assert "Traceback" not in done.err
+    assert (done.code, len(done.err.splitlines())) == (code, 1), done
+    assert done.err.startswith("runengine: ")
+    return done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["-d", "-a", "stdout"], "--attach and --detach"),  # E-14
+        (["-it"], "not a TTY"),  # E-14
+        (["-p", "80:80"], "networks come with"),
+        (["--network", "mine"], "networks come with"),
+        (["--restart", "always"], "service"),
+        (["--env-file", "/nonexistent"], "/nonexistent"),  # E-04
+        (["--name", "!"], "Invalid container name (!)"),
+        (["--runtime", "nosuch"], "unknown runtime nosuch"),  # E-07
+        (["-m", "1m"], "4M"),  # A-17
+        (["-m", "8m", "--memory-swap", "5m"], "memoryswap"),  # A-37
+        (["--memory-swap", "64m"], "Memory"),  # A-38
+        (["-m", "8m", "--memory-reservation", "16m"], "reservation"),  # A-36
+        (["--memory-swappiness", "101"], "wappiness"),  # A-41
+        (["--cpu-quota", "5"], "1000"),  # A-42
+        (["--cpu-period", "5"], "period"),  # A-43
+        (["--cpus", "99999"], "cpus"),
+        (["--cpuset-cpus", "99999"], "cpu"),
+        (["--oom-score-adj", "1001"], "oom"),  # A-44
+        (["--blkio-weight", "5"], "weight"),
+        (["--cap-add", "BOGUS"], "BOGUS"),
+        (["--security-opt", "apparmor"], "apparmor"),
+        (["--security-opt", "seccomp=/nonexistent"], "/nonexistent"),
+        (["--pid", "bogus"], "bogus"),
+        (["--ipc", "bogus"], "bogus"),
+        (["--uts", "bogus"], "bogus"),
+        (["--userns", "bogus"], "bogus"),
+        (["--pid", "container:nosuch"], "nosuch"),
+        (["--network", "container:nosuch"], "nosuch"),
+        (["--log-driver", "bogus"], "bogus"),
+        (["--log-opt", "max-size=x"], "max-size"),
+        (["-w", "relative"], "relative"),
+        (["-v", "/nonexistent/x:/etc/passwd:bogus"], "bogus"),
+        (["-v", "/tmp:/x", "-v", "/var:/x"], "/x"),
+        (["--mount", "type=bind,src=/nonexistent,dst=/x"], "/nonexistent"),
+        (["--tmpfs", "/x:bogus"], "bogus"),
+        (["--device", "/etc/passwd"], "not a device node"),  # E-17
+        (["--device", "/nonexistent"], "/nonexistent"),
+        (["--device-cgroup-rule", "x"], "x"),
+        (["--sysctl", "net.ipv4.ip_forward=1", "--network", "host"], "net.ipv4.ip_forward"),
+        (["--group-add", "nosuch"], "nosuch"),
+        (["-u", "nosuch"], "nosuch"),
+        (["-u", "0:nosuch"], "nosuch"),
+        (["--platform", "linux/bogus/x/y"], "platform"),
+        (["--cidfile", "/nonexistent/x"], "/nonexistent/x"),
+    ],
+)
+def test_refused_in_one_line(box: Box, untouched, words: list[str], complaint: str):
+    assert complaint.lower() in refuse(box, "--rm", *words, "busybox", "true").lower()
+
+
+@pytest.mark.parametrize("image", ["UPPER", "a b", "busybox@sha256:12", ":x", "https://x/y"])
+def test_bad_references(box: Box, untouched, image: str):
+    assert "reference" in refuse(box, image)
+
+
+def test_missing_image_is_not_pulled_with_never(box: Box, untouched):
+    assert "nosuch" in refuse(box, "--pull", "never", "nosuch")
+
+
+def test_unreachable_registry(box: Box, untouched):
+    done = box.call("run", "127.0.0.1:1/x/y", "true")
+    assert done.code == 125
+    assert "Unable to find image '127.0.0.1:1/x/y:latest' locally" in done.err
+    assert "127.0.0.1:1" in done.err.splitlines()[-1]
+
+
+def test_taken_name(box: Box):
+    box.ok("create", "--name", "a1", "busybox")
+    before = everything_in(box)
+    assert "a1" in refuse(box, "--name", "a1", "busybox")
+    assert everything_in(box) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--bogus"], ["-Z"], ["-m", "1q"], ["--rm=x"], ["--ulimit", "nofile=2:1"], ["--name"]],
+)
+def test_bad_flags_show_where_to_look(box: Box, untouched, words: list[str]):
+    done = box.call("run", *words, *(["busybox"] if words != ["--name"] else []))
+    assert done.code == 125
+    assert "runengine run --help" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_workdir_that_is_a_file(box: Box):  # E-08
+    done = box.call("run", "--rm", "-w", "/etc/passwd", "busybox", "true")
+    assert done.code in (125, 126)
+    assert "not a directory" in done.err
+    assert box.names() == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["-e", "A=\udcff", "busybox"], ["-e", "B", "busybox"], ["busybox", "echo", "\udcff"]],
+)
+def test_bytes_that_json_cannot_carry(box: Box, untouched, words: list[str]):
+    done = box.call("run", *words, env={**box.environment, "B": "\udcff"})
+    assert done.code == 125
+    assert "not UTF-8" in done.err
+
+
+def test_not_an_engine_directory(box: Box, tmp_path: Path):
+    file = tmp_path / "file"
+    file.write_text("")
+    environment = {**box.environment, "RUNENGINE_ROOT": str(file)}
+    done = box.call("run", "busybox", env=environment)
+    assert done.code == 125
+    assert str(file) in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_missing_runtime_is_named(box: Box, untouched, tmp_path: Path):
+    config = tmp_path / "config.json"
+    config.write_text('{"runtimes": {"other": ["/nonexistent/runc"]}}')
+    environment = {**box.environment, "RUNENGINE_CONFIG": str(config)}
+    done = box.call("run", "--rm", "--runtime", "other", "busybox", "true", env=environment)
+    assert done.code == 125
+    assert "/nonexistent/runc" in done.err
