@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -33,7 +34,8 @@ ISSUER = "runengine-tests"
 class Registry:
     """One docker-registry process with its own storage; a context manager.
 
-    ``users`` (name → password) turns basic auth on, ``tokens`` token auth.
+    ``users`` (name → password) turns basic auth on, ``tokens`` token auth, ``tls`` HTTPS with a
+    certificate of its own, ``certificate``.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Registry:
         *,
         users: Mapping[str, str] | None = None,
         tokens: TokenServer | None = None,
+        tls: bool = False,
     ) -> None:
         self.directory = directory
+        self.tls = tls
         self.users = dict(users or {})
         self.tokens = tokens
         self.port = 0
@@ -137,6 +141,10 @@ class Registry:
             },
             "http": {"addr": f"127.0.0.1:{self.port}"},
         }
+        if self.tls:
+            key, certificate = make_certificate(self.directory / "tls")
+            self.certificate = certificate
+            config["http"]["tls"] = {"certificate": str(certificate), "key": str(key)}
         if self.users:
             file = self.directory / "htpasswd"
             file.write_text("".join(_htpasswd(*pair) for pair in self.users.items()))
@@ -161,7 +169,8 @@ class Registry:
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 return False
-            if _answers(f"http://{self.host}/v2/"):
+            scheme = "https" if self.tls else "http"
+            if _answers(f"{scheme}://{self.host}/v2/"):
                 return True
             time.sleep(0.02)
         return False
@@ -191,10 +200,9 @@ class TokenServer:
         self.users = dict(users or {})
         self.public = public
         self.requests: list[TokenRequest] = []
-        self._key = directory / "token.key"
-        self.certificate = directory / "token.crt"
-        directory.mkdir(parents=True, exist_ok=True)
-        self._make_key()
+        self._key, self.certificate = make_certificate(directory / "token")
+        pem = self.certificate.read_text()
+        self._chain = ["".join(pem.split("-----")[2].split())]
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _token_handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
@@ -229,20 +237,6 @@ class TokenServer:
             access.append({"type": kind, "name": name, "actions": granted})
         return {"token": self._sign(query.get("service", [""])[0], access)}
 
-    def _make_key(self) -> None:
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"),
-                *("-subj", "/CN=runengine tests", "-keyout", str(self._key)),
-                *("-out", str(self.certificate)),
-            ],
-            check=True,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-        )
-        pem = self.certificate.read_text()
-        self._chain = ["".join(pem.split("-----")[2].split())]
-
     def _sign(self, service: str, access: list[dict[str, Any]]) -> str:
         now = int(time.time())
         header = {"typ": "JWT", "alg": "RS256", "x5c": self._chain}
@@ -271,6 +265,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    """A key and a self-signed certificate for 127.0.0.1."""
+    directory.mkdir(parents=True, exist_ok=True)
+    key, certificate = directory / "key.pem", directory / "certificate.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"),
+            *("-subj", "/CN=runengine tests", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+    return key, certificate
 
 
 def _token_handler(tokens: TokenServer) -> type[BaseHTTPRequestHandler]:
@@ -303,7 +314,10 @@ def _htpasswd(user: str, password: str) -> str:
 
 
 def _answers(url: str) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}),
+        urllib.request.HTTPSHandler(context=ssl._create_unverified_context()),
+    )
     try:
         with opener.open(url, timeout=5):
             return True
