@@ -1,90 +1,124 @@
-"""The program as users run it, on an engine of a test's own with a busybox image."""
+"""A root filesystem in which real runc runs built specs."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from runengine.cgroups import features, layout, limits
+from runengine.linux import kernel
+from runengine.oci_spec import mounts, runtime, users
+from runengine.oci_spec.build import SpecFacts, build_spec
+from tests.support import specs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
-TIMEOUT_S = 60
-
-
-class Done(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
+HERE = kernel.probe()
 
 
 class Box:
-    """One engine's directories; calls the command line in processes of their own."""
+    """A root filesystem and a runtime root of one test."""
 
-    def __init__(self, directory: Path) -> None:
-        self.root = directory / "root"
-        self.state = directory / "state"
-        self.config = directory / "config.json"
-        # Of its own, so that the host's settings make no difference.
-        self.config.write_text("{}")
+    def __init__(self, base: Path, archive: Path) -> None:
+        self.base = base
+        self.rootfs = base / "rootfs"
+        self.rootfs.mkdir()
+        with tarfile.open(archive) as tar:
+            tar.extractall(self.rootfs, filter="fully_trusted")
+        self.name = f"spec-test-{os.getpid()}-{os.urandom(4).hex()}"
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a command runs with."""
-        return {
-            **os.environ,
-            "RUNENGINE_ROOT": str(self.root),
-            "RUNENGINE_STATE": str(self.state),
-            "RUNENGINE_CONFIG": str(self.config),
-            "PYTHONPATH": str(REPOSITORY),
+    def facts(self, host: Any, args: list[str], **changes: Any) -> SpecFacts:
+        passwd = (self.rootfs / "etc/passwd").read_text()
+        group = (self.rootfs / "etc/group").read_text()
+        fields: dict[str, Any] = {
+            "container_id": "a" * 64,
+            "rootfs": str(self.rootfs),
+            "hostname": "box",
+            "args": args,
+            "env": [],
+            "cwd": "/",
+            "user": users.resolve_user(changes.pop("user", ""), passwd, group),
+            "kernel": HERE,
+            "cgroups_path": layout.container_path(self.name, "", "box"),
+            "mounts": mounts.resolve_all(host),
         }
+        return SpecFacts(**{**fields, **changes})
 
-    @staticmethod
-    def command(*arguments: str) -> list[str]:
-        """The command line of ``runengine ARGUMENTS``."""
-        return [sys.executable, "-m", "runengine.cli.main", *arguments]
-
-    def call(self, *arguments: str, stdin: bytes | None = None, **options: Any) -> Done:
-        """Run to the end; without ``stdin`` it is empty."""
-        done = subprocess.run(
-            self.command(*arguments),
-            env=options.pop("env", self.environment),
-            input=stdin if stdin is not None else b"",
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=False,
-            **options,
+    def spec(self, *args: str, config: Any = None, **changes: Any) -> dict[str, Any]:
+        """Keys of HostConfig begin with a capital; the others are facts."""
+        host = specs.host(**{key: value for key, value in changes.items() if key[0].isupper()})
+        facts = {key: value for key, value in changes.items() if key[0].islower()}
+        checked = limits.check(host, features.probe())
+        spec = build_spec(
+            specs.config(**(config or {})), checked.host, self.facts(host, list(args), **facts)
         )
-        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+        runtime.Spec.model_validate(spec)
+        return spec
 
-    def ok(self, *arguments: str, stdin: bytes | None = None) -> str:
-        """Run what must succeed without a word on stderr; its output without the last newline."""
-        done = self.call(*arguments, stdin=stdin)
-        assert done.code == 0, done
-        assert done.err == "", done
-        return done.out.removesuffix("\n")
+    def write(self, spec: dict[str, Any]) -> None:
+        (self.base / "config.json").write_text(json.dumps(spec))
 
-    def begin(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a command; the caller waits for it."""
-        options = {"stdin": subprocess.DEVNULL, **options}
-        return subprocess.Popen(self.command(*arguments), env=self.environment, **options)
+    def runc(self, *args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["runc", "--root", str(self.base / "runc"), *args],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
 
-    def names(self, *filters: str) -> Sequence[str]:
-        """Names of the containers there are, running or not."""
-        words = [word for text in filters for word in ("--filter", text)]
-        return self.ok("ps", "-a", "--format", "{{.Names}}", *words).split()
+    def start(self, spec: dict[str, Any]) -> None:
+        """Leave a container running; it must not hold our pipes."""
+        self.write(spec)
+        null = subprocess.DEVNULL
+        subprocess.run(
+            ["runc", "--root", self.base / "runc", "run", "--detach", "-b", self.base, self.name],
+            stdin=null,
+            stdout=null,
+            stderr=null,
+            check=True,
+        )
 
-    def state_of(self, name: str) -> str:
-        """A container's status."""
-        return self.ok("inspect", "--format", "{{.State.Status}}", name)
+    def run(self, *args: str, **changes: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command in a container of its own."""
+        self.write(self.spec(*args, **changes))
+        return self.runc("run", "-b", str(self.base), self.name)
+
+    def sh(self, script: str, **changes: Any) -> str:
+        """Output of a shell script that has to succeed."""
+        done = self.run("/bin/sh", "-ec", script, **changes)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+    def compile(self, name: str, source: str, *flags: str) -> str:
+        """A static program in the root filesystem; its path inside."""
+        (self.base / f"{name}.c").write_text(source)
+        done = subprocess.run(
+            ["gcc", "-O1", "-static", *flags, "-o", self.rootfs / "bin" / name,
+             self.base / f"{name}.c"],
+            capture_output=True,
+            text=True,
+        )  # fmt: skip
+        if done.returncode:
+            pytest.skip(f"gcc {' '.join(flags)} cannot build here: {done.stderr[-200:]}")
+        return f"/bin/{name}"
 
     def clear(self) -> None:
-        """Remove every container."""
-        names = self.names()
-        if names:
-            self.call("rm", "-f", *names)
+        """Leave nothing behind, whatever the test did."""
+        self.runc("delete", "--force", self.name)
+        layout.remove(layout.cgroup_dirs(f"/{self.name}"))
+
+
+def status(text: str) -> dict[str, str]:
+    """Fields of a /proc/PID/status."""
+    return {key: value.strip() for key, _, value in (x.partition(":") for x in text.splitlines())}
+
+
+def capabilities(text: str, field: str = "CapEff") -> set[str]:
+    """The capabilities in a /proc/PID/status."""
+    return set(kernel.capability_names(int(status(text)[field], 16)))

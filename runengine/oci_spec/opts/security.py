@@ -38,12 +38,19 @@ def set_paths(
         return
     options = security_opt.parse(host["SecurityOpt"])
     masked = _chosen(host["MaskedPaths"], (*MASKED, *facts.kernel.thermal_paths), options)
-    readonly = _chosen(host["ReadonlyPaths"], READONLY, options)
+    readonly = _chosen(host["ReadonlyPaths"], _readonly(facts, options), options)
     masked = list(dict.fromkeys([*masked, *options.mask]))
     if masked:
         spec["linux"]["maskedPaths"] = masked
     if readonly:
         spec["linux"]["readonlyPaths"] = readonly
+
+
+def _readonly(facts: SpecFacts, options: security_opt.SecurityOptions) -> tuple[str, ...]:
+    """On cgroup v1 runc leaves the tmpfs that holds the controllers' mounts writable."""
+    if facts.kernel.cgroup_version == 1 and not options.writable_cgroups:
+        return (*READONLY, "/sys/fs/cgroup")
+    return READONLY
 
 
 def _chosen(
