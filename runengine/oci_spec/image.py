@@ -48,7 +48,12 @@ SizeField = Annotated[int, Field(ge=0, le=SIZE_LIMIT_BYTES)]
 
 class _Document(BaseModel):
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", strict=True, frozen=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        strict=True,
+        frozen=True,
+        defer_build=True,  # A pull needs half of these models.
     )
 
     @model_validator(mode="before")
