@@ -7,6 +7,8 @@ from somebody else, are passed over.
 from __future__ import annotations
 
 import re
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -45,9 +47,10 @@ class Format(Protocol):
 class Cri:
     """``<30 bytes of time> <stream> F|P <text>``."""
 
-    _run = {  # noqa: RUF012
-        stream.encode(): re.compile(rb"(?:.{30} %b F .*\n)++" % stream.encode())
+    _kinds = {  # noqa: RUF012
+        b" %b %b " % (stream.encode(), tag): (stream, tag == b"F")
         for stream in _STREAMS
+        for tag in (b"F", b"P")
     }
     _ends = {  # noqa: RUF012
         stream: re.compile(rb"^.{30} %b F " % stream.encode(), re.MULTILINE)
@@ -56,33 +59,27 @@ class Cri:
 
     def runs(self, block: bytes) -> Iterator[tuple[str, bytes]]:
         """See Format."""
-        start = 0
-        while start < len(block):
-            stream = block[start + 31 : start + 37]
-            run = self._run.get(stream)
-            match = run.match(block, start) if run else None
-            if match:
-                end = match.end()
-                # The text begins in a fixed column of every record of the run.
-                lines = block[start:end].split(b"\n")
-                yield stream.decode(), b"\n".join([line[40:] for line in lines])
-            else:
-                end = block.find(b"\n", start) + 1
-                if run and block[start + 37 : start + 40] == b" P ":
-                    yield stream.decode(), block[start + 40 : end - 1]
-            start = end
+        lines = block.split(b"\n")
+        lines.pop()
+        kinds = {line[30:40] for line in lines}
+        # Mostly everything is whole lines of one stream.
+        grouped = groupby(lines, itemgetter(slice(30, 40))) if len(kinds) > 1 else ()
+        for kind, run in grouped or zip(kinds, [lines], strict=True):
+            if kind in self._kinds:
+                stream, whole = self._kinds[kind]
+                # The text begins in a fixed column.
+                texts = [line[40:] for line in run]
+                if whole:
+                    texts.append(b"")
+                yield stream, (b"\n" if whole else b"").join(texts)
 
     def pieces(self, block: bytes) -> Iterator[Piece]:
         """See Format."""
-        names = {b" stdout ": "stdout", b" stderr ": "stderr"}
         for line in block.split(b"\n"):
-            stream = names.get(line[30:38])
-            if stream is not None:
-                tag = line[38:40]
-                if tag == b"F ":
-                    yield Piece(line[:30], stream, line[40:] + b"\n")
-                elif tag == b"P ":
-                    yield Piece(line[:30], stream, line[40:])
+            kind = self._kinds.get(line[30:40])
+            if kind is not None:
+                text = line[40:] + b"\n" if kind[1] else line[40:]
+                yield Piece(line[:30], kind[0], text)
 
     def count_lines(self, block: bytes, streams: Collection[str]) -> int:
         """See Format."""
