@@ -269,7 +269,7 @@ def _remove_files(directory: str, prefix: str) -> None:
 def _names(directory: str) -> list[str]:
     try:
         return os.listdir(directory)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 
@@ -277,5 +277,5 @@ def _changed_at(path: str) -> float:
     """When it came here: the inode's change time, as archives set the other times."""
     try:
         return os.stat(path).st_ctime
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0.0
