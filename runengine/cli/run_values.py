@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from runengine.cli import units
 from runengine.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -17,23 +18,13 @@ if TYPE_CHECKING:
 
 NANO = 1_000_000_000
 MAX_INT64 = (1 << 63) - 1
-_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?(?:([kmgtp])(?:i?b)?|b)?", re.IGNORECASE | re.ASCII)
-_SHIFTS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 
 def size(text: str) -> int:
     """Bytes of ``512``, ``64m``, ``1.5g``, ``2GiB``; units are powers of 1024."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"invalid size: '{text}'")
-    number, unit = match.groups()
-    shift = _SHIFTS[(unit or "").lower()]
-    value = int(float(number) * (1 << shift)) if "." in number else int(number) << shift
-    if value > MAX_INT64:
-        raise ValueError(f"invalid size: '{text}' is too large")
-    return value
+    return units.parse_size(text)
 
 
 def size_or_unlimited(text: str) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STATUSES = frozenset(
     {"created", "restarting", "running", "removing", "paused", "exited", "dead", "stopped"}
 )
+HEALTH = frozenset({"starting", "healthy", "unhealthy", "none"})
 
 
 class Seen(NamedTuple):
@@ -194,6 +195,14 @@ def _by_network(_: Context, value: str) -> Callable[[Seen], bool]:
     return lambda seen: seen.record.host_config["NetworkMode"] == value
 
 
+def _by_health(_: Context, value: str) -> Callable[[Seen], bool]:
+    """Without health checks every container's health is ``none``."""
+    if value not in HEALTH:
+        words = " ".join(sorted(HEALTH))
+        raise InvalidParameter(f"invalid filter 'health={value}'", resolution=f"one of {words}")
+    return lambda _: value == "none"
+
+
 _FILTERS: dict[str, Callable[[Context, str], Callable[[Seen], bool]]] = {
     "id": _by_id,
     "name": _by_name,
@@ -205,4 +214,5 @@ _FILTERS: dict[str, Callable[[Context, str], Callable[[Seen], bool]]] = {
     "since": _by_age(older=False),
     "volume": _by_volume,
     "network": _by_network,
+    "health": _by_health,
 }

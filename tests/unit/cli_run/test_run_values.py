@@ -60,7 +60,7 @@ def test_cpus_are_exact(nano):
     "text", ["", " ", "k", "1e3", "0x10", "1 2", "٣", "1ib", "9e", "99999999p"]
 )
 def test_bad_sizes(text: str):
-    with pytest.raises(ValueError, match="invalid size"):
+    with pytest.raises(EngineError, match="invalid size"):
         run_values.size(text)
 
 

@@ -1,7 +1,5 @@
 """``ps`` from the managers' side: filters, order, the words for a status."""
 
-import time
-
 import pytest
 
 from runengine.errors import InvalidParameter, NotFound
@@ -63,6 +61,8 @@ def test_newest_first_and_only_live_ones_unless_asked(names):
         ({"since": ["web-1"]}, ["web-2"]),
         ({"network": ["none"]}, ["web-2", "web-1", "old"]),
         ({"volume": ["/data"]}, []),
+        ({"health": ["none"]}, ["web-2", "web-1", "old"]),
+        ({"health": ["healthy", "unhealthy"]}, []),
         ({"name": ["web"], "label": ["on"]}, ["web-2"]),
     ],
 )
@@ -74,7 +74,8 @@ def test_filters(names, filters, expected):
 @pytest.mark.usefixtures("family")
 @pytest.mark.parametrize(
     "filters",
-    [{"colour": ["red"]}, {"status": ["sleepy"]}, {"exited": ["x"]}, {"name": ["("]}],
+    [{"colour": ["red"]}, {"status": ["sleepy"]}, {"exited": ["x"]}, {"name": ["("]},
+     {"health": ["well"]}],
 )
 def test_bad_filters_are_refused(names, filters):
     # 0-2
@@ -87,8 +88,11 @@ def test_before_an_unknown_container(names):
         names(before=["nobody"])
 
 
+NOW_S = 1_700_000_000
+
+
 def ago(seconds):
-    return clock.format_ns(time.time_ns() - int(seconds * 1e9))
+    return clock.format_ns(int((NOW_S - seconds) * 1e9))
 
 
 @pytest.mark.parametrize(
@@ -104,8 +108,9 @@ def ago(seconds):
          "Exited (unknown) 2 weeks ago"),
     ],
 )
-def test_words_for_a_status(state, text):
+def test_words_for_a_status(monkeypatch, state, text):
     # D-15
+    monkeypatch.setattr("time.time", lambda: NOW_S)
     assert status.describe(state) == text
 
 
