@@ -9,12 +9,13 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
 
 from runengine.errors import Corrupt, EngineError, NotFound, Unauthorized, Unavailable, Unsupported
-from runengine.ids import hex_of
+from runengine.ids import DiffID, Digest, hex_of
 from runengine.linux import libc
 from runengine.mgr.image import arrival, pull
 from runengine.oci_spec import media_types
@@ -472,8 +473,8 @@ def test_full_disk_is_one_line_and_leaves_nothing(registry, tmp_path, roots):
 
 
 def test_progress_is_not_sent_for_every_chunk(monkeypatch):
-    sent = []
-    layer = arrival.Layer(0, digest_of(b""), 10, digest_of(b""))
+    sent: list[dict[str, Any]] = []
+    layer = arrival.Layer(0, Digest(digest_of(b"")), 10, DiffID(digest_of(b"")))
     report = pull._reporter(layer, sent.append)
     for done in range(1000):
         report("Downloading", done, 1000)

@@ -143,9 +143,9 @@ def _built(images: Images, text: str) -> float:
 
 
 def _moment(text: str) -> float:
-    from runengine.mgr.logs import parse_time
+    from runengine.mgr.log_times import parse_time
 
-    return parse_time(text, time.time())
+    return parse_time(text, time.time()) / 1e9
 
 
 def _truth(text: str) -> bool:
