@@ -148,7 +148,8 @@ def test_start_attached_gives_the_exit_code(box: Box):
 
 
 def test_writable_layer_and_log_survive_a_restart(box: Box):  # E-30
-    box.ok("run", "--name", "a1", "busybox", "sh", "-c", "cat /f 2>/dev/null; echo kept >> /f; true")
+    script = "cat /f 2>/dev/null; echo kept >> /f"
+    box.ok("run", "--name", "a1", "busybox", "sh", "-c", script)
     assert box.ok("start", "-a", "a1") == "kept"
     assert "kept" in box.ok("logs", "a1")
 
@@ -200,3 +201,15 @@ def test_remove_links_is_not_mistaken_for_remove(box: Box):
     begin(box, "a1")
     assert box.call("rm", "-f", "-l", "a1").code == 1
     assert box.names() == ["a1"]
+
+
+@pytest.mark.parametrize("command", [["kill"], ["rm", "-f"]])
+def test_a_patient_stop_holds_nobody_up(box: Box, command: list[str]):
+    begin(box, "a1", script=STUBBORN)
+    _until_ready(box, "a1")
+    stop = box.begin("stop", "-t", "100", "a1", stdout=-1, stderr=-1)
+    time.sleep(0.5)
+    assert stop.poll() is None
+    assert box.ok(*command, "a1") == "a1"
+    stop.communicate(timeout=30)
+    assert "a1" not in box.ok("ps", "--format", "{{.Names}}").split()

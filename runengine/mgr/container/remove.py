@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runengine.errors import Conflict
+from runengine.errors import Conflict, TimedOut
 from runengine.mgr.container import observe
 from runengine.mgr.container.discard import remove_settled
 from runengine.mgr.container.recover import settle
@@ -21,6 +22,8 @@ def remove(context: Context, name: str, *, force: bool) -> None:
     from runengine.mgr.container.stop import kill_and_settle
 
     container_id = context.resolve(name)
+    if force:
+        _hurry(context, container_id)
     with context.locked(container_id) as record:
         state = settle(context, record)
         if observe.is_live(state):
@@ -31,3 +34,15 @@ def remove(context: Context, name: str, *, force: bool) -> None:
                 )
             kill_and_settle(context, record, state)
         remove_settled(context, context.store.containers.get(container_id))
+
+
+def _hurry(context: Context, container_id: str) -> None:
+    """Cut an operation short that holds the container while it waits for its end (``stop``)."""
+    from runengine.mgr.container import stop
+
+    try:
+        with context.locked(container_id, timeout_s=stop.LOCK_PATIENCE_S):
+            return
+    except TimedOut:
+        with suppress(Conflict):
+            stop.kill_beside(context, container_id, stop.SIGKILL)

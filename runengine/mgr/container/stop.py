@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict, NotModified, TimedOut
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 DEFAULT_STOP_TIMEOUT_S = 10
 KILL_TIMEOUT_S = 30.0
+LOCK_PATIENCE_S = 0.2
+"""How long a signal waits for other operations on the container before it goes past them."""
 SIGKILL = 9
 SIGTERM = 15
 
@@ -109,22 +112,54 @@ def _thaw(context: Context, record: Record, state: State) -> None:
 def kill(context: Context, name: str, signal: str | int) -> None:
     """Send a signal to the container's init; after SIGKILL wait for its end.
 
-    Raises InvalidParameter, NotFound, or Conflict if it is paused or does not run.
+    Does not wait for an operation that holds the container, such as a patient ``stop``. Raises
+    InvalidParameter, NotFound, or Conflict if it is paused or does not run.
     """
     number = parse_signal(signal)
-    with context.locked(context.resolve(name)) as record:
+    container_id = context.resolve(name)
+    with ExitStack() as stack:
+        try:
+            record = stack.enter_context(context.locked(container_id, timeout_s=LOCK_PATIENCE_S))
+        except TimedOut:
+            kill_beside(context, container_id, number)
+            return
         state = settle(context, record)
-        require_live(record, state)
-        if state["Status"] == "paused" and number != SIGKILL:
-            raise Conflict(
-                f"Container {record.name} is paused",
-                resolution="unpause the container before signalling it",
-            )
+        _check_killable(record, state, number)
         if number == SIGKILL:
             kill_and_settle(context, record, state)
             finish(context, context.store.containers.get(record.id))
         else:
             _signal_init(context, record, state, number)
+
+
+def kill_beside(context: Context, container_id: str, number: int) -> None:
+    """Signal a container whose lock another operation holds, which will settle it.
+
+    Raises as ``kill``.
+    """
+    record = context.store.containers.get(container_id)
+    state = observe.observe(context, record)
+    _check_killable(record, state, number)
+    fd = pidfd.open_verified(state["Pid"], state["StartTime"])
+    if fd is not None:
+        import os
+
+        try:
+            pidfd.send(fd, number)
+            if number == SIGKILL:
+                _thaw(context, record, state)
+                pidfd.wait(fd, KILL_TIMEOUT_S)
+        finally:
+            os.close(fd)
+
+
+def _check_killable(record: Record, state: State, number: int) -> None:
+    require_live(record, state)
+    if state["Status"] == "paused" and number != SIGKILL:
+        raise Conflict(
+            f"Container {record.name} is paused",
+            resolution="unpause the container before signalling it",
+        )
 
 
 def _signal_init(context: Context, record: Record, state: State, number: int) -> None:
