@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from runengine.errors import Corrupt
 from runengine.rootfs import attributes
 from runengine.rootfs.attributes import IMPLICIT, Attributes
-from runengine.rootfs.layertree import LayerTree
+from runengine.rootfs.layertree import LayerTree, drop_whiteouts
 from runengine.rootfs.stack import Found, Stack
 from runengine.rootfs.tree import Tree
 
@@ -37,17 +37,20 @@ def complete_layer(dest: str, unpacked: Unpacked, lowers: Sequence[str]) -> None
     mode, owner, attributes and time of the one it is merged with; where the lowers have a link in
     its place, what the layer has in it goes to where the link leads.
 
-    Raises Corrupt for a link to nothing, and OSError.
+    Whiteouts of nothing are removed where they would show. Raises Corrupt for a link to nothing,
+    and OSError.
     """
-    if not unpacked.links and not unpacked.implicit_dirs:
+    if not unpacked.needs_lowers:
         return
     root_fd = os.open(dest, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    completion = _Completion(LayerTree(root_fd), Stack([dest, *lowers]))
+    completion = _Completion(LayerTree(root_fd), dest, lowers)
     try:
         for name in unpacked.implicit_dirs:
             completion.adopt(name)
         for name, target in unpacked.links:
             completion.link(name, target)
+        for name in unpacked.whiteout_dirs:
+            completion.tidy(name)
         completion.set_looks()
     finally:
         completion.tree.close()
@@ -57,9 +60,10 @@ def complete_layer(dest: str, unpacked: Unpacked, lowers: Sequence[str]) -> None
 class _Completion:
     """One layer being completed."""
 
-    def __init__(self, tree: LayerTree, stack: Stack) -> None:
+    def __init__(self, tree: LayerTree, dest: str, lowers: Sequence[str]) -> None:
         self.tree = tree
-        self._stack = stack
+        self._stack = Stack([dest, *lowers])
+        self._lowers = Stack(lowers)
         self._looks: dict[str, Attributes] = {}
         self._moved: dict[str, str] = {}
 
@@ -76,9 +80,14 @@ class _Completion:
             self._redirect(path, below)
 
     def link(self, name: str, target: str) -> None:
-        """Make a hard link to whatever shows at ``target``."""
+        """Make a hard link to what the layers below have at ``target``.
+
+        This layer did not have it when the link came, so what it did to the name later does not
+        matter, nor where in the archive its whiteouts are.
+        """
         path = self._current(name)
-        source = self._stack.lookup(self._current(target))
+        source = self._stack.lookup(self._current(target), below_top=True)
+        source = source or self._lowers.lookup(target)
         if source is None or source.is_directory:
             what = "a directory" if source else "what neither the layer nor those below it have"
             raise Corrupt(f"the layer's member {name!r} is a hard link to {target!r}, {what}")
@@ -87,7 +96,12 @@ class _Completion:
         with _times_kept(parent):
             self._make_room(parent, base)
             _link(source, parent, base)
-        self._stack.forget()
+
+    def tidy(self, name: str) -> None:
+        """Remove a directory's whiteouts if it turns out that there is nothing below it."""
+        path = self._current(name)
+        if not self._stack.is_merged(path):
+            drop_whiteouts(self.tree, path)
 
     def set_looks(self) -> None:
         """Set the attributes of the unlisted directories, now that nothing is added to them."""

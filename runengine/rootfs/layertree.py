@@ -18,6 +18,8 @@ class LayerTree(Tree):
         super().__init__(root_fd)
         self.attributes: dict[int, Attributes | None] = {}
         """By inode, as a directory can have several names; None if it is not listed (yet)."""
+        self.opaque: set[int] = set()
+        """Inodes of directories that hide what the layers below have in them."""
         self.present = Tree(root_fd)
         """The same tree, where nothing is made on the way."""
 
@@ -44,12 +46,18 @@ class LayerTree(Tree):
         """Let a directory show nothing of the layers below; returns its inode."""
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent.fd)
         try:
-            attributes.mark_opaque(fd)
-            inode = os.fstat(fd).st_ino
+            inode = self.mark_opaque(fd)
         finally:
             os.close(fd)
         if self.attributes.get(inode) is None:
             self.attributes[inode] = IMPLICIT
+        return inode
+
+    def mark_opaque(self, fd: int) -> int:
+        """Let an open directory hide what the layers below have in it; returns its inode."""
+        attributes.mark_opaque(fd)
+        inode = os.fstat(fd).st_ino
+        self.opaque.add(inode)
         return inode
 
     def clear(self, parent: Directory, name: str) -> None:
@@ -77,8 +85,22 @@ class LayerTree(Tree):
         """Make the directory."""
         self.make(parent, name)
 
-    def obstacle(self, parent: Directory, name: str, seen: os.stat_result) -> None:
+    def is_absent(self, seen: os.stat_result) -> bool:
         """A whiteout gives way to a directory, a file does not."""
-        if not attributes.is_whiteout(seen):
-            super().obstacle(parent, name, seen)
-        self.make(parent, name)
+        return attributes.is_whiteout(seen)
+
+
+def drop_whiteouts(tree: Tree, path: str) -> None:
+    """Remove the whiteouts in a directory that merges with nothing, times kept.
+
+    The kernel does not hide them there: they would be listed, but not be found.
+    """
+    fd = tree.open(path, os.O_RDONLY)
+    try:
+        before = os.fstat(fd)
+        for name in os.listdir(fd):
+            if attributes.is_whiteout(os.stat(name, dir_fd=fd, follow_symlinks=False)):
+                os.unlink(name, dir_fd=fd)
+        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+    finally:
+        os.close(fd)

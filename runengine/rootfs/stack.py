@@ -62,13 +62,18 @@ class Stack:
                 return None if is_whiteout(seen) else Found(self._layers[number], path, seen)
         return None
 
-    def lookup(self, path: str) -> Found | None:
-        """What shows at ``path``, links followed but for the last part."""
+    def is_merged(self, folder: str) -> bool:
+        """Whether more than one layer has part in a directory."""
+        return len(self._parts(folder)) > 1
+
+    def lookup(self, path: str, *, below_top: bool = False) -> Found | None:
+        """``entry`` of a name whose links are followed, but for the last part."""
         folder, _, name = path.rpartition("/")
         try:
-            return self.entry(self.resolve("", folder), name) if name else None
+            where = self.resolve("", folder)
         except NotADirectoryError:
             return None
+        return self.entry(where, name, below_top=below_top) if name else None
 
     def resolve(self, folder: str, path: str) -> str:
         """Where ``path`` leads from ``folder``, without links in it; parts that are missing stay.

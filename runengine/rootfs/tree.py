@@ -92,24 +92,26 @@ class Tree:
     def resolve(self, name: str) -> str:
         """The name from the root, without links, of the directory ``name`` leads to.
 
-        What is missing or in the way on the route is up to ``missing`` and ``obstacle``.
+        What is missing there is up to ``missing``, what has another kind to ``is_absent``.
         """
         walk = _Walk(self, name)
         try:
             while walk.todo:
                 walk.step()
+            while walk.absent:
+                walk.grow()
             return "/".join(walk.done)
         finally:
             os.close(walk.fd)
 
     def missing(self, parent: Directory, name: str) -> None:
-        """A directory on the way is not there: make it, or raise (the default)."""
+        """A directory that is needed is not there: make it, or raise (the default)."""
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), parent.child(name))
 
-    def obstacle(self, parent: Directory, name: str, seen: os.stat_result) -> None:
-        """Something else is in a directory's place: clear it away, or raise (the default)."""
+    def is_absent(self, seen: os.stat_result) -> bool:
+        """Whether something that is neither directory nor link counts as if it were not there."""
         del seen
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), parent.child(name))
+        return False
 
     def _find(self, name: str) -> Directory:
         if not _is_odd(name):
@@ -123,7 +125,11 @@ class Tree:
 
 
 class _Walk:
-    """One resolution under way: ``fd`` is the directory reached, ``done`` its name."""
+    """One resolution under way.
+
+    ``fd`` is the last directory reached that exists, ``done`` its name, ``absent`` what follows
+    and does not exist. Nothing is made before all links are read: '..' may lead back.
+    """
 
     def __init__(self, tree: Tree, name: str) -> None:
         self._tree = tree
@@ -131,29 +137,44 @@ class _Walk:
         self._links = 0
         self.todo = name.split("/")[::-1]
         self.done: list[str] = []
+        self.absent: list[str] = []
         self.fd = os.dup(tree.root_fd)
 
     def step(self) -> None:
         """Deal with the next component."""
         part = self.todo.pop()
         if part == "..":
-            self._jump(self.done[:-1])
+            if self.absent:
+                self.absent.pop()
+            else:
+                self._jump(self.done[:-1])
         elif part not in ("", "."):
-            self._enter(part)
+            if self.absent:
+                self.absent.append(part)
+            else:
+                self._enter(part)
+
+    def grow(self) -> None:
+        """Make the first directory that does not exist."""
+        part = self.absent.pop(0)
+        self._tree.missing(Directory(self.fd, "/".join(self.done)), part)
+        self._descend(part)
 
     def _enter(self, part: str) -> None:
         try:
             seen = os.stat(part, dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
-            self._tree.missing(self._here(), part)
+            self.absent.append(part)
+            return
+        if stat.S_ISLNK(seen.st_mode):
+            self._follow(os.readlink(part, dir_fd=self.fd))
+        elif stat.S_ISDIR(seen.st_mode):
+            self._descend(part)
+        elif self._tree.is_absent(seen):
+            self.absent.append(part)
         else:
-            if stat.S_ISLNK(seen.st_mode):
-                self._follow(os.readlink(part, dir_fd=self.fd))
-                return
-            if not stat.S_ISDIR(seen.st_mode):
-                self._tree.obstacle(self._here(), part, seen)
-        self._become(open_beneath(self.fd, part))
-        self.done.append(part)
+            path = "/".join([*self.done, part])
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 
     def _follow(self, target: str) -> None:
         self._links += 1
@@ -163,8 +184,9 @@ class _Walk:
             self._jump([])
         self.todo.extend(target.split("/")[::-1])
 
-    def _here(self) -> Directory:
-        return Directory(self.fd, "/".join(self.done))
+    def _descend(self, part: str) -> None:
+        self._become(open_beneath(self.fd, part))
+        self.done.append(part)
 
     def _jump(self, done: list[str]) -> None:
         self._become(self._tree.open("/".join(done)))

@@ -23,13 +23,13 @@ from runengine.rootfs import attributes
 from runengine.rootfs.attributes import IMPLICIT, Attributes
 from runengine.rootfs.complete import complete_layer
 from runengine.rootfs.content import write_member
-from runengine.rootfs.layertree import LayerTree
+from runengine.rootfs.layertree import LayerTree, drop_whiteouts
 from runengine.rootfs.reader import LayerReader
 from runengine.rootfs.stream import LayerStream
 from runengine.rootfs.walk import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from runengine.rootfs.inflate import Source
     from runengine.rootfs.tarheader import Member
@@ -52,7 +52,6 @@ _BAD_MEMBER = (
     errno.ENOTDIR,
     errno.ERANGE,
 )
-_LINK_TOKEN_BYTES = 16
 
 
 class Limits(NamedTuple):
@@ -74,6 +73,13 @@ class Unpacked(NamedTuple):
     """Hard links whose target is not in this layer: name and target, from the root."""
     implicit_dirs: list[str]
     """Directories that hold members but are none: they look as they do in the layers below."""
+    whiteout_dirs: list[str] = []  # noqa: RUF012 (never changed)
+    """Directories with whiteouts: if the layers below do not have them, these must go."""
+
+    @property
+    def needs_lowers(self) -> bool:
+        """Whether ``complete_layer`` has anything to do."""
+        return bool(self.links or self.implicit_dirs or self.whiteout_dirs)
 
 
 def unpack_layer(source: Source, dest: str, limits: Limits | None = None) -> Unpacked:
@@ -89,8 +95,9 @@ def unpack_layer(source: Source, dest: str, limits: Limits | None = None) -> Unp
     try:
         unpacker.run()
         links = unpacker.take_back_links()
-        implicit = unpacker.finish(dest)
-        return Unpacked(DiffID("sha256:" + stream.hexdigest()), stream.tell(), links, implicit)
+        implicit, whiteouts = unpacker.finish(dest)
+        diff_id = DiffID("sha256:" + stream.hexdigest())
+        return Unpacked(diff_id, stream.tell(), links, implicit, whiteouts)
     except OSError as error:
         raise explain(error, "the layer") from error
     finally:
@@ -108,8 +115,10 @@ class _Unpacker:
         self._limits = limits
         self._members = 0
         self._next_space_check = 0
-        self._links: list[tuple[str, str]] = []
-        self._token = os.urandom(_LINK_TOKEN_BYTES).hex()
+        self._links: dict[int, tuple[str, str]] = {}
+        """Links into the layers below, by the inode that keeps the place: name and target."""
+        self._whiteouts: set[int] = set()
+        """Inodes of directories in which there are some."""
         self._place_by_type: dict[bytes, Callable[[Member, Directory, str], None]] = {
             tarfile.DIRTYPE: self._directory,
             tarfile.SYMTYPE: self._symlink,
@@ -141,31 +150,48 @@ class _Unpacker:
 
     def take_back_links(self) -> list[tuple[str, str]]:
         """Hard links into the layers below that no later member has overridden."""
-        kept = []
-        for number, (name, target) in enumerate(self._links):
-            folder, _, base = name.rpartition("/")
-            try:
-                parent = self.tree.directory(folder)
-                if os.readlink(base, dir_fd=parent.fd) != self._placeholder(number):
-                    continue
-                os.unlink(base, dir_fd=parent.fd)
-            except OSError:
-                continue
-            kept.append((name, target))
-        return kept
+        return [link for inode, link in self._links.items() if self._take_back(link[0], inode)]
 
-    def finish(self, dest: str) -> list[str]:
+    def _take_back(self, name: str, inode: int) -> bool:
+        folder, _, base = name.rpartition("/")
+        try:
+            fd = self.tree.open(folder)
+        except OSError:
+            return False
+        try:
+            seen = os.stat(base, dir_fd=fd, follow_symlinks=False)
+            if not stat.S_ISSOCK(seen.st_mode) or seen.st_ino != inode:
+                return False
+            os.unlink(base, dir_fd=fd)
+        except FileNotFoundError:
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    def finish(self, dest: str) -> tuple[list[str], list[str]]:
         """Set the attributes of all directories, as nothing is added to them any more.
 
-        Returns the names of those that are not listed, parents first.
+        Returns the names of those that are not listed, and of those with whiteouts that may mean
+        something, both parents first.
         """
-        implicit = []
+        implicit, whiteouts = [], []
+        opaque: set[str] = set()
         for visit in walk(dest):
-            wanted = self.tree.attributes.get(os.fstat(visit.fd).st_ino)
+            inode = os.fstat(visit.fd).st_ino
+            wanted = self.tree.attributes.get(inode)
             if wanted is None:
                 implicit.append("/".join(visit.names))
+            if inode in self._whiteouts and visit.names:
+                whiteouts.append("/".join(visit.names))
+            if inode in self.tree.opaque:
+                opaque.add("/".join(visit.names))
             attributes.apply_fd(visit.fd, wanted or IMPLICIT)
-        return sorted(implicit, key=lambda name: name.count("/"))
+        useless = [name for name in whiteouts if opaque and not opaque.isdisjoint(_upwards(name))]
+        for name in useless:
+            drop_whiteouts(self.tree, name)
+        kept = set(whiteouts).difference(useless)
+        return sorted(implicit, key=_depth), sorted(kept, key=_depth)
 
     def _check_limits(self, member: Member) -> None:
         limits = self._limits
@@ -220,15 +246,12 @@ class _Unpacker:
         self.tree.attributes[inode] = _attributes(member)
 
     def _symlink(self, member: Member, parent: Directory, base: str) -> None:
-        self._put_symlink(member.linkname, parent, base)
-        attributes.apply_at(parent.fd, base, member, link=True)
-
-    def _put_symlink(self, target: str, parent: Directory, base: str) -> None:
         try:
-            os.symlink(target, base, dir_fd=parent.fd)
+            os.symlink(member.linkname, base, dir_fd=parent.fd)
         except FileExistsError:
             self.tree.clear(parent, base)
-            os.symlink(target, base, dir_fd=parent.fd)
+            os.symlink(member.linkname, base, dir_fd=parent.fd)
+        attributes.apply_at(parent.fd, base, member, link=True)
 
     def _node(self, member: Member, parent: Directory, base: str) -> None:
         kind = {
@@ -237,12 +260,18 @@ class _Unpacker:
             tarfile.FIFOTYPE: stat.S_IFIFO,
         }[member.type]
         device = os.makedev(member.devmajor, member.devminor)
+        self._make_node(parent, base, kind, device)
+        if kind == stat.S_IFCHR and not device:
+            # It cannot be told from a whiteout.
+            self._whiteouts.add(os.fstat(parent.fd).st_ino)
+        attributes.apply_at(parent.fd, base, member, link=False)
+
+    def _make_node(self, parent: Directory, base: str, kind: int, device: int) -> None:
         try:
             os.mknod(base, kind | 0o600, device, dir_fd=parent.fd)
         except FileExistsError:
             self.tree.clear(parent, base)
             os.mknod(base, kind | 0o600, device, dir_fd=parent.fd)
-        attributes.apply_at(parent.fd, base, member, link=False)
 
     def _hard_link(self, member: Member, parent: Directory, base: str) -> None:
         """Link to a file of this layer, or remember to link to one of a layer below.
@@ -259,9 +288,10 @@ class _Unpacker:
             return
         if stat.S_ISDIR(seen.st_mode):
             raise Corrupt(f"the layer's member {member.name!r} is a hard link to a directory")
-        earlier = self._postponed(other, name, seen)
-        if attributes.is_whiteout(seen) or earlier is not None:
-            self._postpone(earlier or target, parent, base)
+        if attributes.is_whiteout(seen):
+            self._postpone(target, parent, base)
+        elif stat.S_ISSOCK(seen.st_mode):
+            self._postpone(self._links[seen.st_ino][1], parent, base)
         elif not self._is_same(seen, parent, base):
             self._link(other, name, parent, base)
 
@@ -280,19 +310,15 @@ class _Unpacker:
             return False
 
     def _postpone(self, target: str, parent: Directory, base: str) -> None:
-        """Leave a mark in the link's place, so that later members override it like any other."""
-        self._put_symlink(self._placeholder(len(self._links)), parent, base)
-        self._links.append((parent.child(base), target))
+        """Keep the link's place, so that later members override it like any other.
 
-    def _placeholder(self, number: int) -> str:
-        return f"{self._token}/{number}"
-
-    def _postponed(self, other: Directory, name: str, seen: os.stat_result) -> str | None:
-        """The target of the postponed link that a hard link's target is, if it is one."""
-        if not self._links or not stat.S_ISLNK(seen.st_mode):
-            return None
-        token, _, number = os.readlink(name, dir_fd=other.fd).partition("/")
-        return self._links[int(number)][1] if token == self._token else None
+        A socket does, as no archive has any.
+        """
+        self._make_node(parent, base, stat.S_IFSOCK, 0)
+        inode = os.stat(base, dir_fd=parent.fd, follow_symlinks=False).st_ino
+        # A place that was given up may have been this very inode.
+        self._links.pop(inode, None)
+        self._links[inode] = (parent.child(base), target)
 
     def _special(self, name: str, folder: str, base: str) -> bool:
         """Deal with names that speak of other names; False for one that does not."""
@@ -311,7 +337,7 @@ class _Unpacker:
             raise Corrupt(f"the layer's member {name!r} is a whiteout of nothing")
         parent = self.tree.directory(folder)
         if base == _OPAQUE:
-            attributes.mark_opaque(parent.fd)
+            self.tree.mark_opaque(parent.fd)
         else:
             self._whiteout(parent, hidden)
         return True
@@ -324,6 +350,20 @@ class _Unpacker:
             seen = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
             if stat.S_ISDIR(seen.st_mode):
                 self.tree.hide_lowers(parent, name)
+        else:
+            self._whiteouts.add(os.fstat(parent.fd).st_ino)
+
+
+def _depth(name: str) -> int:
+    return name.count("/")
+
+
+def _upwards(name: str) -> Iterator[str]:
+    """The name, its parents', and the root's."""
+    while name:
+        yield name
+        name = name.rpartition("/")[0]
+    yield ""
 
 
 def _attributes(member: Member) -> Attributes:
