@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-    from tests.support.box import Box
+    from tests.support.command_line import CommandLine
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
 
 LOOP = "echo ready; while :; do sleep 0.05; done"
 
 
-def run(box: Box, *words: str) -> str:
-    return box.ok("run", "--rm", *words)
+def run(cli: CommandLine, *words: str) -> str:
+    return cli.ok("run", "--rm", *words)
 
 
 # Exit codes
@@ -42,87 +42,87 @@ def run(box: Box, *words: str) -> str:
         (["/tmp"], 126),
     ],
 )
-def test_exit_codes(box: Box, command: list[str], code: int):
-    done = box.call("run", "--rm", "busybox", *command)
+def test_exit_codes(cli: CommandLine, command: list[str], code: int):
+    done = cli.call("run", "--rm", "busybox", *command)
     assert done.code == code
     assert len(done.err.splitlines()) == (1 if code in (126, 127) else 0)
-    assert box.names() == []
+    assert cli.names() == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(9, 137), (15, 143), (6, 134)])
-def test_death_by_signal(box: Box, number: int, code: int):
+def test_death_by_signal(cli: CommandLine, number: int, code: int):
     # As a child of an init, so that the signal is not the one that init ignores.
-    done = box.call("run", "--rm", "--init", "busybox", "sh", "-c", f"kill -{number} $$")
+    done = cli.call("run", "--rm", "--init", "busybox", "sh", "-c", f"kill -{number} $$")
     assert done.code == code
 
 
-def test_failed_start_keeps_code_and_reason(box: Box):  # E-26
-    assert box.call("run", "--name", "f1", "busybox", "nosuch").code == 127
-    state = box.ok("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "f1")
+def test_failed_start_keeps_code_and_reason(cli: CommandLine):  # E-26
+    assert cli.call("run", "--name", "f1", "busybox", "nosuch").code == 127
+    state = cli.ok("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "f1")
     assert state == "created 127"
-    assert "nosuch" in box.ok("inspect", "--format", "{{.State.Error}}", "f1")
+    assert "nosuch" in cli.ok("inspect", "--format", "{{.State.Error}}", "f1")
 
 
-def test_failed_detached_start_still_tells_the_id(box: Box):
-    done = box.call("run", "-d", "busybox", "nosuch")
+def test_failed_detached_start_still_tells_the_id(cli: CommandLine):
+    done = cli.call("run", "-d", "busybox", "nosuch")
     assert done.code == 127
-    assert box.ok("ps", "-aq", "--no-trunc") == done.out.strip()
-    done = box.call("run", "-d", "--rm", "busybox", "nosuch")
+    assert cli.ok("ps", "-aq", "--no-trunc") == done.out.strip()
+    done = cli.call("run", "-d", "--rm", "busybox", "nosuch")
     assert (done.code, done.out) == (127, "")
-    assert len(box.names()) == 1
+    assert len(cli.names()) == 1
 
 
 # Streams
 
 
-def test_streams_stay_apart(box: Box):
-    done = box.call("run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2")
+def test_streams_stay_apart(cli: CommandLine):
+    done = cli.call("run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2")
     assert (done.out, done.err) == ("out\n", "err\n")
 
 
-def test_stdin_is_read_to_its_end(box: Box):
+def test_stdin_is_read_to_its_end(cli: CommandLine):
     data = os.urandom(3 << 20).hex().encode()
-    done = box.call("run", "--rm", "-i", "busybox", "cat", stdin=data)
+    done = cli.call("run", "--rm", "-i", "busybox", "cat", stdin=data)
     assert done.out.encode() == data
 
 
-def test_stdin_only_with_interactive(box: Box):
-    assert box.call("run", "--rm", "busybox", "cat", stdin=b"x").out == ""
+def test_stdin_only_with_interactive(cli: CommandLine):
+    assert cli.call("run", "--rm", "busybox", "cat", stdin=b"x").out == ""
 
 
-def test_attach_chooses_streams(box: Box):
+def test_attach_chooses_streams(cli: CommandLine):
     script = "echo out; echo err >&2"
-    done = box.call("run", "--rm", "-a", "stderr", "busybox", "sh", "-c", script)
+    done = cli.call("run", "--rm", "-a", "stderr", "busybox", "sh", "-c", script)
     assert (done.out, done.err) == ("", "err\n")
 
 
-def test_large_output_comes_whole(box: Box):
-    done = box.call("run", "--rm", "busybox", "sh", "-c", "yes 0123456 | head -c 20000000")
+def test_large_output_comes_whole(cli: CommandLine):
+    done = cli.call("run", "--rm", "busybox", "sh", "-c", "yes 0123456 | head -c 20000000")
     assert len(done.out) == 20_000_000
 
 
-def test_closed_standard_streams(box: Box):
-    quoted = " ".join(box.command("run", "--rm", "-i", "busybox", "cat"))
+def test_closed_standard_streams(cli: CommandLine):
+    quoted = " ".join(cli.command("run", "--rm", "-i", "busybox", "cat"))
     for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
-        assert os.system(f"{_exports(box)} {quoted} </dev/null {closed} 2>/dev/null") == 0
+        assert os.system(f"{_exports(cli)} {quoted} </dev/null {closed} 2>/dev/null") == 0
 
 
-def _exports(box: Box) -> str:
+def _exports(cli: CommandLine) -> str:
     words = ("RUNENGINE_ROOT", "RUNENGINE_STATE", "RUNENGINE_CONFIG", "PYTHONPATH")
-    return " ".join(f"{word}={box.environment[word]}" for word in words)
+    return " ".join(f"{word}={cli.environment[word]}" for word in words)
 
 
-def test_full_disk_on_stdout_is_an_error(box: Box):
+def test_full_disk_on_stdout_is_an_error(cli: CommandLine):
     with open("/dev/full", "wb") as full:
-        process = box.begin("run", "--rm", "busybox", "echo", "x", stdout=full, stderr=-1)
+        process = cli.begin("run", "--rm", "busybox", "echo", "x", stdout=full, stderr=-1)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 125
     assert b"No space left" in err
-    _wait_until(lambda: box.names() == [])
+    _wait_until(lambda: cli.names() == [])
 
 
-def test_reader_that_leaves(box: Box):
-    process = box.begin("run", "--name", "y1", "busybox", "yes", stdout=-1, stderr=-1)
+def test_reader_that_leaves(cli: CommandLine):
+    process = cli.begin("run", "--name", "y1", "busybox", "yes", stdout=-1, stderr=-1)
     assert process.stdout
     assert process.stdout.read(2) == b"y\n"
     process.stdout.close()
@@ -130,14 +130,14 @@ def test_reader_that_leaves(box: Box):
     assert process.stderr
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert box.state_of("y1") == "running"
+    assert cli.state_of("y1") == "running"
 
 
 # Signals
 
 
-def _begin_loop(box: Box, script: str, *words: str) -> subprocess.Popen[bytes]:
-    process = box.begin("run", *words, "busybox", "sh", "-c", script, stdout=-1, stderr=-1)
+def _begin_loop(cli: CommandLine, script: str, *words: str) -> subprocess.Popen[bytes]:
+    process = cli.begin("run", *words, "busybox", "sh", "-c", script, stdout=-1, stderr=-1)
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
     return process
@@ -151,58 +151,58 @@ def _wait_until(done) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
-def test_signals_go_on_to_the_process(box: Box, number: signal.Signals):
+def test_signals_go_on_to_the_process(cli: CommandLine, number: signal.Signals):
     name = number.name.removeprefix("SIG")
-    with _begin_loop(box, f"trap 'echo got; exit 9' {name}; {LOOP}", "--rm") as process:
+    with _begin_loop(cli, f"trap 'echo got; exit 9' {name}; {LOOP}", "--rm") as process:
         process.send_signal(number)
         assert process.communicate(timeout=30)[0] == b"got\n"
     assert process.returncode == 9
 
 
-def test_third_interrupt_leaves_the_container_alone(box: Box):
-    with _begin_loop(box, f"trap '' INT; {LOOP}", "--rm", "--name", "i1") as process:
+def test_third_interrupt_leaves_the_container_alone(cli: CommandLine):
+    with _begin_loop(cli, f"trap '' INT; {LOOP}", "--rm", "--name", "i1") as process:
         for _ in range(3):
             process.send_signal(signal.SIGINT)
             time.sleep(0.3)
         assert b"forcefully" in process.communicate(timeout=30)[1]
     assert process.returncode == 1
-    assert box.state_of("i1") == "running"
+    assert cli.state_of("i1") == "running"
 
 
-def test_without_signal_proxy(box: Box):
-    with _begin_loop(box, LOOP, "--sig-proxy=false", "--name", "i1") as process:
+def test_without_signal_proxy(cli: CommandLine):
+    with _begin_loop(cli, LOOP, "--sig-proxy=false", "--name", "i1") as process:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
     assert process.returncode == -signal.SIGINT
-    assert box.state_of("i1") == "running"
+    assert cli.state_of("i1") == "running"
 
 
-def test_killed_client_harms_nobody(box: Box):
-    with _begin_loop(box, "echo ready; sleep 1", "--rm", "--name", "k1") as process:
+def test_killed_client_harms_nobody(cli: CommandLine):
+    with _begin_loop(cli, "echo ready; sleep 1", "--rm", "--name", "k1") as process:
         process.kill()
-    assert box.state_of("k1") == "running"
-    _wait_until(lambda: box.names() == [])
+    assert cli.state_of("k1") == "running"
+    _wait_until(lambda: cli.names() == [])
 
 
 @pytest.mark.parametrize("delay_s", [0.02, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2])
-def test_client_killed_at_any_time(box: Box, delay_s: float):
-    process = box.begin("run", "--rm", "--name", "k2", "busybox", "sleep", "0.3")
+def test_client_killed_at_any_time(cli: CommandLine, delay_s: float):
+    process = cli.begin("run", "--rm", "--name", "k2", "busybox", "sleep", "0.3")
     time.sleep(delay_s)
     process.kill()
     process.wait()
     # What is left is either running, or created and removable; nothing in between.
-    for name in box.names():
-        assert box.state_of(name) in ("running", "created", "exited")
-        assert box.call("rm", "-f", name).code == 0
-    assert box.names() == []
+    for name in cli.names():
+        assert cli.state_of(name) in ("running", "created", "exited")
+        assert cli.call("rm", "-f", name).code == 0
+    assert cli.names() == []
 
 
-def test_stopped_client_holds_nobody_up(box: Box):
-    with _begin_loop(box, LOOP, "--name", "s1") as process:
+def test_stopped_client_holds_nobody_up(cli: CommandLine):
+    with _begin_loop(cli, LOOP, "--name", "s1") as process:
         process.send_signal(signal.SIGSTOP)
         try:
-            assert box.ok("kill", "s1") == "s1"
-            assert box.ok("rm", "s1") == "s1"
+            assert cli.ok("kill", "s1") == "s1"
+            assert cli.ok("rm", "s1") == "s1"
         finally:
             process.send_signal(signal.SIGCONT)
         process.communicate(timeout=30)
@@ -243,67 +243,67 @@ def test_stopped_client_holds_nobody_up(box: Box):
         (["--privileged"], "test -e /dev/full; mount -t tmpfs x /tmp; echo $?", "0"),
     ],
 )
-def test_flags(box: Box, flags: list[str], script: str, expected: str):
-    done = box.call("run", "--rm", *flags, "busybox", "sh", "-c", script)
+def test_flags(cli: CommandLine, flags: list[str], script: str, expected: str):
+    done = cli.call("run", "--rm", *flags, "busybox", "sh", "-c", script)
     assert (done.out.strip(), done.err) == (expected, "")
 
 
-def test_entrypoint(box: Box):
-    assert run(box, "--entrypoint", "echo", "busybox", "a", "b") == "a b"
+def test_entrypoint(cli: CommandLine):
+    assert run(cli, "--entrypoint", "echo", "busybox", "a", "b") == "a b"
 
 
-def test_options_behind_the_image_are_the_commands(box: Box):
-    assert run(box, "busybox", "echo", "--rm", "-it", "--name") == "--rm -it --name"
+def test_options_behind_the_image_are_the_commands(cli: CommandLine):
+    assert run(cli, "busybox", "echo", "--rm", "-it", "--name") == "--rm -it --name"
 
 
-def test_environment_of_the_caller(box: Box, tmp_path: Path):  # E-03 E-04
+def test_environment_of_the_caller(cli: CommandLine, tmp_path: Path):  # E-03 E-04
     file = tmp_path / "env"
     file.write_text("FROM_FILE=1\nMINE\nABSENT\nBOTH=file\n")
-    done = box.call(
+    done = cli.call(
         "run", "--rm", "--env-file", str(file), "-e", "BOTH=flag", "-e", "PATH", "-e", "GONE",
         "busybox", "/bin/env",
-        env={**box.environment, "MINE": "yes"},
+        env={**cli.environment, "MINE": "yes"},
     )  # fmt: skip
     lines = done.out.splitlines()
     assert {"FROM_FILE=1", "MINE=yes", "BOTH=flag", f"PATH={os.environ['PATH']}"} <= set(lines)
     assert not [line for line in lines if line.startswith(("ABSENT", "GONE"))]
 
 
-def test_binds(box: Box, tmp_path: Path):
+def test_binds(cli: CommandLine, tmp_path: Path):
     (tmp_path / "f").write_text("data")
     bind = f"{tmp_path}:/mnt"
-    assert run(box, "-v", bind, "busybox", "sh", "-c", "cat /mnt/f; echo x > /mnt/g") == "data"
+    assert run(cli, "-v", bind, "busybox", "sh", "-c", "cat /mnt/f; echo x > /mnt/g") == "data"
     assert (tmp_path / "g").read_text() == "x\n"
     script = "touch /mnt/h 2>/dev/null || echo no"
-    assert run(box, "-v", f"{bind}:ro", "busybox", "sh", "-c", script) == "no"
+    assert run(cli, "-v", f"{bind}:ro", "busybox", "sh", "-c", script) == "no"
     mount = f"type=bind,src={tmp_path},dst=/mnt,readonly"
-    assert run(box, "--mount", mount, "busybox", "sh", "-c", script) == "no"
+    assert run(cli, "--mount", mount, "busybox", "sh", "-c", script) == "no"
     tmpfs = "type=tmpfs,dst=/mnt,tmpfs-size=64k"
-    assert run(box, "--mount", tmpfs, "busybox", "ls", "/mnt") == ""
+    assert run(cli, "--mount", tmpfs, "busybox", "ls", "/mnt") == ""
 
 
-def test_joined_namespaces(box: Box):
-    box.ok("run", "-d", "--name", "n1", "--hostname", "first", "busybox", "sleep", "600")
+def test_joined_namespaces(cli: CommandLine):
+    cli.ok("run", "-d", "--name", "n1", "--hostname", "first", "busybox", "sleep", "600")
 
     def link(kind: str) -> list[str]:
         return ["readlink", f"/proc/self/ns/{kind}"]
 
     for kind, flag in (("net", "--network"), ("pid", "--pid")):
-        theirs = box.ok("exec", "n1", *link(kind))
-        assert run(box, flag, "container:n1", "busybox", *link(kind)) == theirs
-    assert run(box, "--network", "container:n1", "busybox", "cat", "/etc/hostname") == "first"
+        theirs = cli.ok("exec", "n1", *link(kind))
+        assert run(cli, flag, "container:n1", "busybox", *link(kind)) == theirs
+    assert run(cli, "--network", "container:n1", "busybox", "cat", "/etc/hostname") == "first"
 
 
-def test_ulimits_memory_and_pids_reach_the_cgroup(box: Box):
-    box.ok("run", "-d", "--name", "m1", "-m", "64m", "--pids-limit", "50", "busybox",
+def test_ulimits_memory_and_pids_reach_the_cgroup(cli: CommandLine):
+    cli.ok("run", "-d", "--name", "m1", "-m", "64m", "--pids-limit", "50", "busybox",
            "sleep", "600")  # fmt: skip
-    found = box.ok(
+    found = cli.ok(
         "inspect", "--format", "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}", "m1"
     )
     assert found == f"{64 << 20} 50"
 
 
-def test_seccomp_profile_from_a_file(box: Box, tmp_path: Path):
+def test_seccomp_profile_from_a_file(cli: CommandLine, tmp_path: Path):
     profile = tmp_path / "p.json"
     profile.write_text(
         '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": '
@@ -311,44 +311,44 @@ def test_seccomp_profile_from_a_file(box: Box, tmp_path: Path):
     )
     script = "mkdir /x 2>/dev/null || echo refused"
     option = f"seccomp={profile}"
-    assert run(box, "--security-opt", option, "busybox", "sh", "-c", script) == "refused"
+    assert run(cli, "--security-opt", option, "busybox", "sh", "-c", script) == "refused"
 
 
 # What it says and writes
 
 
-def test_detached_prints_the_id(box: Box):
-    container_id = box.ok("run", "-d", "--name", "d1", "busybox", "sleep", "600")
+def test_detached_prints_the_id(cli: CommandLine):
+    container_id = cli.ok("run", "-d", "--name", "d1", "busybox", "sleep", "600")
     assert re.fullmatch("[0-9a-f]{64}", container_id)
-    assert box.ok("ps", "-q", "--no-trunc") == container_id
+    assert cli.ok("ps", "-q", "--no-trunc") == container_id
 
 
-def test_cidfile(box: Box, tmp_path: Path):
+def test_cidfile(cli: CommandLine, tmp_path: Path):
     path = tmp_path / "cid"
-    container_id = box.ok("run", "-d", "--cidfile", str(path), "busybox", "sleep", "600")
+    container_id = cli.ok("run", "-d", "--cidfile", str(path), "busybox", "sleep", "600")
     assert path.read_text() == container_id
-    done = box.call("run", "-d", "--cidfile", str(path), "busybox", "true")
+    done = cli.call("run", "-d", "--cidfile", str(path), "busybox", "true")
     assert done.code == 125
     assert "container ID file found" in done.err
-    assert len(box.names()) == 1
+    assert len(cli.names()) == 1
 
 
-def test_cidfile_of_a_failed_create_goes(box: Box, tmp_path: Path):
+def test_cidfile_of_a_failed_create_goes(cli: CommandLine, tmp_path: Path):
     path = tmp_path / "cid"
-    done = box.call("run", "--cidfile", str(path), "--runtime", "nosuch", "busybox", "true")
+    done = cli.call("run", "--cidfile", str(path), "--runtime", "nosuch", "busybox", "true")
     assert done.code == 125
     assert not path.exists()
 
 
-def test_remove_with_detach(box: Box):  # E-14
-    box.ok("run", "-d", "--rm", "--name", "d2", "busybox", "true")
-    _wait_until(lambda: box.names() == [])
+def test_remove_with_detach(cli: CommandLine):  # E-14
+    cli.ok("run", "-d", "--rm", "--name", "d2", "busybox", "true")
+    _wait_until(lambda: cli.names() == [])
 
 
-def test_create_then_start(box: Box):
-    container_id = box.ok("create", "--name", "c1", "busybox", "echo", "hello")
-    assert box.state_of("c1") == "created"
-    assert box.ok("start", "-a", "c1") == "hello"
-    assert box.ok("start", container_id[:12]) == container_id[:12]
-    assert box.ok("wait", "c1") == "0"
-    assert box.ok("logs", "c1") == "hello\nhello"
+def test_create_then_start(cli: CommandLine):
+    container_id = cli.ok("create", "--name", "c1", "busybox", "echo", "hello")
+    assert cli.state_of("c1") == "created"
+    assert cli.ok("start", "-a", "c1") == "hello"
+    assert cli.ok("start", container_id[:12]) == container_id[:12]
+    assert cli.ok("wait", "c1") == "0"
+    assert cli.ok("logs", "c1") == "hello\nhello"

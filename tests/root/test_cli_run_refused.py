@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.box import Box
+    from tests.support.command_line import CommandLine
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
 
 
-def everything_in(box: Box) -> list[str]:
+def everything_in(cli: CommandLine) -> list[str]:
     """Every file of the engine's containers, without the directories that hold them all."""
-    holders = [box.root / "containers", box.state / "containers", box.state / "runc"]
+    holders = [cli.root / "containers", cli.state / "containers", cli.state / "runc"]
     return sorted(
         os.path.join(folder, name)
         for top in holders
@@ -30,15 +30,15 @@ def everything_in(box: Box) -> list[str]:
 
 
 @pytest.fixture
-def untouched(box: Box) -> Iterator[None]:
-    before = everything_in(box)
+def untouched(cli: CommandLine) -> Iterator[None]:
+    before = everything_in(cli)
     yield
-    assert box.names() == []
-    assert everything_in(box) == before
+    assert cli.names() == []
+    assert everything_in(cli) == before
 
 
-def refuse(box: Box, *words: str, code: int = 125) -> str:
-    done = box.call("run", *words)
+def refuse(cli: CommandLine, *words: str, code: int = 125) -> str:
+    done = cli.call("run", *words)
     assert done.out == ""
     assert "Traceback" not in done.err
     assert (done.code, len(done.err.splitlines())) == (code, 1), done
@@ -95,75 +95,75 @@ def refuse(box: Box, *words: str, code: int = 125) -> str:
         (["--cidfile", "/nonexistent/x"], "/nonexistent/x"),
     ],
 )
-def test_refused_in_one_line(box: Box, untouched, words: list[str], complaint: str):
-    assert complaint.lower() in refuse(box, "--rm", *words, "busybox", "true").lower()
+def test_refused_in_one_line(cli: CommandLine, untouched, words: list[str], complaint: str):
+    assert complaint.lower() in refuse(cli, "--rm", *words, "busybox", "true").lower()
 
 
 @pytest.mark.parametrize("image", ["UPPER", "a b", "busybox@sha256:12", ":x", "https://x/y"])
-def test_bad_references(box: Box, untouched, image: str):
-    assert "reference" in refuse(box, image)
+def test_bad_references(cli: CommandLine, untouched, image: str):
+    assert "reference" in refuse(cli, image)
 
 
-def test_missing_image_is_not_pulled_with_never(box: Box, untouched):
-    assert "nosuch" in refuse(box, "--pull", "never", "nosuch")
+def test_missing_image_is_not_pulled_with_never(cli: CommandLine, untouched):
+    assert "nosuch" in refuse(cli, "--pull", "never", "nosuch")
 
 
-def test_unreachable_registry(box: Box, untouched):
-    done = box.call("run", "127.0.0.1:1/x/y", "true")
+def test_unreachable_registry(cli: CommandLine, untouched):
+    done = cli.call("run", "127.0.0.1:1/x/y", "true")
     assert done.code == 125
     assert "Unable to find image '127.0.0.1:1/x/y:latest' locally" in done.err
     assert "127.0.0.1:1" in done.err.splitlines()[-1]
 
 
-def test_taken_name(box: Box):
-    box.ok("create", "--name", "a1", "busybox")
-    before = everything_in(box)
-    assert "a1" in refuse(box, "--name", "a1", "busybox")
-    assert everything_in(box) == before
+def test_taken_name(cli: CommandLine):
+    cli.ok("create", "--name", "a1", "busybox")
+    before = everything_in(cli)
+    assert "a1" in refuse(cli, "--name", "a1", "busybox")
+    assert everything_in(cli) == before
 
 
 @pytest.mark.parametrize(
     "words",
     [["--bogus"], ["-Z"], ["-m", "1q"], ["--rm=x"], ["--ulimit", "nofile=2:1"], ["--name"]],
 )
-def test_bad_flags_show_where_to_look(box: Box, untouched, words: list[str]):
-    done = box.call("run", *words, *(["busybox"] if words != ["--name"] else []))
+def test_bad_flags_show_where_to_look(cli: CommandLine, untouched, words: list[str]):
+    done = cli.call("run", *words, *(["busybox"] if words != ["--name"] else []))
     assert done.code == 125
     assert "runengine run --help" in done.err
     assert "Traceback" not in done.err
 
 
-def test_workdir_that_is_a_file(box: Box):  # E-08
-    done = box.call("run", "--rm", "-w", "/etc/passwd", "busybox", "true")
+def test_workdir_that_is_a_file(cli: CommandLine):  # E-08
+    done = cli.call("run", "--rm", "-w", "/etc/passwd", "busybox", "true")
     assert done.code in (125, 126)
     assert "not a directory" in done.err
-    assert box.names() == []
+    assert cli.names() == []
 
 
 @pytest.mark.parametrize(
     "words",
     [["-e", "A=\udcff", "busybox"], ["-e", "B", "busybox"], ["busybox", "echo", "\udcff"]],
 )
-def test_bytes_that_json_cannot_carry(box: Box, untouched, words: list[str]):
-    done = box.call("run", *words, env={**box.environment, "B": "\udcff"})
+def test_bytes_that_json_cannot_carry(cli: CommandLine, untouched, words: list[str]):
+    done = cli.call("run", *words, env={**cli.environment, "B": "\udcff"})
     assert done.code == 125
     assert "not UTF-8" in done.err
 
 
-def test_not_an_engine_directory(box: Box, tmp_path: Path):
+def test_not_an_engine_directory(cli: CommandLine, tmp_path: Path):
     file = tmp_path / "file"
     file.write_text("")
-    environment = {**box.environment, "RUNENGINE_ROOT": str(file)}
-    done = box.call("run", "busybox", env=environment)
+    environment = {**cli.environment, "RUNENGINE_ROOT": str(file)}
+    done = cli.call("run", "busybox", env=environment)
     assert done.code == 125
     assert str(file) in done.err
     assert len(done.err.splitlines()) == 1
 
 
-def test_missing_runtime_is_named(box: Box, untouched, tmp_path: Path):
+def test_missing_runtime_is_named(cli: CommandLine, untouched, tmp_path: Path):
     config = tmp_path / "config.json"
     config.write_text('{"runtimes": {"other": ["/nonexistent/runc"]}}')
-    environment = {**box.environment, "RUNENGINE_CONFIG": str(config)}
-    done = box.call("run", "--rm", "--runtime", "other", "busybox", "true", env=environment)
+    environment = {**cli.environment, "RUNENGINE_CONFIG": str(config)}
+    done = cli.call("run", "--rm", "--runtime", "other", "busybox", "true", env=environment)
     assert done.code == 125
     assert "/nonexistent/runc" in done.err

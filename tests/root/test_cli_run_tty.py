@@ -20,7 +20,7 @@ from tests.support import needs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.box import Box
+    from tests.support.command_line import CommandLine
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
 
@@ -95,7 +95,7 @@ class Screen:
 
 
 @pytest.fixture
-def screens(box: Box) -> Iterator[list[Screen]]:
+def screens(cli: CommandLine) -> Iterator[list[Screen]]:
     opened: list[Screen] = []
     yield opened
     for screen in opened:
@@ -103,16 +103,16 @@ def screens(box: Box) -> Iterator[list[Screen]]:
 
 
 @pytest.fixture
-def begin(box: Box, screens: list[Screen]):
+def begin(cli: CommandLine, screens: list[Screen]):
     def begin_on_screen(*words: str) -> Screen:
-        screen = Screen(box.command(*words), box.environment)
+        screen = Screen(cli.command(*words), cli.environment)
         screens.append(screen)
         return screen
 
     return begin_on_screen
 
 
-def test_a_shell(begin, box: Box):
+def test_a_shell(begin, cli: CommandLine):
     screen = begin("run", "--rm", "-it", "busybox", "sh")
     screen.read_until(PROMPT)
     assert not screen.is_restored()
@@ -123,7 +123,7 @@ def test_a_shell(begin, box: Box):
     screen.type(b"exit 5\n")
     assert screen.wait() == 5
     assert screen.is_restored()
-    assert box.names() == []
+    assert cli.names() == []
 
 
 def test_window_size_follows(begin):
@@ -149,13 +149,13 @@ def test_interrupt_goes_to_the_foreground_process(begin):
     assert screen.is_restored()
 
 
-def test_detach_and_attach_again(begin, box: Box):
+def test_detach_and_attach_again(begin, cli: CommandLine):
     screen = begin("run", "-it", "--name", "t1", "busybox", "sh")
     screen.read_until(PROMPT)
     screen.type(b"\x10\x11")
     assert screen.wait() == 0
     assert screen.is_restored()
-    assert box.state_of("t1") == "running"
+    assert cli.state_of("t1") == "running"
     again = begin("attach", "t1")
     time.sleep(0.5)
     again.ask(b"echo back", b"back")
@@ -168,7 +168,7 @@ def test_detach_and_attach_again(begin, box: Box):
     assert third.wait() == 8
 
 
-def test_own_detach_keys(begin, box: Box):
+def test_own_detach_keys(begin, cli: CommandLine):
     screen = begin("run", "-it", "--name", "t1", "--detach-keys", "ctrl-a,d", "busybox", "sh")
     screen.read_until(PROMPT)
     screen.type(b"\x01x\x7f")  # not the sequence: goes on to the shell
@@ -177,11 +177,11 @@ def test_own_detach_keys(begin, box: Box):
     time.sleep(0.2)
     screen.type(b"d")
     assert screen.wait() == 0
-    assert box.state_of("t1") == "running"
+    assert cli.state_of("t1") == "running"
 
 
-def test_exec_on_a_terminal(begin, box: Box):
-    box.ok("run", "-d", "--name", "e1", "busybox", "sleep", "600")
+def test_exec_on_a_terminal(begin, cli: CommandLine):
+    cli.ok("run", "-d", "--name", "e1", "busybox", "sleep", "600")
     screen = begin("exec", "-it", "e1", "sh")
     screen.read_until(PROMPT)
     screen.ask(b"stty size", b"24 80")
@@ -193,51 +193,51 @@ def test_exec_on_a_terminal(begin, box: Box):
     assert screen.is_restored()
 
 
-def test_detach_from_exec(begin, box: Box):
-    box.ok("run", "-d", "--name", "e1", "busybox", "sleep", "600")
+def test_detach_from_exec(begin, cli: CommandLine):
+    cli.ok("run", "-d", "--name", "e1", "busybox", "sleep", "600")
     screen = begin("exec", "-it", "e1", "sh")
     screen.read_until(PROMPT)
     screen.type(b"\x10\x11")
     assert screen.wait() == 0
     assert screen.is_restored()
-    assert box.ok("top", "e1").splitlines()[-1].split()[-1] == "sh"
+    assert cli.ok("top", "e1").splitlines()[-1].split()[-1] == "sh"
 
 
-def test_terminal_is_restored_when_the_client_is_ended(begin, box: Box):
+def test_terminal_is_restored_when_the_client_is_ended(begin, cli: CommandLine):
     screen = begin("run", "-it", "--sig-proxy=false", "--name", "t1", "busybox", "sh")
     screen.read_until(PROMPT)
     screen.process.send_signal(signal.SIGTERM)
     assert screen.wait() == 128 + signal.SIGTERM
     assert screen.is_restored()
-    assert box.state_of("t1") == "running"
+    assert cli.state_of("t1") == "running"
 
 
-def test_hung_up_terminal_is_a_hangup_inside(begin, box: Box):
+def test_hung_up_terminal_is_a_hangup_inside(begin, cli: CommandLine):
     script = "trap 'echo hup > /t; exit 3' HUP; echo ready; while :; do sleep 0.1; done"
     screen = begin("run", "-it", "--name", "t1", "busybox", "sh", "-c", script)
     screen.read_until(b"ready")
     screen.hang_up()
     assert screen.wait() == 3
     deadline = time.monotonic() + 20
-    while box.state_of("t1") == "running":
+    while cli.state_of("t1") == "running":
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert box.ok("inspect", "--format", "{{.State.ExitCode}}", "t1") == "3"
+    assert cli.ok("inspect", "--format", "{{.State.ExitCode}}", "t1") == "3"
 
 
-def test_tty_without_input(box: Box):
-    done = box.call("run", "--rm", "-t", "busybox", "sh", "-c", "tty; echo err >&2")
+def test_tty_without_input(cli: CommandLine):
+    done = cli.call("run", "--rm", "-t", "busybox", "sh", "-c", "tty; echo err >&2")
     assert done.code == 0
     assert done.out == "/dev/pts/0\r\nerr\r\n"
     assert done.err == ""
 
 
 @pytest.mark.parametrize("command", ["run", "exec"])
-def test_no_terminal_is_said_before_anything_is_made(box: Box, command: str):  # E-14
-    box.ok("run", "-d", "--name", "e1", "busybox", "sleep", "600")
+def test_no_terminal_is_said_before_anything_is_made(cli: CommandLine, command: str):  # E-14
+    cli.ok("run", "-d", "--name", "e1", "busybox", "sleep", "600")
     words = ["run", "-it", "busybox"] if command == "run" else ["exec", "-it", "e1"]
-    done = box.call(*words, "sh")
+    done = cli.call(*words, "sh")
     assert "the input device is not a TTY" in done.err
     assert done.code == (125 if command == "run" else done.code)
     assert done.code != 0
-    assert box.names() == ["e1"]
+    assert cli.names() == ["e1"]

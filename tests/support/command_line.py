@@ -1,0 +1,90 @@
+"""The program as users run it, on an engine of a test's own with a busybox image."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REPOSITORY = Path(__file__).parents[2]
+TIMEOUT_S = 60
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class CommandLine:
+    """One engine's directories; calls the command line in processes of their own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "root"
+        self.state = directory / "state"
+        self.config = directory / "config.json"
+        # Of its own, so that the host's settings make no difference.
+        self.config.write_text("{}")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command runs with."""
+        return {
+            **os.environ,
+            "RUNENGINE_ROOT": str(self.root),
+            "RUNENGINE_STATE": str(self.state),
+            "RUNENGINE_CONFIG": str(self.config),
+            "PYTHONPATH": str(REPOSITORY),
+        }
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        """The command line of ``runengine ARGUMENTS``."""
+        return [sys.executable, "-m", "runengine.cli.main", *arguments]
+
+    def call(self, *arguments: str, stdin: bytes | None = None, **options: Any) -> Done:
+        """Run to the end; without ``stdin`` it is empty."""
+        done = subprocess.run(
+            self.command(*arguments),
+            env=options.pop("env", self.environment),
+            input=stdin if stdin is not None else b"",
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
+            **options,
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def ok(self, *arguments: str, stdin: bytes | None = None) -> str:
+        """Run what must succeed without a word on stderr; its output without the last newline."""
+        done = self.call(*arguments, stdin=stdin)
+        assert done.code == 0, done
+        assert done.err == "", done
+        return done.out.removesuffix("\n")
+
+    def begin(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a command; the caller waits for it."""
+        options = {"stdin": subprocess.DEVNULL, **options}
+        return subprocess.Popen(self.command(*arguments), env=self.environment, **options)
+
+    def names(self, *filters: str) -> Sequence[str]:
+        """Names of the containers there are, running or not."""
+        words = [word for text in filters for word in ("--filter", text)]
+        return self.ok("ps", "-a", "--format", "{{.Names}}", *words).split()
+
+    def state_of(self, name: str) -> str:
+        """A container's status."""
+        return self.ok("inspect", "--format", "{{.State.Status}}", name)
+
+    def clear(self) -> None:
+        """Remove every container."""
+        names = self.names()
+        if names:
+            self.call("rm", "-f", *names)
