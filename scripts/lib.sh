@@ -92,7 +92,8 @@ make_environment() {
 pip_install() {
     local python=$1
     shift
-    PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore \
+    # pip 23.0 (Debian 12) would build python-prctl the old way, with a warning.
+    PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore PIP_USE_PEP517=1 \
         "$python" -m pip install --quiet --progress-bar off "$@"
 }
 
