@@ -34,7 +34,7 @@ class Counters(NamedTuple):
 
 def read(dirs: Mapping[str, str]) -> Counters:
     """The counters of ``layout.cgroup_dirs``; all None once the cgroup is gone."""
-    if UNIFIED in dirs:
+    if set(dirs) == {UNIFIED}:
         return _read_v2(dirs[UNIFIED])
     return _read_v1(dirs)
 

@@ -20,7 +20,8 @@ class Layout(NamedTuple):
     version: int
     """1 or 2."""
     mounts: dict[str, str]
-    """Controller to its mount point; on v2 the one key ``unified``."""
+    """Controller to its mount point; on v2 the one key ``unified``, which a hybrid host has too:
+    the runtime makes a folder there as well."""
     controllers: frozenset[str]
     """Controllers that can be used, by their v1 or v2 names."""
 
@@ -49,13 +50,15 @@ def read(root: str, mountinfo: str) -> Layout:
 def _read_v1(mountinfo: str) -> Layout:
     found: dict[str, str] = {}
     for entry in mount.parse_mountinfo(mountinfo):
+        if entry.fstype == "cgroup2":
+            found.setdefault(UNIFIED, entry.target)
         if entry.fstype != "cgroup":
             continue
         for word in entry.super_options.split(","):
             name = word.removeprefix("name=")
             if word not in _NOT_CONTROLLERS and "=" not in name:
                 found.setdefault(name, entry.target)
-    return Layout(1, found, frozenset(found))
+    return Layout(1, found, frozenset(found) - {UNIFIED})
 
 
 # Mount options of a v1 hierarchy that are no controllers (cgroups(7)).
@@ -75,7 +78,7 @@ def container_path(parent: str, default_parent: str, container_id: str) -> str:
 
 
 def cgroup_dirs(cgroups_path: str, layout: Layout | None = None) -> dict[str, str]:
-    """Controller to the absolute folder of ``cgroups_path``; ``unified`` alone on v2."""
+    """Controller to the absolute folder of ``cgroups_path``; ``unified`` alone is v2."""
     hierarchies = (layout or detect()).mounts
     inner = cgroups_path.lstrip("/")
     return {name: f"{target}/{inner}" for name, target in hierarchies.items()}

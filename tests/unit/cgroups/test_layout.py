@@ -40,8 +40,10 @@ def test_v1_has_a_folder_per_controller(tmp_path):
         "cpuacct": "/sys/fs/cgroup/cpu,cpuacct",
         "net_cls": "/sys/fs/cgroup/net x",
         "systemd": "/sys/fs/cgroup/systemd",
+        "unified": "/sys/fs/cgroup/unified",
         "memory": "/sys/fs/cgroup/memory",
     }
+    assert "unified" not in found.controllers
     assert layout.cgroup_dirs("/a/b", found)["memory"] == "/sys/fs/cgroup/memory/a/b"
 
 
@@ -204,6 +206,7 @@ def test_counters_of_v1(tmp_path):
         ),
     }
     assert counters.read(dirs) == Counters(1500, 4096, 8192, None, 2, 3, None, 11, 20)
+    assert counters.read({**dirs, "unified": "/nowhere"}) == counters.read(dirs)
     limit = tmp_path / "memory" / "memory.limit_in_bytes"
     limit.write_text("1048576\n")
     assert counters.read(dirs).memory_limit_bytes == 1048576
