@@ -140,7 +140,7 @@ def check_stackable(count: int, name: str) -> None:
 
 def needs_lowers(unpacked: Unpacked) -> bool:
     """Whether the layer names things that only the layers below it have."""
-    return bool(unpacked.links or unpacked.implicit_dirs)
+    return unpacked.needs_lowers
 
 
 class Arrivals:

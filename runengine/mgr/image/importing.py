@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runengine.errors import Corrupt
 from runengine.ids import Digest
 from runengine.linux import clock
+from runengine.mgr.image import apart, garbage, naming, register
 from runengine.mgr.image import changes as changing
-from runengine.mgr.image import garbage, naming, register
 from runengine.mgr.image.archive import REPACKED, chunks_of, decompressor
 from runengine.mgr.image.arrival import Arrivals, Layer, Stack
 from runengine.mgr.image.intake import Taken, take_layer
 from runengine.mgr.image.load import manifest_of
+from runengine.mgr.image.pull import NoProgress
 from runengine.mgr.image.repair import not_stored
 from runengine.oci_spec import image, media_types
 from runengine.registry import platform as platforms
 from runengine.registry.incoming import IncomingBlob
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from runengine.mgr.image.archive import Readable
     from runengine.mgr.image.context import ImageContext
+    from runengine.mgr.image.pull import Progress
 
 
 class Description(NamedTuple):
@@ -47,19 +49,29 @@ def import_rootfs(
     """
     full = str(naming.target(name)) if name else None
     document = _document(description)
-    with garbage.arriving(context, resumable=False):
+
+    def take_in(_: Progress) -> Iterator[register.Arrived]:
         taken = _take(context, stream)
         document["rootfs"]["diff_ids"] = [taken.diff_id]
-        config = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
-        image.parse_config(config)
-        keys = _unpack(context, taken)
-        image_id = context.content.put(config)
-        manifest = manifest_of(context, (image_id, len(config)), [(taken.digest, taken.size)])
-        arrived = register.Arrived(
-            image_id, context.content.put(manifest), media_types.OCI_MANIFEST, config, keys
-        )
-        register.register(context, arrived, [full] if full else [])
-        return image_id
+        yield _arrive(context, taken, document, [full] if full else [])
+
+    with garbage.arriving(context, resumable=False):
+        (arrived,) = apart.bring(context, take_in, NoProgress())
+        register.register(context, arrived)
+        return arrived.image_id
+
+
+def _arrive(
+    context: ImageContext, taken: Taken, document: dict[str, Any], names: list[str]
+) -> register.Arrived:
+    config = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    image.parse_config(config)
+    keys = _unpack(context, taken)
+    image_id = context.content.put(config)
+    manifest = manifest_of(context, (image_id, len(config)), [(taken.digest, taken.size)])
+    manifest_digest = context.content.put(manifest)
+    kind = media_types.OCI_MANIFEST
+    return register.Arrived(image_id, manifest_digest, kind, config.decode(), keys, names)
 
 
 def _document(description: Description) -> dict[str, Any]:

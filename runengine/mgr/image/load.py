@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runengine.errors import Corrupt, InvalidParameter, NotFound, Unsupported
 from runengine.ids import DiffID, Digest, hex_of
-from runengine.mgr.image import garbage, naming, register
+from runengine.mgr.image import apart, garbage, naming, register
 from runengine.mgr.image.arrival import Arrivals, Layer, Stack, check_stackable
 from runengine.mgr.image.intake import Taken, media_type
 from runengine.mgr.image.repair import not_stored
@@ -58,7 +58,8 @@ def load(
     """
     repository = _repository(name) if name is not None else None
     wanted = platforms.Platform.parse(platform) if platform else None
-    with garbage.arriving(context, resumable=False):
+
+    def take_in(progress: Progress) -> Iterator[register.Arrived]:
         content = Unarchived(context, progress)
         content.read(stream)
         found = list(_images(content, wanted, repository))
@@ -66,11 +67,12 @@ def load(
             raise Corrupt("the archive has no image")
         if repository:
             found = _only(found, repository)
-        arrived = [_arrive(context, each) for each in found]
+        return (_arrive(context, each) for each in found)
+
+    with garbage.arriving(context, resumable=False):
         loaded = []
-        for each, image_record in zip(found, arrived, strict=True):
-            _note_moves(context, each, progress)
-            register.register(context, image_record, each.names)
+        for each in apart.bring(context, take_in, progress):
+            _tell_moves(register.register(context, each), progress)
             loaded += [naming.familiar(full) for full in each.names] or [each.image_id]
         return loaded
 
@@ -100,14 +102,12 @@ def _only(found: list[Found], repository: str) -> list[Found]:
     return kept
 
 
-def _note_moves(context: ImageContext, found: Found, progress: Progress) -> None:
-    for full in found.names:
-        row = context.store.images.find_name(full)
-        if row and row.image_id != found.image_id:
-            progress.line(
-                f"The image {naming.familiar(full)} already exists, "
-                f"renaming the old one with ID {row.image_id} to empty string"
-            )
+def _tell_moves(moved: list[tuple[str, str]], progress: Progress) -> None:
+    for full, before in moved:
+        progress.line(
+            f"The image {naming.familiar(full)} already exists, "
+            f"renaming the old one with ID {before} to empty string"
+        )
 
 
 def _images(
@@ -281,8 +281,9 @@ def _arrive(context: ImageContext, found: Found) -> register.Arrived:
         found.image_id,
         context.content.put(manifest),
         found.manifest_type,
-        found.config,
+        found.config.decode(),
         stack.keys(),
+        found.names,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -101,10 +100,11 @@ def _finish(
         fetched.image_id,
         fetched.manifest_digest,
         fetched.media_type,
-        fetched.config_bytes,
+        fetched.config_bytes.decode(),
         keys,
+        [name, f"{fetched.ref.name}@{fetched.top_digest}"],
     )
-    register.register(context, image, [name, f"{fetched.ref.name}@{fetched.top_digest}"])
+    register.register(context, image)
     shown = fetched.ref.familiar
     progress.line(f"Digest: {fetched.top_digest}")
     if up_to_date:
@@ -157,16 +157,13 @@ class _Crew:
         self._missing = missing
 
     def run(self, progress: Progress) -> None:
-        """Bring everything; in this process where a fork would not be safe."""
+        """Bring everything."""
 
         def receive(message: Message) -> None:
             progress.layer(*message["layer"])
 
-        if threading.active_count() > 1:
-            self._work(iter(range(len(self._missing))), receive)
-            return
         count = min(len(self._missing), WORKERS_LIMIT, (os.cpu_count() or 1) + 1)
-        workers.run(self._work, len(self._missing), count, receive)
+        workers.share(self._work, len(self._missing), count, receive)
 
     def _work(self, numbers: Iterator[int], send: Send) -> None:
         with (

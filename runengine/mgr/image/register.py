@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from runengine.mgr.image.context import ImageContext
 
 
@@ -16,24 +14,25 @@ class Arrived(NamedTuple):
     image_id: str
     manifest_digest: str
     media_type: str
-    config: bytes
+    config: str  # the image config document, JSON
     keys: list[str]  # of the layers, bottom first
+    names: list[str]  # normalised, to point at it
 
 
-def register(context: ImageContext, image: Arrived, names: Iterable[str]) -> list[str]:
-    """Record the image and point the names at it; returns the names that stood for another."""
+def register(context: ImageContext, image: Arrived) -> list[tuple[str, str]]:
+    """Record the image and its names; returns names that stood for another image, and its id."""
     images = context.store.images
     images.put_image(
         image.image_id,
         image.manifest_digest,
-        config=image.config.decode(),
+        config=image.config,
         layers=image.keys,
         size_bytes=sum(context.layers.info(key).tar_bytes for key in image.keys),
         media_type=image.media_type,
     )
     moved = []
-    for name in names:
+    for name in image.names:
         before = images.set_name(name, image.image_id, image.manifest_digest)
-        if before not in (None, image.image_id):
-            moved.append(name)
+        if before is not None and before != image.image_id:
+            moved.append((name, before))
     return moved

@@ -10,6 +10,7 @@ import json
 import os
 import select
 import signal
+import threading
 from typing import TYPE_CHECKING, Any
 
 from runengine import errors
@@ -25,13 +26,25 @@ _TASK_BYTES = 2
 _READ_BYTES = 1 << 16
 
 
-def run(work: Work, tasks: int, workers: int, receive: Callable[[Message], None]) -> None:
+def share(work: Work, tasks: int, workers: int, receive: Callable[[Message], None]) -> None:
     """Call ``work(numbers, send)`` in each worker, ``receive`` for whatever they send.
 
     The numbers below ``tasks`` are shared out among the workers in order. Raises the first error
-    of any worker; when this returns or raises, no worker is left. Call it from a process with one
-    thread only: others would not be there after the fork.
+    of any worker; when this returns or raises, no worker is left. In a process with several
+    threads, of which a fork would lose all but one, the work is done here.
     """
+    if may_fork():
+        _run(work, tasks, workers, receive)
+    else:
+        work(iter(range(tasks)), receive)
+
+
+def may_fork() -> bool:
+    """Whether this process has one thread only."""
+    return threading.active_count() == 1
+
+
+def _run(work: Work, tasks: int, workers: int, receive: Callable[[Message], None]) -> None:
     queue = _queue(tasks)
     children: dict[int, int] = {}
     try:
