@@ -192,3 +192,18 @@ def test_no_document_gets_past_with_another_error(data) -> None:
     ):
         with contextlib.suppress(Corrupt, Unsupported):
             parse(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"manifests":[' + b"{}," * 60_000 + b"{}]}",
+        b'{"manifests":[],"annotations":{'
+        + b",".join(b'"%d":1' % number for number in range(100_000))
+        + b"}}",
+    ],
+)
+def test_a_document_with_countless_faults_is_refused_briefly(data) -> None:
+    with pytest.raises(Corrupt, match="is malformed") as caught:
+        image.parse_index(data)
+    assert len(str(caught.value)) < 200
