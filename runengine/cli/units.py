@@ -46,7 +46,7 @@ def parse_size(text: str, *, base: int = 1024) -> int:
         )
     factor: int = base ** _POWERS[found[2].lower()]
     whole, _, fraction = found[1].partition(".")
-    size = int((whole or "0") + fraction) * factor // 10 ** len(fraction)
+    size: int = int((whole or "0") + fraction) * factor // 10 ** len(fraction)
     if size > _LARGEST:
         raise InvalidParameter(f"invalid size: {text!r} is too large")
     return size
