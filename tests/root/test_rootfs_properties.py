@@ -32,7 +32,7 @@ def work(tmp_path_factory):
 )
 @given(fair_layers(whiteouts=False), st.lists(fair_layers(), min_size=1, max_size=3))
 def test_the_overlay_shows_what_the_model_says(work, base, others):
-    model = Model()
+    model = Model(fair=True)
     try:
         for layer in (base, *others):
             model.apply(layer)

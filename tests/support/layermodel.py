@@ -41,13 +41,14 @@ class Model:
     """A root filesystem.
 
     With ``open_below`` there may be more layers below: a hard link to nothing then becomes a node
-    of kind 0.
+    of kind 0. With ``fair`` it refuses layers that take back what they have said themselves.
     """
 
-    def __init__(self, *, open_below: bool = False) -> None:
+    def __init__(self, *, open_below: bool = False, fair: bool = False) -> None:
         self.root = Node(stat.S_IFDIR)
         self.layer = 0
         self._open_below = open_below
+        self._fair = fair
 
     def apply(self, members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
         """Apply one layer. Raises Refused."""
@@ -115,6 +116,8 @@ class Model:
         *folder, base = parts
         parent = self._directory(folder)
         present = parent.children.get(base)
+        if self._fair and present is not None and parent.layers[base] == self.layer:
+            self._check_fair(present, info)
         parent.layers[base] = self.layer
         if info.type == tarfile.LNKTYPE:
             target = self._find(split(info.linkname))
@@ -129,6 +132,10 @@ class Model:
             present.look = node.look
         else:
             parent.children[base] = node
+
+    def _check_fair(self, present: Node, info: tarfile.TarInfo) -> None:
+        if not present.is_directory or info.type != tarfile.DIRTYPE:
+            raise Refused(f"{info.name} is there twice")
 
     def _find(self, parts: list[str]) -> Node | None:
         if ".." in parts:

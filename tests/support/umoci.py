@@ -76,4 +76,5 @@ def _blob(layout: Path, digest: str) -> Path:
 
 
 def _document(layout: Path, digest: str) -> dict:
-    return json.loads(_blob(layout, digest).read_bytes())
+    document: dict = json.loads(_blob(layout, digest).read_bytes())
+    return document

@@ -10,6 +10,7 @@ import lzma
 import random
 import threading
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
@@ -19,6 +20,9 @@ from hypothesis import strategies as st
 from runengine.errors import Corrupt, Unavailable
 from runengine.rootfs.stream import BLOCK_BYTES, LayerStream
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 DATA = random.Random(1).randbytes(BLOCK_BYTES * 2 + 777) + bytes(BLOCK_BYTES * 3)
 
 
@@ -26,7 +30,7 @@ def zstd(data: bytes) -> bytes:
     return zstandard.ZstdCompressor(write_checksum=True).compress(data)
 
 
-COMPRESSORS = {
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,
     "gzip": gzip.compress,
     "zstd": zstd,
