@@ -10,7 +10,7 @@ from runengine.monitor.execs import Execs
 from runengine.monitor.loop import UNSTARTED, stat_fields
 from runengine.monitor.peer import Peer
 from runengine.monitor.server import Server
-from runengine.monitor.starting import Plan, Starting, kill_half_born
+from runengine.monitor.starting import Plan, Starting
 from runengine.runtime import argv
 
 TYPE_CHECKING = False
@@ -92,9 +92,9 @@ class Container:
             log=self._log,
         )
 
-    def _started(self, process: Process | None, failure: Failure | None, status: int) -> None:
+    def _started(self, process: Process | None, failure: Failure | None) -> None:
         if process is None:
-            self._start_failed(failure, status)
+            self._start_failed(failure)
             return
         self.process = process
         self.phase = RUNNING
@@ -120,9 +120,7 @@ class Container:
         path = f"{self.job['state_dir']}/{wire.INIT_NAME}"
         fsatomic.replace(path, wire.dumps(record), durable=False)
 
-    def _start_failed(self, failure: Failure | None, status: int) -> None:
-        if os.WIFSIGNALED(status):
-            kill_half_born(self.loop)
+    def _start_failed(self, failure: Failure | None) -> None:
         cgroup.kill(self.job["cgroup"])
 
         def cleaned() -> None:

@@ -6,7 +6,7 @@ import os
 
 from runengine.linux import fsatomic
 from runengine.monitor import wire
-from runengine.monitor.starting import Plan, Starting, kill_half_born
+from runengine.monitor.starting import Plan, Starting
 from runengine.runtime import argv
 
 TYPE_CHECKING = False
@@ -85,9 +85,7 @@ class Execs:
             self._loop,
             self._programs,
             plan,
-            lambda process, failure, status: self._started(
-                known, peer, request, process, failure, status
-            ),
+            lambda process, failure: self._started(known, peer, request, process, failure),
         )
         try:
             fsatomic.replace(path, wire.dumps(request["process"]), durable=False)
@@ -129,12 +127,9 @@ class Execs:
         request: dict[str, Any],
         process: Process | None,
         failure: Failure | None,
-        status: int,
     ) -> None:
         if process is None or failure:
             del self._known[known.session_id]
-            if os.WIFSIGNALED(status):
-                kill_half_born(self._loop)
             if failure:
                 peer.error(failure.kind, failure.brief, failure.resolution)
             self._check_idle()

@@ -185,6 +185,7 @@ class Session:
         """What waits in the standard error (or terminal) of a process that could not begin."""
         text = b""
         for fd, stream in self._streams.outputs.items():
+            set_nonblocking(fd)
             if stream == wire.STDERR or self.terminal:
                 try:
                     text += os.read(fd, 4096)

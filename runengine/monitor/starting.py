@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import fcntl
 import os
 import sys
 
@@ -25,6 +26,10 @@ else:
 
 SOCKET_PATH_BYTES = 107
 """Longest path in a socket's address (unix(7))."""
+PTS_MAJOR = 136
+"""First major number of pseudo-terminals, 256 each (Linux, admin-guide/devices.txt)."""
+TIOCGPTN = 0x80045430
+"""Number of a master's terminal (ioctl_tty(2))."""
 FD_BYTES = 4
 """A descriptor in a control message; the array module that does this costs half a megabyte."""
 SETTLE_INTERVAL_S = 0.002
@@ -107,7 +112,7 @@ class Starting:
         loop: Loop,
         programs: Programs,
         plan: Plan,
-        done: Callable[[Process | None, Failure | None, int], None],
+        done: Callable[[Process | None, Failure | None], None],
     ) -> None:
         self._loop = loop
         self._programs = programs
@@ -256,7 +261,7 @@ class Starting:
             self._loop.later(SETTLE_INTERVAL_S, lambda: self._settle(process))
             return
         self._clean_up()
-        self._done(process, None, 0)
+        self._done(process, None)
 
     def _fail_late(self, process: Process) -> None:
         from runengine.runtime import messages
@@ -278,8 +283,10 @@ class Starting:
         return messages.from_log(entries, "the runtime", ended)
 
     def _fail(self, failure: Failure, status: int) -> None:
+        if os.WIFSIGNALED(status):
+            kill_half_born(self._loop, self._streams)
         self._abandon()
-        self._done(None, failure, status)
+        self._done(None, failure)
 
     def _abandon(self) -> None:
         self._stop_listening()
@@ -291,6 +298,8 @@ class Starting:
     def _clean_up(self) -> None:
         for suffix in ("log", "pid", "json"):
             _unlink(self._path(suffix))
+        # What a runtime that is killed leaves: it renames this to the pid file.
+        _unlink(f"{self._plan.directory}/.{self._name('pid')}")
 
 
 def _pipes(*, stdin: bool) -> tuple[Streams, list[int]]:
@@ -302,13 +311,39 @@ def _pipes(*, stdin: bool) -> tuple[Streams, list[int]]:
     return Streams(our_input, outputs, terminal=False), [inner, outer, errors]
 
 
-def kill_half_born(loop: Loop) -> None:
-    """Kill what a killed runtime left of a process between its birth and its program."""
+def kill_half_born(loop: Loop, streams: Streams | None) -> None:
+    """Kill what a killed runtime left of a process: unborn, or with these streams already.
+
+    The runtime writes the pid down after the program has begun, so that is no help.
+    """
     path = f"/proc/self/task/{os.getpid()}/children"
     for pid in map(int, (fsatomic.read_optional(path) or b"").split()):
         # Our own children's pids cannot be reused before we have reaped them.
-        if not loop.knows(pid) and process_name(pid).startswith("runc:["):
+        if not loop.knows(pid) and (
+            process_name(pid).startswith("runc:[") or (streams and _has(pid, streams))
+        ):
             os.kill(pid, signal.SIGKILL)
+
+
+def _has(pid: int, streams: Streams) -> bool:
+    ours = {_file(os.fstat(fd)) for fd in streams.outputs}
+    if streams.terminal:
+        answer = fcntl.ioctl(next(iter(streams.outputs)), TIOCGPTN, bytes(4))
+        minor = int.from_bytes(answer, sys.byteorder)
+        ours = {("terminal", os.makedev(PTS_MAJOR + (minor >> 8), minor & 0xFF))}
+    for number in ("1", "2"):
+        try:
+            if _file(os.stat(f"/proc/{pid}/fd/{number}")) in ours:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _file(status: os.stat_result) -> tuple[object, int]:
+    if status.st_rdev:
+        return "terminal", status.st_rdev
+    return status.st_dev, status.st_ino
 
 
 def _unlink(path: str) -> None:

@@ -94,8 +94,7 @@ def test_signal_and_memory_kill(host: Host) -> None:
     assert host.finished(host.job(*sh("kill -9 $$"))).exit["signal"] is None  # init ignores it
     job = host.job("sleep", "1000")
     started = host.detached(job)
-    os.kill(started.pid, signal.SIGKILL)
-    record = wait_exit(job)
+    record = wait_exit(job, kill_pid=started.pid)
     assert (record["exit_code"], record["signal"], record["oom_killed"]) == (137, 9, False)
 
     def limit(spec: dict[str, Any]) -> None:
@@ -249,8 +248,7 @@ def test_stdin_once(host: Host) -> None:
             client.attach(ALL)
             client.send_stdin(text)
             read_until(client, text)
-    os.kill(reach_pid(job), signal.SIGKILL)
-    wait_exit(job)
+    wait_exit(job, kill_pid=reach_pid(job))
 
     job = host.job(*sh("cat; echo over"), open_stdin=True, stdin_once=True)
     host.detached(job)

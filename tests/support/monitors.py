@@ -205,9 +205,11 @@ def reach(job: Job) -> Connection:
     return connection
 
 
-def wait_exit(job: Job) -> ExitRecord:
-    """Wait for a container that has a monitor."""
+def wait_exit(job: Job, *, kill_pid: int | None = None) -> ExitRecord:
+    """Wait for a container that has a monitor, or end it."""
     with reach(job) as connection:
+        if kill_pid is not None:
+            os.kill(kill_pid, signal.SIGKILL)
         record = connection.wait(TIMEOUT_S)
     assert record
     return record

@@ -1,0 +1,118 @@
+"""The client's side of the conversation, against a scripted monitor."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runengine import errors
+from runengine.monitor import client, launch, wire
+from runengine.monitor.client import Connection
+from runengine.monitor.protocol import AttachOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Connection, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with Connection(ours) as connection, theirs:
+        yield connection, theirs
+
+
+def test_attach_sends_the_streams(pair: tuple[Connection, socket.socket]) -> None:
+    connection, monitor = pair
+    monitor.sendall(wire.control({"event": "attached"}))
+    connection.attach(AttachOptions(stdin=True, stderr=False))
+    request = wire.loads(monitor.recv(4096)[wire.HEADER_SIZE :])
+    assert request == {"op": "attach", "stdin": True, "stdout": True, "stderr": False}
+
+
+def test_output_before_an_answer_is_kept(pair: tuple[Connection, socket.socket]) -> None:
+    connection, monitor = pair
+    monitor.sendall(
+        wire.frame(1, b"early") + wire.control({"event": "ok"}) + wire.frame(2, b"late")
+    )
+    connection.resize_once(1, 2)
+    frames = connection.read_frames() or []
+    assert [(frame.stream, frame.data) for frame in frames] == [(1, b"early"), (2, b"late")]
+    assert connection.read_frames() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("CommandNotFound", errors.CommandNotFound),
+        ("Conflict", errors.Conflict),
+        ("NoSuchClass", errors.RuntimeFailed),
+    ],
+)
+def test_errors_are_raised(
+    pair: tuple[Connection, socket.socket], kind: str, expected: type[errors.EngineError]
+) -> None:
+    connection, monitor = pair
+    monitor.sendall(
+        wire.control({"event": "error", "kind": kind, "brief": "b", "resolution": "do"})
+    )
+    with pytest.raises(expected, match=r"b \(do\)"):
+        connection.status()
+
+
+def test_monitor_that_goes_away(pair: tuple[Connection, socket.socket]) -> None:
+    connection, monitor = pair
+    monitor.close()
+    with pytest.raises(errors.Unavailable, match="went away"):
+        connection.status()
+    assert connection.read_frames() is None
+    assert connection.wait(0) is None
+    assert not connection.take_over()
+
+
+def test_exit_is_remembered(pair: tuple[Connection, socket.socket]) -> None:
+    connection, monitor = pair
+    monitor.sendall(wire.frame(1, b"x") + wire.control({"event": "exit", "exit": {"pid": 3}}))
+    record = connection.wait(1)
+    assert record
+    assert record["pid"] == 3
+    assert connection.exit == {"pid": 3}
+
+
+def test_wait_gives_up(pair: tuple[Connection, socket.socket]) -> None:
+    assert pair[0].wait(0.01) is None
+
+
+def test_input_that_does_not_fit_waits(pair: tuple[Connection, socket.socket]) -> None:
+    connection, monitor = pair
+    data = bytes(2_000_000)
+    connection.send_stdin(data)
+    assert connection.wants_write
+    received = bytearray()
+    expected = wire.frame(wire.STDIN, data) + wire.frame(wire.STDIN, b"")
+    connection.close_stdin()
+    while len(received) < len(expected):
+        received += monitor.recv(1 << 20)
+        if connection.wants_write:
+            connection.flush()
+    assert received == expected
+    assert not connection.wants_write
+
+
+def test_no_monitor(tmp_path: Path) -> None:
+    assert client.connect(str(tmp_path / "gone")) is None
+    assert client.connect(str(tmp_path)) is None
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / wire.SOCKET_NAME))
+    assert client.connect(str(tmp_path)) is None
+
+
+def test_command_line_has_every_folder_it_needs() -> None:
+    command = launch.command()
+    assert command[:3] == [sys.executable, "-I", "-S"]
+    assert command[5].endswith("/monitor/boot.py")
+    folders = command[7:]
+    assert any(sys.modules["runengine"].__path__[0] == f"{folder}/runengine" for folder in folders)
