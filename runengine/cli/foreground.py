@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runengine.cli import streams
-from runengine.errors import Conflict, EngineError, NotFound, StateError
+from runengine.errors import Conflict, EngineError, NotFound, StateError, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runengine.mgr.engine import Engine
+    from runengine.monitor.client import Connection
     from runengine.monitor.protocol import AttachOptions
 
 SIGNALLED = 128
@@ -28,11 +29,13 @@ def start_attached(
 ) -> int:
     """Start the container with our streams; its exit code, or 0 after the detach keys.
 
-    Raises what ``start`` raises, StateError if the exit code was lost.
+    With standard input alone the session is over when all of it has been passed on. Raises what
+    ``start`` raises, StateError if the exit code was lost.
     """
     connection = engine.containers.start(container_id, attach=options, console_size=console_size)
     if connection is None:
         raise StateError(f"container {container_id[:12]} has no streams")
+    input_only = not (options.stdout or options.stderr)
     with connection:
         outcome = streams.Relay(
             connection,
@@ -40,14 +43,29 @@ def start_attached(
             tty=tty,
             detach_keys=detach_keys,
             send_signal=signal_sender(engine, container_id) if sig_proxy else None,
+            input_only=input_only,
         ).run(console_size)
-        if outcome.detached:
+        if input_only:
+            _await_reading(connection)
+        if outcome.detached or input_only:
             return 0
         taken_over = outcome.exit is not None and connection.take_over()
     # Whoever tears down, the record must say so before we go.
     if taken_over:
         engine.containers.finish(container_id)
     return exit_code(outcome.exit, container_id)
+
+
+def _await_reading(connection: Connection) -> None:
+    """Wait until the monitor has all that we sent: requests are answered in their order."""
+    while connection.exit is None:
+        try:
+            connection.status()
+        except TimedOut:
+            continue  # the container reads slowly
+        except EngineError:
+            return
+        return
 
 
 def exit_code(exit_record: dict[str, Any] | None, what: str) -> int:

@@ -51,6 +51,8 @@ def _start(engine: Engine, created: Created, request: run_flags.Request) -> int:
     from runengine.cli.foreground import start_attached
     from runengine.monitor.protocol import AttachOptions
 
+    if not any(attached[1:]):
+        context.write(f"{created.id}\n")  # the only way to what it says
     return start_attached(
         engine,
         created.id,

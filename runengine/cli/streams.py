@@ -117,6 +117,7 @@ class Relay:
         tty: bool,
         detach_keys: bytes = b"",
         send_signal: Callable[[int], None] | None = None,
+        input_only: bool = False,
         fds: tuple[int, int, int] = (terminal.STDIN, terminal.STDOUT, terminal.STDERR),
     ) -> None:
         from runengine.monitor.detach import DetachKeys
@@ -128,6 +129,7 @@ class Relay:
         # Without a terminal every byte is data: an archive may hold the sequence.
         self._keys = DetachKeys(detach_keys if tty else b"")
         self._send_signal = send_signal
+        self._input_only = input_only
         self._sinks = {1: Sink(fds[1]), 2: Sink(fds[2])}
         self._interrupts = 0
         self._detached = False
@@ -165,7 +167,7 @@ class Relay:
                 sink.flush()
         if self._stdin is not None and self._stdin in ready:
             self._on_input(self._stdin)
-        if self._detached:
+        if self._detached or self._is_all_sent():
             return False
         events = ready.get(self._connection.fileno(), 0)
         if events & select.POLLOUT:
@@ -225,6 +227,10 @@ class Relay:
         if left:
             self._detached = True
             self._connection.detach()
+
+    def _is_all_sent(self) -> bool:
+        """Whether a session that only feeds the container has done its part."""
+        return self._input_only and self._stdin is None and not self._connection.wants_write
 
     def _on_output(self) -> bool:
         frames = self._connection.read_frames()

@@ -352,3 +352,11 @@ def test_create_then_start(cli: CommandLine):
     assert cli.ok("start", container_id[:12]) == container_id[:12]
     assert cli.ok("wait", "c1") == "0"
     assert cli.ok("logs", "c1") == "hello\nhello"
+
+
+def test_input_alone_is_passed_on_and_left(cli: CommandLine):
+    data = b"x" * 300_000 + b"\n"
+    container_id = cli.ok("run", "-i", "-a", "stdin", "busybox", "sh", "-c", "wc -c",
+                          stdin=data)  # fmt: skip
+    assert cli.ok("wait", container_id) == "0"
+    assert cli.ok("logs", container_id) == "300001"
