@@ -59,8 +59,8 @@ class Container:
                 return
             self._open_log()
             cgroup.leave_session(self.job["cgroup"])
-            Starting(self.loop, self.programs, self._plan(), self._started).begin()
             self._server.listen()
+            Starting(self.loop, self.programs, self._plan(), self._started).begin()
         except OSError as error:
             self._server.close()
             reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
@@ -179,7 +179,9 @@ class Container:
             process.session.join(peer, request, primary=False)
 
     def _on_exec(self, peer: Peer, request: dict[str, Any]) -> None:
-        if self._running(peer):
+        if peer.session is not None:
+            peer.error("Conflict", "this connection has a session already")
+        elif self._running(peer):
             self.execs.start(peer, request)
 
     def _on_resize(self, peer: Peer, request: dict[str, Any]) -> None:

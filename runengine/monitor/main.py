@@ -55,12 +55,19 @@ class Monitor:
         elif request.get("op") != "run":
             peer.error("InvalidParameter", f"no container yet to {request.get('op')}")
         else:
-            self._state_dir = request["job"]["state_dir"]
+            self._run(peer, request)
+
+    def _run(self, peer: Peer, request: dict[str, Any]) -> None:
+        try:
+            job = request["job"]
+            self._state_dir = job["state_dir"]
             os.dup2(0, 2, inheritable=True)
-            self._container = Container(
-                self._loop, self._programs, request["job"], peer, request
-            )
-            self._container.start()
+            container = Container(self._loop, self._programs, job, peer, request)
+            container.start()
+            self._container = container
+        except (KeyError, TypeError, ValueError) as error:
+            peer.error("InvalidParameter", f"malformed job: {error!r}")
+            peer.end()
 
     def on_gone(self, peer: Peer) -> None:
         """Without a job there is nothing to live for."""

@@ -180,6 +180,14 @@ def _kill_first_child(parent: int, delay_s: float) -> None:
         os._exit(0)
 
 
+def test_malformed_job(host: Host) -> None:
+    job = host.job("true")
+    del job["terminal"]  # type: ignore[misc]
+    with pytest.raises(errors.InvalidParameter, match="terminal"):
+        host.run(job)
+    wait_for(lambda: has_ended(host.monitors[-1].pid))
+
+
 def test_one_monitor_per_container(host: Host) -> None:
     job = host.job("sleep", "1000")
     host.detached(job)
