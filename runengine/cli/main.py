@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 PROGRAM = "runengine"
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-OBJECTS_BETWEEN_COLLECTIONS = 200_000
 
 
 class Program(LazyGroup):
@@ -149,8 +148,6 @@ def _stdout_is_gone() -> bool:
 
 def main() -> NoReturn:
     """Entry point of the ``runengine`` script."""
-    # A short life: a collection costs more than it frees. A long one (logs, pull) still has them.
-    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     _open_standard_streams()
     code = execute(sys.argv[1:])
     if code == INTERRUPTED:
