@@ -241,6 +241,15 @@ def test_refused_connection(images, roots):
     assert residue(roots) == set()
 
 
+@needs("busybox")
+def test_the_embedded_image_needs_no_registry(images):
+    progress = Lines()
+    result = images.pull("runengine/busybox", progress=progress)
+    assert (result.reference, result.up_to_date) == ("docker.io/runengine/busybox:latest", False)
+    assert images.ensure_default() == result.image_id
+    assert images.pull("runengine/busybox:latest").up_to_date
+
+
 # Damaged, wrong, broken off
 
 

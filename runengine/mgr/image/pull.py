@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runengine.ids import short
-from runengine.mgr.image import garbage, register, workers
+from runengine.mgr.image import default, garbage, register, workers
 from runengine.mgr.image.arrival import Arrivals, Layer, Stack, check_stackable
 from runengine.mgr.image.context import disk_errors
 from runengine.registry import reference
@@ -73,6 +73,8 @@ def pull(
 
     ref = reference.parse(text)
     wanted = Platform.parse(platform) if platform else None
+    if ref == reference.parse(default.NAME):
+        return _embedded(context, str(ref), progress)
     settings = context.config
     progress.line(f"{ref.tag or ref.digest}: Pulling from {ref.repository}")
     with (
@@ -88,6 +90,17 @@ def pull(
             progress.line(f"WARNING: {notice}")
         keys = _bring_layers(context, client, fetched, progress)
         return _finish(context, fetched, keys, progress)
+
+
+def _embedded(context: ImageContext, name: str, progress: Progress) -> PullResult:
+    """The image of this host's own making: its name is never asked for on the network."""
+    was_here = context.store.images.find_name(name) is not None
+    image_id = default.ensure_default(context)
+    image = context.store.images.get_image(image_id)
+    digest = image.manifest_digest if image else ""
+    state = "Image is up to date for" if was_here else "Made from this host's busybox:"
+    progress.line(f"Status: {state} {default.NAME}")
+    return PullResult(image_id, digest, name, was_here)
 
 
 def _finish(
