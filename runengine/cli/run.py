@@ -35,7 +35,7 @@ def run(ctx: click.Context, /, **params: Any) -> None:
     created = _create(engine, request, starts=True)
     try:
         ctx.exit(_start(engine, created, request))
-    except EngineError:
+    except (EngineError, KeyboardInterrupt):
         _after_failed_start(engine, created, request)
         raise
 
@@ -65,7 +65,7 @@ def _start(engine: Engine, created: Created, request: run_flags.Request) -> int:
 
 
 def _after_failed_start(engine: Engine, created: Created, request: run_flags.Request) -> None:
-    """What never ran goes with ``--rm``; what stays must be findable: Docker prints its id."""
+    """What never ran goes with ``--rm``; what stays must be findable, so Docker prints its id."""
     try:
         status = engine.containers.inspect(created.id)["State"]["Status"]
     except EngineError:

@@ -360,3 +360,12 @@ def test_input_alone_is_passed_on_and_left(cli: CommandLine):
                           stdin=data)  # fmt: skip
     assert cli.ok("wait", container_id) == "0"
     assert cli.ok("logs", container_id) == "300001"
+
+
+@pytest.mark.parametrize("command", [["kill"], ["stop", "-t", "0"], ["rm", "-f"]])
+def test_ended_from_elsewhere(cli: CommandLine, command: list[str]):
+    with _begin_loop(cli, LOOP, "--rm", "--name", "o1") as process:
+        cli.ok(*command, "o1")
+        assert process.communicate(timeout=30) == (b"", b"")
+    assert process.returncode == 137
+    _wait_until(lambda: cli.names() == [])

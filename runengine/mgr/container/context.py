@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runengine.errors import NotFound, TimedOut, Unavailable
@@ -59,19 +59,27 @@ class Context(NamedTuple):
 
         Raises NotFound if it was removed while we waited, TimedOut after ``timeout_s``.
         """
+        with ExitStack() as stack:
+            self._take_lock(stack, container_id, timeout_s)
+            record = self.find(container_id)
+            if record is None:
+                discard_state_dir(self.state_dir(container_id))
+                raise NotFound(f"No such container: {container_id[:12]}")
+            yield record
+
+    def _take_lock(self, stack: ExitStack, container_id: str, timeout_s: float | None) -> None:
         directory = self.state_dir(container_id)
-        make_private_directory(directory)
-        try:
-            with locked(f"{directory}/lock", timeout_s=timeout_s):
-                record = self.find(container_id)
-                if record is None:
-                    discard_state_dir(directory)
-                    raise NotFound(f"No such container: {container_id[:12]}")
-                yield record
-        except TimeoutError:
-            raise TimedOut(
-                f"container {container_id[:12]} is busy with another operation"
-            ) from None
+        while True:
+            make_private_directory(directory)
+            try:
+                stack.enter_context(locked(f"{directory}/lock", timeout_s=timeout_s))
+                return
+            except FileNotFoundError:
+                continue  # the directory went with its container just now
+            except TimeoutError:
+                raise TimedOut(
+                    f"container {container_id[:12]} is busy with another operation"
+                ) from None
 
     def find(self, container_id: str) -> Record | None:
         """The record with this full id, or None."""
