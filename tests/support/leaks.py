@@ -75,38 +75,35 @@ def _difference(before: Snapshot, after: Snapshot, own: str) -> list[str]:
         for fd, target in after.descriptors.items()
         if before.descriptors.get(fd) != target
     ]
-    ours = _own_cgroup()
-    found += [
-        str(process)
+    new = {
+        process.pid: process
         for key, process in after.processes.items()
-        if key not in before.processes and _is_leak(process, after, own, ours, shared=shared)
-    ]
+        if key not in before.processes
+    }
+    found += [str(entry) for entry in new.values() if _is_leak(entry, new, own, shared=shared)]
     return found
 
 
-def _is_leak(
-    process: Process, after: Snapshot, own: str, our_cgroup: str, *, shared: bool
-) -> bool:
-    if own in process.command or _descends(process, after):
+def _is_leak(process: Process, new: dict[int, Process], own: str, *, shared: bool) -> bool:
+    if own in process.command or _environment_names_test(process.pid):
         return True
-    if _environment_names_test(process.pid) or own in _read(f"/proc/{process.pid}/mountinfo"):
+    top = _top(process, new)
+    if top.parent == os.getpid() or own in _read(f"/proc/{process.pid}/mountinfo"):
         return True
-    if shared:
+    # What an older process of somebody else has begun is somebody else's; orphans may be ours.
+    if shared or top.parent not in _ancestors():
         return False
     words = ("runengine", "runc")
-    return process.cgroup != our_cgroup or any(word in process.command for word in words)
+    return process.cgroup != _own_cgroup() or any(word in process.command for word in words)
 
 
-def _descends(process: Process, after: Snapshot) -> bool:
-    parents = {entry.pid: entry.parent for entry in after.processes.values()}
-    pid: int | None = process.parent
-    for _ in range(len(parents)):
-        if pid == os.getpid():
-            return True
-        if pid is None:
-            return False
-        pid = parents.get(pid)
-    return False
+def _top(process: Process, new: dict[int, Process]) -> Process:
+    """The oldest of its ancestors that are new, too."""
+    for _ in new:
+        if process.parent not in new:
+            break
+        process = new[process.parent]
+    return process
 
 
 def _environment_names_test(pid: int) -> bool:
@@ -116,16 +113,22 @@ def _environment_names_test(pid: int) -> bool:
 
 def other_test_runs() -> bool:
     """Whether a pytest that is not an ancestor of this process runs on the host."""
-    ancestors = {0}
-    pid = os.getpid()
-    while pid not in ancestors:
-        ancestors.add(pid)
-        pid = _parent(pid)
+    ancestors = _ancestors()
     return any(
         _is_pytest(name)
         for name in os.listdir("/proc")
         if name.isdigit() and int(name) not in ancestors
     )
+
+
+def _ancestors() -> set[int]:
+    """This process and those above it; orphans go to one of them."""
+    found = {0}
+    pid = os.getpid()
+    while pid not in found:
+        found.add(pid)
+        pid = _parent(pid)
+    return found
 
 
 def _is_pytest(pid: str) -> bool:
