@@ -13,6 +13,7 @@ from runengine import config
 from runengine.mgr.image.manager import ImageMgr
 from runengine.store.store import Store
 from tests.support.layouts import Layout, digest_of
+from tests.support.tars import archive, directory, link, member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +98,13 @@ def read_layers(images: ImageMgr, name: str) -> dict[str, bytes]:
                     with open(path, "rb") as stream:
                         found[os.path.relpath(path, root)] = stream.read()
     return found
+
+
+def needy_layers() -> tuple[bytes, bytes]:
+    """A layer, and one with a hard link into it and with parents that it does not list."""
+    lower = archive(directory("d", mode=0o2750, uid=7), member("d/target", b"shared"))
+    upper = archive(link("d/other", "d/target"), member("d/new", b"n"))
+    return lower, upper
 
 
 class Lines:
