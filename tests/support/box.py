@@ -32,7 +32,8 @@ class Box:
         with tarfile.open(archive) as tar:
             # Debian 12's Python 3.11.2 has no filters yet, later ones want to be given one.
             known = hasattr(tarfile, "fully_trusted_filter")
-            tar.extractall(self.rootfs, **({"filter": "fully_trusted"} if known else {}))
+            options: dict[str, Any] = {"filter": "fully_trusted"} if known else {}
+            tar.extractall(self.rootfs, **options)
         self.name = f"spec-test-{os.getpid()}-{os.urandom(4).hex()}"
 
     def facts(self, host: Any, args: list[str], **changes: Any) -> SpecFacts:
