@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,14 @@ UNIT = Path(__file__).parent / "unit"
 # Times say nothing on a busy host.
 settings.register_profile("runengine", deadline=None)
 settings.load_profile("runengine")
+
+
+def pytest_configure() -> None:
+    """Take interrupts, which a shell makes its background commands ignore: tests send some."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            handler = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

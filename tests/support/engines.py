@@ -10,6 +10,7 @@ from runengine import Engine
 from runengine.model import container_config, exec_config, host_config
 from runengine.monitor.protocol import AttachOptions
 from runengine.paths import Paths
+from tests.support.documents import changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,8 +46,8 @@ class Runner:
 
     def create(self, *command: str, name: str | None = None, config=None, **host) -> str:
         """Create one; ``host`` are HostConfig fields. Returns its id."""
-        wanted = {**container_config(IMAGE), "Cmd": list(command), **(config or {})}
-        return self.engine.containers.create(name, wanted, {**host_config(), **host}).id
+        wanted = changed(container_config(IMAGE), {"Cmd": list(command), **(config or {})})
+        return self.engine.containers.create(name, wanted, changed(host_config(), host)).id
 
     def start(self, *command: str, **options) -> str:
         """Create and start one, detached."""
@@ -68,7 +69,8 @@ class Runner:
     def exec(self, container: str, *command: str, **config) -> tuple[int | None, bytes, bytes]:
         """Run a command in a running container to its end."""
         containers = self.engine.containers
-        exec_id = containers.create_exec(container, {**exec_config(list(command)), **config})
+        wanted = changed(exec_config(list(command)), config)
+        exec_id = containers.create_exec(container, wanted)
         connection = containers.start_exec(exec_id, attach=AttachOptions())
         assert connection is not None
         with connection:

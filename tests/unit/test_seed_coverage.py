@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from runengine.mgr.image.manager import ImageMgr
 
 from runengine.mgr.container.manager import ContainerMgr
+from runengine.mgr.image.manager import ImageMgr
 from runengine.mgr.system import SystemMgr
 
 MANAGERS = {"ContainerMgr": ContainerMgr, "ImageMgr": ImageMgr, "SystemMgr": SystemMgr}

@@ -11,6 +11,7 @@ from runengine.model import container_config, host_config
 from runengine.store.containers import Record, created_state
 from runengine.store.images import StoredImage
 from runengine.store.store import Store
+from tests.support.documents import changed
 
 
 class FakeImages:
@@ -53,10 +54,10 @@ def add(context):
             image.image_id if image else "sha256:" + "9" * 64,
             f"2026-01-01T00:00:{number:02d}.000000000Z",
             {**container_config("busybox"), "Labels": labels or {}, "Cmd": ["sh"]},
-            {**host_config(), "NetworkMode": "none", **(host or {})},
+            changed(host_config(), {"NetworkMode": "none", **(host or {})}),
             {"log": {"path": ""}, "mounts": [], **(details or {})},
             image.layers if image else [],
-            {**created_state(), **state},
+            changed(created_state(), state),
         )
         context.store.containers.add(record)
         return record

@@ -10,8 +10,9 @@ from runengine.model import container_config, exec_config, host_config
 from runengine.paths import Paths
 from runengine.store.containers import Record, created_state
 from runengine.store.database import MIGRATIONS, Database
-from runengine.store.execs import ExecRecord
+from runengine.store.execs import ExecRecord, ExecState
 from runengine.store.store import Store
+from tests.support.documents import changed
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def record(identity, name, image="sha256:" + "0" * 64, **state):
         host_config(),
         {},
         ["aa"],
-        {**created_state(), **state},
+        changed(created_state(), state),
     )
 
 
@@ -103,7 +104,7 @@ def test_state_of_a_removed_container_is_not_resurrected(store):
 def test_execs_start_once_and_go_with_their_container(store):
     # F-12, F-13
     store.containers.add(record(A, "one"))
-    state = {"Status": "created", "Pid": 0, "ExitCode": None, "Error": ""}
+    state: ExecState = {"Status": "created", "Pid": 0, "ExitCode": None, "Error": ""}
     store.execs.add(ExecRecord("e" * 64, A, exec_config(["true"]), state))
     assert store.execs.claim("e" * 64)
     assert not store.execs.claim("e" * 64)
