@@ -149,7 +149,9 @@ class Host:
 
     def close(self) -> None:
         """End every monitor and its container; remove the cgroups above them."""
-        folders = list(dict.fromkeys(layout.cgroup_dirs(self.parent).values()))
+        # Every hierarchy: on a hybrid host runc makes one in cgroup2's as well.
+        hierarchies = [Path(layout.ROOT), *Path(layout.ROOT).iterdir()]
+        folders = [f"{path}{self.parent}" for path in hierarchies]
         for folder in folders:
             for pid in layout.procs({"unified": folder}):
                 with suppress(ProcessLookupError):
