@@ -347,3 +347,12 @@ def test_a_bundle_of_ours_runs_under_plain_runc(engine, tmp_path):
     assert done.stdout.startswith("root\n127.0.0.1\tlocalhost")
     with pytest.raises(AlreadyExists):
         engine.containers.write_bundle(config, host_config(), str(tmp_path / "b"))
+
+
+def test_a_tree_of_any_depth_can_be_removed(runner, engine):
+    # E-45: deeper than any recursion goes
+    deep = "i=0; while [ $i -lt 1500 ]; do mkdir d && cd d || exit 1; i=$((i+1)); done"
+    code, _, err = runner.run("sh", "-c", deep, name="deep")
+    assert (code, err) == (0, b"")
+    engine.containers.remove("deep")
+    assert engine.containers.list(all=True) == []

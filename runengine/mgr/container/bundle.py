@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from runengine import ids
 from runengine.errors import AlreadyExists, Unavailable
 from runengine.linux import clock
-from runengine.mgr.container.context import make_private_directory
+from runengine.mgr.container.context import discard_directory, make_private_directory
 from runengine.mgr.container.create import make_plan
 from runengine.store.containers import Record, created_state
 
@@ -90,9 +90,7 @@ def _copy_rootfs(context: Context, record: Record, rootfs: str) -> None:
 
 
 def _undo(bundle: str, *, made: bool) -> None:
-    import shutil
-
-    shutil.rmtree(f"{bundle}/rootfs", ignore_errors=True)
+    discard_directory(f"{bundle}/rootfs")
     for name in ("config.json", "hosts", "hostname", "resolv.conf"):
         if os.path.lexists(f"{bundle}/{name}"):
             os.unlink(f"{bundle}/{name}")

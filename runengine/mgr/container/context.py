@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runengine.errors import NotFound, TimedOut, Unavailable
@@ -63,7 +63,7 @@ class Context(NamedTuple):
             self._take_lock(stack, container_id, timeout_s)
             record = self.find(container_id)
             if record is None:
-                discard_state_dir(self.state_dir(container_id))
+                discard_directory(self.state_dir(container_id))
                 raise NotFound(f"No such container: {container_id[:12]}")
             yield record
 
@@ -97,8 +97,9 @@ def make_private_directory(path: str) -> None:
         raise Unavailable(f"cannot make directory {path}: {error.strerror}") from None
 
 
-def discard_state_dir(path: str) -> None:
-    """Remove a container's volatile directory; the lock file goes last, by its holder."""
-    import shutil
+def discard_directory(path: str) -> None:
+    """Remove a directory that only this boot or this attempt needed, as far as possible."""
+    from runengine.rootfs.walk import remove_tree
 
-    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        remove_tree(path)

@@ -185,10 +185,10 @@ def _make(context: Context, record: Record) -> None:
 
 def _drop_unless_owned(context: Context, record: Record) -> None:
     """The name or id was taken: our lock directory goes, unless it is the id's owner's."""
-    from runengine.mgr.container.context import discard_state_dir
+    from runengine.mgr.container.context import discard_directory
 
     if context.find(record.id) is None:
-        discard_state_dir(context.state_dir(record.id))
+        discard_directory(context.state_dir(record.id))
 
 
 def _make_directories(context: Context, record: Record) -> None:

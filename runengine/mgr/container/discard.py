@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runengine.errors import Unavailable
-from runengine.mgr.container.context import discard_state_dir
+from runengine.mgr.container.context import discard_directory
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
@@ -25,7 +25,7 @@ def remove_settled(context: Context, record: Record) -> None:
         if directory:
             _remove_tree(directory)
     context.store.containers.remove(record.id)
-    discard_state_dir(context.state_dir(record.id))
+    discard_directory(context.state_dir(record.id))
 
 
 def external_log_dir(record: Record) -> str | None:
@@ -46,15 +46,13 @@ def _check_unmounted(merged: str) -> None:
 
 
 def _remove_tree(directory: str) -> None:
-    import shutil
+    from runengine.rootfs.walk import remove_tree
 
     try:
-        shutil.rmtree(directory)
-    except FileNotFoundError:
-        return
+        remove_tree(directory)
     except OSError as error:
         raise Unavailable(
-            f"cannot remove {error.filename or directory}: {error.strerror}",
+            f"cannot remove {directory}: {error.filename or ''} {error.strerror}",
             resolution="remove the cause and run rm again",
         ) from None
 
@@ -63,4 +61,4 @@ def forget_half_made(context: Context, record: Record) -> None:
     """Undo a create that failed; the lock is held."""
     _remove_tree(context.data_dir(record.id))
     context.store.containers.remove(record.id)
-    discard_state_dir(context.state_dir(record.id))
+    discard_directory(context.state_dir(record.id))

@@ -13,7 +13,7 @@ from runengine.errors import Conflict, EngineError, NotFound, TimedOut
 from runengine.linux import pidfd
 from runengine.linux.locks import try_lock
 from runengine.mgr.container import observe
-from runengine.mgr.container.context import discard_state_dir, make_private_directory
+from runengine.mgr.container.context import discard_directory, make_private_directory
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
@@ -72,7 +72,7 @@ def tear_down(context: Context, record: Record) -> None:
         unmount(target)
     for name in ("init.json", "monitor.sock", "monitor.lock"):
         _unlink(f"{state_dir}/{name}")
-    _remove_tree(f"{state_dir}/bundle")
+    discard_directory(f"{state_dir}/bundle")
 
 
 def _delete_from_runtime(context: Context, record: Record) -> None:
@@ -97,12 +97,6 @@ def _unlink(path: str) -> None:
         return
 
 
-def _remove_tree(path: str) -> None:
-    import shutil
-
-    shutil.rmtree(path, ignore_errors=True)
-
-
 def settle_lost(context: Context, container_id: str) -> None:
     """Settle a container that was found in a state it cannot stay in, if nobody is at it.
 
@@ -121,7 +115,7 @@ def settle_lost(context: Context, container_id: str) -> None:
     try:
         record = context.find(container_id)
         if record is None:
-            discard_state_dir(directory)
+            discard_directory(directory)
         elif not observe.monitor_lives(context, container_id):
             finish(context, record)
     except EngineError:
