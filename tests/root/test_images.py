@@ -113,6 +113,21 @@ def test_name_moves_and_the_user_is_told(images):  # N-11
     assert any("app:1 already exists" in line for line in progress.lines)
 
 
+def test_image_that_is_removed_while_it_is_named(images, monkeypatch):
+    store = images._context.store.images
+    real, calls = store.set_name, []
+
+    def racing(name, image_id, manifest_digest):
+        calls.append(name)
+        if len(calls) == 1:
+            store.remove_image(image_id)
+        return real(name, image_id, manifest_digest)
+
+    monkeypatch.setattr(store, "set_name", racing)
+    assert images.load(tar_stream(docker_files(ONE, tags=("a:1", "b:1")))) == ["a:1", "b:1"]
+    assert images.lookup("a:1") == images.lookup("b:1")
+
+
 # load: OCI layouts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import AmbiguousName, InvalidParameter, NotFound
@@ -113,5 +114,8 @@ def tag(images: Images, source: str, name: str) -> str:
     found = find(images, source)
     row = images.find_name(found.name) if found.name else None
     manifest_digest = row.manifest_digest if row else found.image.manifest_digest
-    images.set_name(wanted, found.image.image_id, manifest_digest)
+    try:
+        images.set_name(wanted, found.image.image_id, manifest_digest)
+    except sqlite3.IntegrityError:
+        raise NotFound(f"No such image: {source}: it was just removed") from None
     return wanted

@@ -92,6 +92,15 @@ def test_tag_of_a_missing_source(images):
         naming.tag(images, "nosuch", "b")
 
 
+def test_tag_of_an_image_that_is_removed_meanwhile(images, monkeypatch):
+    put(images, BEEF, "docker.io/library/a:latest")
+    found = naming.find(images, "a")
+    images.remove_image(BEEF)
+    monkeypatch.setattr(naming, "find", lambda *_: found)
+    with pytest.raises(NotFound, match="just removed"):
+        naming.tag(images, "a", "b")
+
+
 def test_tag_of_a_name_takes_its_manifest(images):
     put(images, BEEF, "docker.io/library/a:latest")
     other = "sha256:" + "d" * 64
