@@ -50,7 +50,7 @@ class LayerReader(TarSafe):  # type: ignore[misc]
     """
 
     def __init__(self, stream: LayerStream) -> None:
-        self.stream = stream
+        self.layer = stream
         self._global: dict[str, bytes] = {}
         self._data_end = 0
         self._last = ""
@@ -70,16 +70,16 @@ class LayerReader(TarSafe):  # type: ignore[misc]
 
     def next(self) -> Member | None:
         """The next member, or None after the last; the rest of the stream is then read, too."""
-        if not self.stream.skip_to(self._data_end):
+        if not self.layer.skip_to(self._data_end):
             raise Corrupt(f"the layer ends within {self._last!r}")
         if self._data_end % BLOCK:
             # Some writers (umoci) leave out the last member's padding; then this is the end.
-            self.stream.skip_to(self._data_end + -self._data_end % BLOCK)
+            self.layer.skip_to(self._data_end + -self._data_end % BLOCK)
         member = self._read_member()
         if member is None:
             self._drain()
             return None
-        self._data_end = self.stream.tell() + member.stored
+        self._data_end = self.layer.tell() + member.stored
         self._last = member.name
         return member
 
@@ -96,17 +96,17 @@ class LayerReader(TarSafe):  # type: ignore[misc]
                     continue
                 self._complete(member, block, prelude)
             except ValueError as error:
-                where = f"the layer's header before byte {self.stream.tell()}"
+                where = f"the layer's header before byte {self.layer.tell()}"
                 raise Corrupt(f"{where} is malformed", details=str(error)) from error
             return member
 
     def _read_block(self, prelude: _Prelude) -> bytes | None:
-        block = self.stream.read(BLOCK)
+        block = self.layer.read(BLOCK)
         if len(block) == BLOCK and not tarheader.is_end(block):
             return block
         if len(block) not in (0, BLOCK) or prelude.used:
             raise Corrupt(f"the layer ends within a header, after {self._last!r}")
-        if not block and not self.stream.tell():
+        if not block and not self.layer.tell():
             raise Corrupt("the layer is empty, not even an archive without members")
         return None
 
@@ -131,7 +131,7 @@ class LayerReader(TarSafe):  # type: ignore[misc]
         size = header.size
         if not 0 <= size <= pax.MAX_BYTES:
             raise ValueError(f"an extended header of {size} bytes")
-        data = self.stream.read(size + -size % BLOCK)
+        data = self.layer.read(size + -size % BLOCK)
         if len(data) < size:
             raise Corrupt(f"the layer ends within a header, after {self._last!r}")
         return data[:size]
@@ -157,7 +157,7 @@ class LayerReader(TarSafe):  # type: ignore[misc]
     def _read_old_map(self, member: Member, block: bytes) -> None:
         segments, more, member.size = tarheader.old_sparse_map(block)
         while more:
-            extension = self.stream.read(BLOCK)
+            extension = self.layer.read(BLOCK)
             if len(extension) < BLOCK:
                 raise Corrupt(f"the layer ends within the header of {member.name!r}")
             found, more = tarheader.old_sparse_extension(extension)
@@ -184,7 +184,7 @@ class LayerReader(TarSafe):  # type: ignore[misc]
         numbers = array("q")
         rest, wanted = b"", 1
         while len(numbers) < wanted:
-            block = self.stream.read(BLOCK)
+            block = self.layer.read(BLOCK)
             member.stored -= BLOCK
             if len(block) < BLOCK or member.stored < 0:
                 raise ValueError("a sparse map that does not end")
@@ -214,7 +214,7 @@ class LayerReader(TarSafe):  # type: ignore[misc]
     def _drain(self) -> None:
         """Read on to the end: only zeros may follow, but they are part of the layer's hash."""
         while True:
-            piece = self.stream.take(1 << 20)
+            piece = self.layer.take(1 << 20)
             if piece.start == piece.end:
                 return
             if piece.buffer.count(0, piece.start, piece.end) != piece.end - piece.start:

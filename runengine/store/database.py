@@ -76,14 +76,24 @@ class Database:
             self.connection = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
-            self._use_wal()
-            self.connection.execute("PRAGMA synchronous=NORMAL")
-            self.connection.execute("PRAGMA foreign_keys=ON")
-            # Sorting a long list must not need room in /var/tmp.
-            self.connection.execute("PRAGMA temp_store=MEMORY")
-            self._migrate()
         except sqlite3.DatabaseError as error:
             raise _readable(error, path) from error
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self.connection.close()
+            raise _readable(error, path) from error
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._use_wal()
+        self.connection.execute("PRAGMA synchronous=NORMAL")
+        self.connection.execute("PRAGMA foreign_keys=ON")
+        # Sorting a long list must not need room in /var/tmp.
+        self.connection.execute("PRAGMA temp_store=MEMORY")
+        self._migrate()
 
     def _use_wal(self) -> None:
         """Switch a new file to WAL. SQLite does not wait here when others open it just now."""
