@@ -37,6 +37,8 @@ def write_member(fd: int, member: Member, stream: LayerStream) -> bool:
 def _write_sparse(fd: int, member: Member, stream: LayerStream) -> bool:
     segments = member.segments or ()
     for offset, length in zip(segments[::2], segments[1::2], strict=True):
+        if not length:
+            continue
         os.lseek(fd, offset, os.SEEK_SET)
         if not _copy(fd, length, stream):
             return False

@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 import stat
 
+from runengine.errors import InvalidParameter
 from runengine.rootfs import attributes
 from runengine.rootfs.attributes import IMPLICIT, Attributes
 from runengine.rootfs.tree import Directory, Tree
 from runengine.rootfs.walk import remove_tree
+
+MAX_KEPT_BYTES = 1 << 26
+"""Length of all names that must be remembered until the layers below are known.
+
+A single name can call for thousands of directories, each with a long name of its own.
+"""
 
 
 class LayerTree(Tree):
@@ -18,6 +25,7 @@ class LayerTree(Tree):
         super().__init__(root_fd)
         self.attributes: dict[int, Attributes | None] = {}
         """By inode, as a directory can have several names; None if it is not listed (yet)."""
+        self._kept_bytes = 0
         self.opaque: set[int] = set()
         """Inodes of directories that hide what the layers below have in them."""
         self.present = Tree(root_fd)
@@ -83,7 +91,17 @@ class LayerTree(Tree):
 
     def missing(self, parent: Directory, name: str) -> None:
         """Make the directory."""
+        self.keep(len(parent.path) + len(name))
         self.make(parent, name)
+
+    def keep(self, size: int) -> None:
+        """Account for names that must be remembered. Raises InvalidParameter if it is too much."""
+        self._kept_bytes += size
+        if self._kept_bytes > MAX_KEPT_BYTES:
+            raise InvalidParameter(
+                "the layer speaks of too many things that it does not contain",
+                details=f"their names are longer than {MAX_KEPT_BYTES} bytes in all",
+            )
 
     def is_absent(self, seen: os.stat_result) -> bool:
         """A whiteout gives way to a directory, a file does not."""

@@ -183,15 +183,20 @@ class _Unpacker:
             if wanted is None:
                 implicit.append("/".join(visit.names))
             if inode in self._whiteouts and visit.names:
-                whiteouts.append("/".join(visit.names))
+                whiteouts.append(self._keep(visit.names))
             if inode in self.tree.opaque:
-                opaque.add("/".join(visit.names))
+                opaque.add(self._keep(visit.names))
             attributes.apply_fd(visit.fd, wanted or IMPLICIT)
         useless = [name for name in whiteouts if opaque and not opaque.isdisjoint(_upwards(name))]
         for name in useless:
             drop_whiteouts(self.tree, name)
         kept = set(whiteouts).difference(useless)
         return sorted(implicit, key=_depth), sorted(kept, key=_depth)
+
+    def _keep(self, names: list[str]) -> str:
+        name = "/".join(names)
+        self.tree.keep(len(name))
+        return name
 
     def _check_limits(self, member: Member) -> None:
         limits = self._limits
@@ -314,6 +319,7 @@ class _Unpacker:
 
         A socket does, as no archive has any.
         """
+        self.tree.keep(len(parent.path) + len(base) + len(target))
         self._make_node(parent, base, stat.S_IFSOCK, 0)
         inode = os.stat(base, dir_fd=parent.fd, follow_symlinks=False).st_ino
         # A place that was given up may have been this very inode.
@@ -373,14 +379,15 @@ def _attributes(member: Member) -> Attributes:
 def explain(error: OSError, what: str) -> EngineError:
     """The error for what the kernel refused."""
     if error.errno in _FULL:
-        return _no_space(what)
+        return _no_space(what, error.strerror)
     if error.errno in _BAD_MEMBER:
         return Corrupt(f"{what} cannot be unpacked", details=error.strerror)
     return EngineError(f"{what} cannot be unpacked", details=error.strerror or str(error))
 
 
-def _no_space(what: str) -> EngineError:
+def _no_space(what: str, details: str | None = None) -> EngineError:
     return EngineError(
         f"no space left on the disk to unpack {what}",
+        details=details,
         resolution="free some space, for instance with rmi, and try again",
     )

@@ -184,7 +184,8 @@ def test_a_busy_mount_names_who_holds_it(rig):
     with subprocess.Popen(
         command, cwd=rig.merged, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         process.stdout.readline()
         with pytest.raises(Conflict, match=rf"is busy: held by .*\(pid {process.pid}\)"):
             unmount(rig.merged)

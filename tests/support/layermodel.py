@@ -20,6 +20,10 @@ class Refused(Exception):
     """No tool accepts such a layer."""
 
 
+class Loop(Refused):
+    """Links that lead to each other."""
+
+
 class Node:
     """A file of any kind; two names of one file are one node."""
 
@@ -120,7 +124,9 @@ class Model:
             self._check_fair(present, info)
         parent.layers[base] = self.layer
         if info.type == tarfile.LNKTYPE:
-            target = self._find(split(info.linkname))
+            folder_of_target, target = self._find(split(info.linkname))
+            if _contains(present, folder_of_target):
+                raise Refused("replaces the directory that its target is in")
             if target is None and self._open_below:
                 target = Node(0)
             if target is None or target.is_directory:
@@ -137,16 +143,20 @@ class Model:
         if not present.is_directory or info.type != tarfile.DIRTYPE:
             raise Refused(f"{info.name} is there twice")
 
-    def _find(self, parts: list[str]) -> Node | None:
+    def _find(self, parts: list[str]) -> tuple[Node | None, Node | None]:
+        """A file, and the directory that it is in."""
         if ".." in parts:
             raise Refused("..")
         if not parts:
-            return self.root
+            return None, self.root
         try:
             parent = self._walk(parts[:-1], make=False)
+        except Loop:
+            raise
         except Refused:
-            return None
-        return parent.children.get(parts[-1])
+            return None, None
+        child = parent.children.get(parts[-1])
+        return parent if child else None, child
 
     def _directory(self, parts: list[str]) -> Node:
         """The directory, made if need be; all on the way there belong to this layer then."""
@@ -166,7 +176,9 @@ class Model:
                 done.append(part)
                 continue
             links += 1
-            if node.kind != stat.S_IFLNK or links > MAX_LINKS:
+            if links > MAX_LINKS:
+                raise Loop(part)
+            if node.kind != stat.S_IFLNK:
                 raise Refused("no directory")
             if node.data.startswith("/"):
                 done = []
@@ -193,6 +205,12 @@ class Model:
                 node.layers[part] = self.layer
             node = child
         return node
+
+
+def _contains(top: Node | None, node: Node | None) -> bool:
+    if top is None or node is None:
+        return False
+    return top is node or any(_contains(child, node) for child in top.children.values())
 
 
 def _node(info: tarfile.TarInfo, data: bytes) -> Node:

@@ -15,6 +15,7 @@ import pytest
 from runengine.errors import Corrupt, EngineError, InvalidParameter
 from runengine.rootfs import unpack as unpack_module
 from runengine.rootfs.unpack import Limits, unpack_layer
+from runengine.rootfs.walk import remove_tree
 from tests.support.tars import (
     END,
     MTIME,
@@ -516,3 +517,15 @@ def test_a_vanished_working_directory_does_not_matter(dest, tmp_path, monkeypatc
     gone.rmdir()
     unpack(archive(member("a"), member("b")), dest)
     assert sorted(os.listdir(dest)) == ["a", "b"]
+
+
+def test_names_that_call_for_too_many_directories_are_refused(dest):
+    name = "d/" * 30_000 + "file"
+    try:
+        with pytest.raises(InvalidParameter, match="too many things that it does not contain"):
+            unpack(archive(member(name), format=tarfile.GNU_FORMAT), dest)
+        done = unpack(archive(member("e/" * 3000 + "file"), format=tarfile.GNU_FORMAT), dest)
+        assert len(done.implicit_dirs) > 3000
+    finally:
+        # Deeper than pytest's own way to clean up can go.
+        remove_tree(str(dest))

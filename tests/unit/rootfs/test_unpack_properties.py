@@ -16,7 +16,7 @@ from tests.support.tars import archive
 from tests.support.treecmp import manifest
 
 SETTINGS = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
