@@ -190,26 +190,10 @@ def test_client_killed_at_any_time(cli: CommandLine, delay_s: float):
     time.sleep(delay_s)
     process.kill()
     process.wait()
-    # What is left is either running, or created and removable; nothing in between.
+    # What is left runs to its end, or never began and can be removed; nothing in between.
+    _wait_until(lambda: not cli.names("status=running") and not cli.names("status=exited"))
     for name in cli.names():
-        assert cli.state_of(name) in ("running", "created", "exited")
-        assert cli.call("rm", "-f", name).code == 0
-    assert cli.names() == []
-
-
-def test_stopped_client_holds_nobody_up(cli: CommandLine):
-    with _begin_loop(cli, LOOP, "--name", "s1") as process:
-        process.send_signal(signal.SIGSTOP)
-        try:
-            assert cli.ok("kill", "s1") == "s1"
-            assert cli.ok("rm", "s1") == "s1"
-        finally:
-            process.send_signal(signal.SIGCONT)
-        process.communicate(timeout=30)
-    assert process.returncode == 137
-
-
-# Flags that change what runs
+        assert cli.ok("rm", name) == name
 
 
 @pytest.mark.parametrize(
