@@ -32,7 +32,19 @@ def scratch_directory() -> Iterator[Path]:
     """
     parent = os.environ.get("RUNENGINE_BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix="runengine-bench-", dir=parent) as name:
-        yield Path(name)
+        try:
+            yield Path(name)
+        finally:
+            unmount_below(name)
+
+
+def unmount_below(directory: str) -> None:
+    """Peers leave mounts behind, and a mount point cannot be removed."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    targets = [line.split()[4] for line in lines]
+    below = [target for target in targets if target.startswith(f"{directory}/")]
+    for target in sorted(below, reverse=True):
+        subprocess.run(["umount", "-l", target], check=False)
 
 
 class Sample(NamedTuple):

@@ -41,7 +41,7 @@ def peers(scratch: Path) -> Iterator[dict[str, Peer]]:
         if shutil.which("dockerd") and shutil.which("docker"):
             found["docker"] = stack.enter_context(docker(scratch))
         if shutil.which("podman"):
-            found["podman"] = stack.enter_context(podman(scratch))
+            found["podman"] = podman(scratch)
         for peer in found.values():
             peer.run("import", str(tarball), IMAGE)
         yield found
@@ -76,8 +76,7 @@ def docker(scratch: Path) -> Iterator[Peer]:
         daemon.wait()
 
 
-@contextmanager
-def podman(scratch: Path) -> Iterator[Peer]:
+def podman(scratch: Path) -> Peer:
     """Podman on scratch storage, with the runtime that the others have."""
     # Its own defaults raise limits, which takes CAP_SYS_RESOURCE.
     limits = '"nofile=1024:4096", "nproc=4096:4096"'
@@ -86,10 +85,7 @@ def podman(scratch: Path) -> Iterator[Peer]:
     argv = ["env", f"CONTAINERS_CONF={settings}"]
     argv += ["podman", "--root", f"{scratch}/podman", "--runroot", f"{scratch}/podman-run"]
     argv += ["--cgroup-manager", "cgroupfs", "--runtime", "runc", "--events-backend", "file"]
-    try:
-        yield Peer("podman", argv)
-    finally:
-        subprocess.run(["umount", "-R", f"{scratch}/podman/overlay"], check=False)
+    return Peer("podman", argv)
 
 
 def busybox_tar(scratch: Path) -> Path:

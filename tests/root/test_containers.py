@@ -356,3 +356,19 @@ def test_a_tree_of_any_depth_can_be_removed(runner, engine):
     assert (code, err) == (0, b"")
     engine.containers.remove("deep")
     assert engine.containers.list(all=True) == []
+
+
+def test_layers_go_with_the_last_container_that_stood_on_them(runner, engine):
+    # N-14: rmi -f keeps them until then
+    import io
+
+    from tests.support.layouts import tar_of
+
+    engine.images.import_rootfs(io.BytesIO(tar_of({"only": b"here"})), "pinned")
+    container = runner.create("true", config={"Image": "pinned"})
+    layers = engine.images.lookup("pinned").layers
+    engine.images.remove("pinned", force=True)
+    assert engine.images.layer_paths(layers)
+    engine.containers.remove(container)
+    with pytest.raises(NotFound):
+        engine.images.layer_paths(layers)

@@ -80,15 +80,16 @@ class Runner:
 
 
 def collect(connection) -> tuple[int | None, dict[int, bytes]]:
-    """Everything that comes until the exit frame; the exit code and the streams."""
+    """Everything that comes up to the exit frame; the exit code and the streams."""
     streams = {1: b"", 2: b""}
-    while connection.exit is None:
+    while True:
         frames = connection.read_frames(30)
         assert frames, "the monitor does not answer"
         for frame in frames:
             if frame.event is None:
                 streams[frame.stream] += frame.data
-    return connection.exit["exit_code"], streams
+            elif frame.event["event"] == "exit":
+                return connection.exit["exit_code"], streams
 
 
 @pytest.fixture

@@ -28,6 +28,9 @@ class ImageSource(Protocol):
     def layer_paths(self, layers: list[str]) -> list[str]:
         """The unpacked directories of these layers, bottom first. Raises NotFound."""
 
+    def collect_garbage(self) -> object:
+        """Delete layers that neither an image nor a container refers to."""
+
 
 class Context(NamedTuple):
     """The engine as the container operations see it."""

@@ -113,6 +113,14 @@ class ContainerMgr:
         from runengine.mgr.container import remove
 
         remove.remove(self._context, name, force=force)
+        self._free_layers()
+
+    def _free_layers(self) -> None:
+        """Take away what ``rmi -f`` left because the container stood on it."""
+        from runengine.mgr.image import garbage
+
+        if garbage.is_pending(self._context.paths):
+            self._context.images.collect_garbage()
 
     def rename(self, name: str, new_name: str) -> None:
         """Change the name. Raises AlreadyExists, InvalidParameter."""
@@ -131,10 +139,12 @@ class ContainerMgr:
                 finish(self._context, record)
         except NotFound:
             return
+        self._free_layers()
 
     def cleanup(self, name: str) -> None:
         """What a monitor calls after an exit that no command waited for."""
         cleanup(self._context, name)
+        self._free_layers()
 
     def restore(self) -> None:
         """Bring every record in line with what is, as after a crash or a reboot; never raises."""
