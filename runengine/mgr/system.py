@@ -23,13 +23,15 @@ class SystemMgr:
 
     def version(self) -> dict[str, Any]:
         """Docker's ``/version``, with the runtime's own version beside the engine's."""
+        from runengine.registry import platform
+
         uname = os.uname()
         name = self._context.config.default_runtime
         return {
             "Version": __version__,
             "ApiVersion": API_VERSION,
             "Os": "linux",
-            "Arch": _goarch(uname.machine),
+            "Arch": platform.native().architecture,
             "KernelVersion": uname.release,
             "Components": [
                 {"Name": "Engine", "Version": __version__},
@@ -107,10 +109,6 @@ class SystemMgr:
             "ContainersPaused": seen.count("paused"),
             "ContainersStopped": len(seen) - seen.count("running") - seen.count("paused"),
         }
-
-
-def _goarch(machine: str) -> str:
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
 def _os_name() -> str:

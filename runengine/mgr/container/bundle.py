@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from runengine import ids
 from runengine.errors import AlreadyExists, Unavailable
-from runengine.linux import clock
 from runengine.mgr.container.context import discard_directory, make_private_directory
 from runengine.mgr.container.create import make_plan
-from runengine.store.containers import Record, created_state
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
     from runengine.model import ContainerConfig, HostConfig
+    from runengine.store.containers import Record
 
 
 def write_bundle(
@@ -34,17 +33,7 @@ def write_bundle(
     made = not os.path.isdir(bundle)
     container_id = ids.new_id()
     plan = make_plan(context, container_id, config, host)
-    record = Record(
-        container_id,
-        os.path.basename(os.path.abspath(bundle)),
-        plan.image.image_id,
-        clock.now(),
-        plan.config,
-        plan.host,
-        plan.details,
-        plan.image.layers,
-        created_state(),
-    )
+    record = plan.record(container_id, os.path.basename(os.path.abspath(bundle)))
     try:
         _fill(context, record, os.path.abspath(bundle))
     except BaseException:

@@ -36,6 +36,20 @@ class Plan(NamedTuple):
     details: dict[str, Any]
     warnings: list[str]
 
+    def record(self, container_id: str, name: str) -> Record:
+        """The record of a container that was never started."""
+        return Record(
+            container_id,
+            name,
+            self.image.image_id,
+            clock.now(),
+            self.config,
+            self.host,
+            self.details,
+            self.image.layers,
+            created_state(),
+        )
+
 
 def create(
     context: Context,
@@ -56,18 +70,8 @@ def create(
     # Held until the record pins the layers: a sweep in between would take them away.
     with in_use(context.paths):
         plan = make_plan(context, container_id, config, host)
-        record = Record(
-            container_id,
-            chosen,
-            plan.image.image_id,
-            clock.now(),
-            plan.config,
-            plan.host,
-            plan.details,
-            plan.image.layers,
-            {**created_state(), "Status": "creating"},
-        )
-        _make(context, record)
+        record = plan.record(container_id, chosen)
+        _make(context, record._replace(state={**record.state, "Status": "creating"}))
     return Created(container_id, chosen, plan.warnings)
 
 
