@@ -12,6 +12,8 @@ from runengine.rootfs.tree import Directory, Tree
 
 _IN_ROOT = libc.RESOLVE_IN_ROOT | libc.RESOLVE_NO_MAGICLINKS
 _CHUNK = 1 << 16
+_MOUNTED = frozenset({"dev", "proc", "sys"})
+"""Top directories that show something else once the container runs."""
 
 
 def open_root(path: str) -> int:
@@ -20,27 +22,43 @@ def open_root(path: str) -> int:
 
 
 def read_text(root_fd: int, path: str, limit: int = 1 << 20) -> str | None:
-    """The text of a regular file, links followed inside the root.
+    """The text of a file, links followed inside the root; None where there is nothing.
 
-    None where there is none, or where something else than a regular file is: a fifo or a device
-    is never opened, only looked at. Raises InvalidParameter above ``limit`` bytes.
+    Raises InvalidParameter for anything but a regular file of up to ``limit`` bytes: reading a
+    fifo or a device could hang, here or in the runtime, which reads the same files. It is looked
+    at without being opened. Links into /dev, /proc and /sys count as such, as these get mounted.
     """
     fd = _find(root_fd, path)
     if fd is None:
+        _refuse_mounted(path, _trace(root_fd, path))
         return None
     try:
+        _refuse_mounted(path, _name_of(fd, root_fd))
         seen = os.fstat(fd)
         if not stat.S_ISREG(seen.st_mode):
-            return None
+            raise _unreadable(path, "is not a regular file")
         data = _read(fd, limit) if seen.st_size <= limit else None
     finally:
         os.close(fd)
     if data is None:
-        raise InvalidParameter(
-            f"{path} in the image is larger than {limit} bytes",
-            resolution="the engine reads no such file; make it smaller",
-        )
+        raise _unreadable(path, f"is larger than {limit} bytes")
     return data.decode("utf-8", "surrogateescape")
+
+
+def _unreadable(path: str, what: str) -> InvalidParameter:
+    return InvalidParameter(f"{path} in the image {what}", resolution="use another image")
+
+
+def _refuse_mounted(path: str, real: str) -> None:
+    if real.split("/")[1] in _MOUNTED:
+        raise _unreadable(path, f"is a link to {real}")
+
+
+def _trace(root_fd: int, path: str) -> str:
+    try:
+        return "/" + Tree(root_fd).trace(path)
+    except OSError:
+        return "/"
 
 
 def _find(root_fd: int, path: str) -> int | None:

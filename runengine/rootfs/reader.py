@@ -96,9 +96,15 @@ class LayerReader(TarSafe):  # type: ignore[misc]
                     continue
                 self._complete(member, block, prelude)
             except ValueError as error:
-                where = f"the layer's header before byte {self.layer.tell()}"
-                raise Corrupt(f"{where} is malformed", details=str(error)) from error
+                raise self._malformed(error) from error
             return member
+
+    def _malformed(self, error: ValueError) -> Corrupt:
+        position = self.layer.tell()
+        if position == BLOCK:
+            return Corrupt("the layer is not a tar archive", details=str(error))
+        where = f"the layer's header before byte {position}"
+        return Corrupt(f"{where} is malformed", details=str(error))
 
     def _read_block(self, prelude: _Prelude) -> bytes | None:
         block = self.layer.read(BLOCK)

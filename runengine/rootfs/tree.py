@@ -104,6 +104,19 @@ class Tree:
         finally:
             os.close(walk.fd)
 
+    def trace(self, name: str) -> str:
+        """Where ``name`` leads, its last part included; what is missing there is not made.
+
+        Raises OSError, NotADirectoryError also for a file as the last part.
+        """
+        walk = _Walk(self, name)
+        try:
+            while walk.todo:
+                walk.step()
+            return "/".join([*walk.done, *walk.absent])
+        finally:
+            os.close(walk.fd)
+
     def missing(self, parent: Directory, name: str) -> None:
         """A directory that is needed is not there: make it, or raise (the default)."""
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), parent.child(name))

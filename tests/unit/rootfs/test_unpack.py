@@ -314,7 +314,7 @@ def test_the_end_blocks_and_the_last_padding_may_be_missing(dest, size):
 
 @pytest.mark.parametrize("data", [b"", b"x", b"hello, I am not an archive\n" * 100, b"\1" * 512])
 def test_what_is_no_archive_is_corrupt(dest, data):
-    with pytest.raises(Corrupt, match="layer"):
+    with pytest.raises(Corrupt, match=r"the layer (is not a tar archive|is empty|ends within)"):
         unpack(data, dest)
 
 
