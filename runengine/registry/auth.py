@@ -3,7 +3,8 @@
 The first request goes out bare. A Bearer challenge (distribution spec, token authentication) is
 answered with an anonymous token, and with credentials only if that is not enough; a Basic
 challenge needs credentials at once. Credentials that the user gave for the operation skip the
-anonymous step. Asking for the token is oras's work, its answer is checked by ``transport``.
+anonymous step. Making the header is oras's work (``tokens``), and so is asking again with it
+(``transport``).
 """
 
 from __future__ import annotations
@@ -48,13 +49,13 @@ class Grant(NamedTuple):
     credentials: Credentials | None
 
 
-class TokenService(Protocol):
-    """Fetches a bearer token; raises Unauthorized if the service refuses."""
+class Authorizer(Protocol):
+    """Answers a challenge; raises Unauthorized if a token service refuses."""
 
-    def token(
+    def header(
         self, challenge: Challenge, endpoint: Endpoint, credentials: Credentials | None
     ) -> str:
-        """A token for the challenge's scope."""
+        """The Authorization for the challenge; None as credentials asks for anonymous access."""
 
 
 def parse_challenges(header: str) -> list[Challenge]:
@@ -95,14 +96,6 @@ def pull_scope(repository: str) -> str:
     return f"repository:{repository}:pull"
 
 
-def basic_header(credentials: Credentials) -> str:
-    """Authorization for HTTP Basic (RFC 7617)."""
-    import base64
-
-    pair = f"{credentials.username}:{credentials.password}".encode()
-    return "Basic " + base64.b64encode(pair).decode()
-
-
 class Grants:
     """Grants by (host, scope), kept for the life of a client; plain data, so it pickles."""
 
@@ -122,7 +115,7 @@ class Grants:
         return status in (NOT_ENOUGH if is_anonymous else REFUSED)
 
     def step_up(
-        self, endpoint: Endpoint, challenge_header: str | None, service: TokenService
+        self, endpoint: Endpoint, challenge_header: str | None, authorizer: Authorizer
     ) -> Iterator[str]:
         """Authorizations to try after a refusal, each better than the last; none if none is left.
 
@@ -134,7 +127,7 @@ class Grants:
         if challenge is None:
             return
         for credentials in self._candidates(endpoint, challenge, old, challenge_header):
-            header = self._authorize(endpoint, challenge, credentials, service)
+            header = self._authorize(endpoint, challenge, credentials, authorizer)
             if header:
                 self._grants[_key(endpoint)] = Grant(header, challenge, credentials)
                 yield header
@@ -169,14 +162,12 @@ class Grants:
         endpoint: Endpoint,
         challenge: Challenge,
         credentials: Credentials | None,
-        service: TokenService,
+        authorizer: Authorizer,
     ) -> str | None:
-        if challenge.scheme == "basic":
-            return basic_header(credentials) if credentials else None
-        if credentials and credentials.registry_token:
-            return f"Bearer {credentials.registry_token}"
+        if challenge.scheme == "basic" and credentials is None:
+            return None
         try:
-            return f"Bearer {service.token(challenge, endpoint, credentials)}"
+            return authorizer.header(challenge, endpoint, credentials)
         except Unauthorized:
             if credentials:
                 raise

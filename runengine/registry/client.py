@@ -79,8 +79,8 @@ class RegistryClient:
         self._grants = auth.Grants(credentials or AuthFiles())
         self._schemes: dict[str, str] = {}
         self._served_by: dict[str, str] = {}
-        self._session: transport.Session | None = None
-        self._session_pid = 0
+        self._registries: dict[Endpoint, transport.Registry] = {}
+        self._registries_pid = 0
         self.notices: list[str] = []
         """What the operator should hear about: mirrors that failed."""
 
@@ -96,13 +96,14 @@ class RegistryClient:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_session": None, "notices": []}
+        return {**self.__dict__, "_registries": {}, "notices": []}
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
-        if self._session is not None and self._session_pid == os.getpid():
-            self._session.close()
-        self._session = None
+        if self._registries_pid == os.getpid():
+            for registry in self._registries.values():
+                registry.close()
+        self._registries = {}
 
     def explain(self, ref: Reference) -> list[Endpoint]:
         """The endpoints that are asked for ``ref``, in order."""
@@ -194,7 +195,7 @@ class RegistryClient:
     ) -> requests.Response:
         """A successful answer, authorised as far as needed; a busy server is asked again."""
         for pause_s in (*RETRY_PAUSES_S, None):
-            response = self._authorized(endpoint, path, headers)
+            response = self._send(endpoint, path, headers)
             if response.status_code in (200, 206):
                 return response
             if response.status_code not in _BUSY or pause_s is None or endpoint.is_mirror:
@@ -203,88 +204,55 @@ class RegistryClient:
             time.sleep(pause_s)
         raise self._refusal(response, endpoint, name)
 
-    def _authorized(
+    def _send(
         self, endpoint: Endpoint, path: str, headers: dict[str, str]
     ) -> requests.Response:
-        response = self._send(endpoint, path, headers, self._grants.header(endpoint))
-        if not self._grants.may_better(endpoint, response.status_code):
-            return response
-        challenge = response.headers.get("WWW-Authenticate")
-        try:
-            for authorization in self._grants.step_up(endpoint, challenge, self._tokens()):
-                response.close()
-                response = self._send(endpoint, path, headers, authorization)
-                if response.status_code not in auth.NOT_ENOUGH:
-                    break
-        except BaseException:
-            response.close()
-            raise
-        return response
+        """One answer, authorised as far as needed, over the scheme that the host speaks."""
+        from runengine.registry import answers
 
-    def _send(
-        self, endpoint: Endpoint, path: str, headers: dict[str, str], authorization: str | None
-    ) -> requests.Response:
-        """One request over the scheme that the host speaks."""
-        from runengine.registry import transport
-
-        if authorization:
-            headers = {**headers, "Authorization": authorization}
-        known = self._schemes.get(endpoint.host)
+        registry = self._open(endpoint)
+        host = endpoint.host
+        known = self._schemes.get(host)
         failure: EngineError | None = None
         for scheme in (known,) if known else endpoint.schemes:
             try:
-                response = self._send_over(scheme, endpoint, path, headers)
-            except transport.TransportError as error:
-                host = endpoint.host
-                failure = failure or transport.explain(error, f"registry {host}", host)
-                if not self._may_try_other(error, scheme, host):
+                response = registry.get(scheme, path, headers)
+            except answers.TransportError as error:
+                failure = failure or answers.explain(error, f"registry {host}", host)
+                if registry.has_answered or not self._may_try_other(error, scheme, host):
                     break
-            except transport.SchemeMismatch as error:
+            except answers.SchemeMismatch as error:
                 failure = failure or error
             else:
-                self._schemes[endpoint.host] = scheme
+                self._schemes[host] = scheme
                 return response
         raise failure or AssertionError("an endpoint has a scheme")
-
-    def _send_over(
-        self, scheme: str, endpoint: Endpoint, path: str, headers: dict[str, str]
-    ) -> requests.Response:
-        from runengine.registry import transport
-
-        response = self._open_session().fetch(
-            f"{scheme}://{endpoint.host}{path}", headers, verify_tls=endpoint.verify_tls
-        )
-        if scheme == "http" and response.status_code == 400:
-            body = transport.error_body(response)
-            if b"HTTPS" in body[:1024]:
-                raise transport.wants_tls_hint(f"registry {endpoint.host}")
-        return response
 
     @staticmethod
     def _may_try_other(error: BaseException, scheme: str, host: str) -> bool:
         """Another scheme helps on a mismatch; without a port in the name also on a refusal."""
-        from runengine.registry import transport
+        from runengine.registry import answers
 
-        return transport.is_scheme_mismatch(error, scheme) or ":" not in host
+        return answers.is_scheme_mismatch(error, scheme) or ":" not in host
 
     def _read(
         self, response: requests.Response, limit: int, name: str, endpoint: Endpoint
     ) -> bytes:
-        from runengine.registry import transport
+        from runengine.registry import answers
 
         try:
-            return transport.read_limited(response, limit, name)
-        except transport.TransportError as error:
+            return answers.read_limited(response, limit, name)
+        except answers.TransportError as error:
             host = endpoint.host
-            raise transport.explain(error, f"registry {host}", host) from error
+            raise answers.explain(error, f"registry {host}", host) from error
 
     def _refusal(
         self, response: requests.Response, endpoint: Endpoint, name: str
     ) -> EngineError:
-        from runengine.registry import transport
+        from runengine.registry import answers
 
         status = response.status_code
-        body = transport.error_body(response)
+        body = answers.error_body(response)
         said = _error_text(body)
         if status in auth.REFUSED:
             return self._grants.refusal(endpoint, said)
@@ -300,22 +268,23 @@ class RegistryClient:
             return Corrupt(f"{name} is shorter at {endpoint.host} than its size says")
         return Unavailable(f"registry {endpoint.host} answered {status} to {name}", details=said)
 
-    def _tokens(self) -> transport.Tokens:
-        from runengine.registry import transport
-
-        return transport.Tokens(self._open_session(), self._verifies_tls)
-
     def _verifies_tls(self, host: str) -> bool:
         return not (mirrors.is_loopback(host) or mirrors.is_insecure(host, self._insecure))
 
-    def _open_session(self) -> transport.Session:
-        """This process's session: connections must not be shared over a fork."""
+    def _open(self, endpoint: Endpoint) -> transport.Registry:
+        """This process's way to an endpoint: connections must not be shared over a fork."""
         from runengine.registry import transport
 
-        if self._session is None or self._session_pid != os.getpid():
-            self._session = transport.Session(self._timeout_s)
-            self._session_pid = os.getpid()
-        return self._session
+        if self._registries_pid != os.getpid():
+            self._registries, self._registries_pid = {}, os.getpid()
+        if endpoint not in self._registries:
+            self._registries[endpoint] = transport.Registry(
+                endpoint,
+                self._grants,
+                verifies_tls=self._verifies_tls,
+                timeout_s=self._timeout_s,
+            )
+        return self._registries[endpoint]
 
 
 class BlobStream:
@@ -407,12 +376,12 @@ class BlobStream:
         return data
 
     def _read_raw(self, count: int) -> bytes:
-        from runengine.registry import transport
+        from runengine.registry import answers
 
         try:
             return bytes(self._raw.read(count, decode_content=False))
-        except transport.TransportError as error:
-            raise transport.explain(error, f"registry {self._host}", self._host) from error
+        except answers.TransportError as error:
+            raise answers.explain(error, f"registry {self._host}", self._host) from error
 
     def _finish(self) -> None:
         """At the end: nothing may follow, and the digest must be right."""

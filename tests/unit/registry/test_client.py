@@ -10,6 +10,7 @@ import threading
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 
 from runengine.errors import Corrupt, NotFound, Unauthorized, Unavailable
 from runengine.ids import Digest
@@ -372,17 +373,15 @@ def test_an_identity_token_is_exchanged(fake, ref, monkeypatch) -> None:
     bearer(fake)
     posted = []
 
-    def fetch(self, url, headers, *, verify_tls, **more):
-        if more.get("method") == "POST":
+    def request(self, method, url, **more):
+        if method == "POST":
             posted.append(more.pop("data"))
-            more.update(method="GET", params={"scope": posted[0]["scope"]})
-            headers = {"Authorization": "Basic " + base64.b64encode(b"bob:right").decode()}
-        return real(self, url, headers, verify_tls=verify_tls, **more)
+            method, more["params"] = "GET", {"scope": posted[0]["scope"]}
+            more["headers"] = {"Authorization": "Basic " + base64.b64encode(b"bob:right").decode()}
+        return real(self, method, url, **more)
 
-    from runengine.registry import transport
-
-    real = transport.Session.fetch
-    monkeypatch.setattr(transport.Session, "fetch", fetch)
+    real = requests.Session.request
+    monkeypatch.setattr(requests.Session, "request", request)
     with RegistryClient(credentials=Stored(Credentials("", "", "IDT"))) as client:
         client.manifest(ref)
     assert posted[0]["grant_type"] == "refresh_token"
@@ -407,15 +406,15 @@ def test_a_bad_token_service_is_named(fake, client, ref, answer, words) -> None:
 
 
 def test_a_password_is_not_lured_into_plain_http(fake) -> None:
-    from runengine.registry import transport
     from runengine.registry.auth import Challenge
     from runengine.registry.mirrors import resolve
+    from runengine.registry.tokens import Authorizer
 
     (endpoint,) = resolve(parse("reg.example/x"), mirrors={}, insecure=[])
-    tokens = transport.Tokens(transport.Session(1), lambda _: True)
+    authorizer = Authorizer(requests.Session(), lambda _: True)
     challenge = Challenge("bearer", f"http://{fake.host}/token", "", "")
     with pytest.raises(Unauthorized, match="unencrypted"):
-        tokens.token(challenge, endpoint, USER)
+        authorizer.header(challenge, endpoint, USER)
     assert fake.asked == []
 
 
@@ -474,13 +473,15 @@ def test_a_client_goes_to_a_worker_with_its_grants(fake, ref) -> None:
 
 def test_connections_are_not_shared_over_a_fork(fake, client, ref, monkeypatch) -> None:
     client.manifest(ref)
-    session = client._open_session()
-    assert client._open_session() is session
+    (endpoint,) = client.explain(ref)
+    mine = client._open(endpoint)
+    assert client._open(endpoint) is mine
     monkeypatch.setattr("os.getpid", lambda: -1)
-    other = client._open_session()
-    assert other is not session
+    other = client._open(endpoint)
+    assert other is not mine
+    assert other.session is not mine.session
     other.close()
-    session.close()
+    mine.close()
 
 
 def test_several_clients_at_once(fake, ref) -> None:
