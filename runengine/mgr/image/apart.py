@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from runengine.mgr.image.context import ImageContext
-    from runengine.mgr.image.pull import Progress
+    from runengine.mgr.image.progress import Progress
     from runengine.mgr.image.workers import Message, Send
 
 

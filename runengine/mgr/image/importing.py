@@ -16,7 +16,7 @@ from runengine.mgr.image.archive import REPACKED, chunks_of, decompressor
 from runengine.mgr.image.arrival import Arrivals, Layer, Stack
 from runengine.mgr.image.intake import Taken, take_layer
 from runengine.mgr.image.load import manifest_of
-from runengine.mgr.image.pull import NoProgress
+from runengine.mgr.image.progress import NoProgress
 from runengine.mgr.image.repair import not_stored
 from runengine.oci_spec import image, media_types
 from runengine.registry import platform as platforms
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from runengine.mgr.image.archive import Readable
     from runengine.mgr.image.context import ImageContext
-    from runengine.mgr.image.pull import Progress
+    from runengine.mgr.image.progress import Progress
 
 
 class Description(NamedTuple):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from runengine.mgr.image.archive import Readable
     from runengine.mgr.image.context import ImageContext
-    from runengine.mgr.image.pull import Progress
+    from runengine.mgr.image.progress import Progress
     from runengine.oci_spec.image import Descriptor, ImageConfig, Index
     from runengine.registry.platform import Platform
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from runengine.config import Config
     from runengine.mgr.image.archive import Readable
     from runengine.mgr.image.garbage import Swept
-    from runengine.mgr.image.pull import Progress, PullResult
+    from runengine.mgr.image.progress import Progress
+    from runengine.mgr.image.pull import PullResult
     from runengine.registry.credentials import CredentialSource
     from runengine.store.images import StoredImage
     from runengine.store.store import Store
@@ -76,8 +77,9 @@ class ImageMgr:
         InvalidParameter, NotFound, Unauthorized, Unavailable, Corrupt, Unsupported.
         """
         from runengine.mgr.image import pull
+        from runengine.mgr.image.progress import NoProgress
 
-        shown = pull.NoProgress() if quiet or progress is None else progress
+        shown = NoProgress() if quiet or progress is None else progress
         return pull.pull(
             self._context, reference, platform=platform, progress=shown, credentials=credentials
         )
@@ -95,9 +97,10 @@ class ImageMgr:
         With ``name`` only images of that repository. Returns their names, or the ids of those
         without. Raises InvalidParameter, NotFound, Corrupt, Unsupported; then nothing is loaded.
         """
-        from runengine.mgr.image import load, pull
+        from runengine.mgr.image import load
+        from runengine.mgr.image.progress import NoProgress
 
-        shown = progress or pull.NoProgress()
+        shown = progress or NoProgress()
         return load.load(self._context, stream, name=name, platform=platform, progress=shown)
 
     def import_rootfs(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.ids import short
 from runengine.mgr.image import default, garbage, register, workers
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from runengine.mgr.image.arrival import Report
     from runengine.mgr.image.context import ImageContext
+    from runengine.mgr.image.progress import Progress
     from runengine.mgr.image.workers import Message, Send
     from runengine.registry.client import RegistryClient
     from runengine.registry.credentials import CredentialSource
@@ -24,26 +25,6 @@ if TYPE_CHECKING:
 
 WORKERS_LIMIT = 4
 REPORT_INTERVAL_S = 0.1
-
-
-class Progress(Protocol):
-    """Where progress goes; ``key`` is a short layer digest."""
-
-    def layer(self, key: str, status: str, current: int, total: int | None) -> None:
-        """One layer's status, by Docker's words, with bytes so far and in all."""
-
-    def line(self, text: str) -> None:
-        """A line about the whole."""
-
-
-class NoProgress:
-    """Keeps quiet."""
-
-    def layer(self, key: str, status: str, current: int, total: int | None) -> None:
-        """Nothing."""
-
-    def line(self, text: str) -> None:
-        """Nothing."""
 
 
 class PullResult(NamedTuple):

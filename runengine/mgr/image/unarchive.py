@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from runengine.mgr.image.archive import Member, Readable
     from runengine.mgr.image.context import ImageContext
-    from runengine.mgr.image.pull import Progress
+    from runengine.mgr.image.progress import Progress
 
 DOCUMENT_LIMIT_BYTES = 16 << 20
 DOCUMENTS_LIMIT_BYTES = 64 << 20
