@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +60,7 @@ SYMLINK_TARGETS = st.tuples(
 ).map("".join)
 
 
+@pytest.mark.needs("root")  # What replaces a file is marked opaque, which takes privilege.
 @SETTINGS
 @given(st.lists(members(paths(PLAIN), SYMLINK_TARGETS), max_size=12))
 def test_members_in_any_order_make_the_tree_that_the_model_makes(tmp_path_factory, layer):
