@@ -164,16 +164,23 @@ class Peer:
         if events & READ:
             self._receive()
         elif events & ~WRITE:
-            self.close()
+            self._receive_rest()
 
-    def _receive(self) -> None:
+    def _receive_rest(self) -> None:
+        """Take what a client that has left had sent while its input was paused."""
+        while self._receive():
+            pass
+        self.close()
+
+    def _receive(self) -> bool:
+        """Take what has arrived; False if that was nothing, or the end."""
         if self.closed:
-            return
+            return False
         try:
             data = self._sock.recv(RECEIVE_SIZE)
             frames = self._splitter.feed(data)
         except BlockingIOError:
-            return
+            return False
         except (OSError, wire.ProtocolError):
             data, frames = b"", []
         for stream, payload in frames:
@@ -181,6 +188,7 @@ class Peer:
                 self._on_frame(stream, payload)
         if not data:
             self.close()
+        return bool(data)
 
     def _on_frame(self, stream: int, payload: bytes) -> None:
         if stream == wire.CONTROL:

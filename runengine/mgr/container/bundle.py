@@ -32,8 +32,9 @@ def write_bundle(
             )
     made = not os.path.isdir(bundle)
     container_id = ids.new_id()
-    plan = make_plan(context, container_id, config, host)
-    record = plan.record(container_id, os.path.basename(os.path.abspath(bundle)))
+    name = os.path.basename(os.path.abspath(bundle))
+    plan = make_plan(context, container_id, name, config, host)
+    record = plan.record(container_id, name)
     try:
         _fill(context, record, os.path.abspath(bundle))
     except BaseException:

@@ -69,7 +69,7 @@ def create(
 
     # Held until the record pins the layers: a sweep in between would take them away.
     with in_use(context.paths):
-        plan = make_plan(context, container_id, config, host)
+        plan = make_plan(context, container_id, chosen, config, host)
         record = plan.record(container_id, chosen)
         _make(context, record._replace(state={**record.state, "Status": "creating"}))
     return Created(container_id, chosen, plan.warnings)
@@ -91,12 +91,12 @@ def _free_name(context: Context, container_id: str) -> str:
 
 
 def make_plan(
-    context: Context, container_id: str, config: ContainerConfig, host: HostConfig
+    context: Context, container_id: str, name: str, config: ContainerConfig, host: HostConfig
 ) -> Plan:
     """Merge the image's settings, check every option, and decide what create decides."""
     from runengine.cgroups import features, layout, limits
     from runengine.linux import kernel, rlimits
-    from runengine.mgr.logs import log_spec
+    from runengine.mgr.log_options import Subject, log_spec
     from runengine.oci_spec import merge, validate
 
     image = context.images.lookup(config["Image"])
@@ -113,7 +113,15 @@ def make_plan(
         host["CgroupParent"], context.config.cgroup_parent, container_id
     )
     data_dir = context.data_dir(container_id)
-    log, log_dir = log_spec(host["LogConfig"], data_dir, container_id)
+    subject = Subject(
+        container_id,
+        name=name,
+        image=config["Image"],
+        image_id=image.image_id,
+        labels=merged["Labels"],
+        env=merged["Env"],
+    )
+    log, log_dir = log_spec(host["LogConfig"], data_dir, container_id, subject)
     details = {
         "hostname": merged["Hostname"] or container_id[: ids.SHORT_ID_LENGTH],
         "architecture": document.get("architecture") or "",

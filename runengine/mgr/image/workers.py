@@ -79,7 +79,13 @@ def _numbers(queue: int) -> Iterator[int]:
 def _fork(work: Work, queue: int, others: list[int]) -> tuple[int, int]:
     reader, writer = os.pipe()
     parent = os.getpid()
-    pid = os.fork()
+    # Python runs hooks of its own at a fork, and an interrupt that arrives in one is lost.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pid = os.fork()
+    finally:
+        if os.getpid() == parent:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if pid:
         os.close(writer)
         return pid, reader
@@ -95,6 +101,7 @@ def _in_child(parent: int, foreign_fds: list[int]) -> None:
     import prctl
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     prctl.set_pdeathsig(signal.SIGKILL)
