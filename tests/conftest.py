@@ -24,8 +24,8 @@ settings.load_profile("runengine")
 
 
 def pytest_configure() -> None:
-    """Take interrupts, which a shell makes its background commands ignore: tests send some."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
+    """Take the signals that ``&`` and ``nohup`` make a command ignore: tests send some."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             handler = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             signal.signal(number, handler)
