@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import suppress
 
 import pytest
 
@@ -122,7 +123,11 @@ def test_bad_sparse_maps_are_corrupt(dest, numbers, stored):
         unpack(extended(records) + header(member("s", body)[0]) + pad(body) + END, dest)
 
 
-def test_sizes_that_no_filesystem_takes_are_corrupt(dest):
-    records = record("GNU.sparse.map", b"") + record("GNU.sparse.size", b"9223372036854775807")
+def test_sizes_that_no_filesystem_takes_are_corrupt(dest, tmp_path):
+    largest = 2**63 - 1
+    with (tmp_path / "probe").open("wb") as file, suppress(OSError):
+        file.truncate(largest)
+        pytest.skip("this file system (tmpfs?) takes any size")
+    records = record("GNU.sparse.map", b"") + record("GNU.sparse.size", b"%d" % largest)
     with pytest.raises(Corrupt, match="'s' cannot be unpacked"):
         unpack(extended(records) + header(member("s")[0]) + END, dest)
