@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 from runengine.errors import Conflict, EngineError, InvalidParameter, Unsupported
-from runengine.linux import fscontext, libc, mount
+from runengine.linux import fscontext, kernel, libc, mount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,13 @@ def _mount_nothing(merged: str) -> None:
 def _mount_by_context(
     stack: Sequence[str], directories: dict[str, str], merged: str, *, readonly: bool
 ) -> bool:
-    """Mount with the new API; False if this kernel cannot take layers one by one (before 6.7)."""
+    """Mount with the new API; False if this kernel cannot take layers one by one.
+
+    The version is asked because an older kernel (overlay learnt it in 6.7) takes every option at
+    first, and complains in the kernel log when it comes to mounting.
+    """
+    if not kernel.probe().at_least(6, 7):
+        return False
     try:
         context = fscontext.fsopen("overlay")
     except OSError as error:
@@ -134,16 +140,15 @@ def _mount_by_context(
 
 
 def _configure(context: int, stack: Sequence[str], directories: dict[str, str]) -> bool:
+    """Set everything; False if the kernel does not take a directory in the way it is given."""
     fscontext.set_string(context, "source", "overlay")
-    for lower in stack:
+    for key, path in [*(("lowerdir+", lower) for lower in stack), *directories.items()]:
         try:
-            _set_directory(context, "lowerdir+", lower)
+            _set_directory(context, key, path)
         except OSError as error:
             if error.errno == errno.EINVAL:
-                return False
-            raise OSError(error.errno, error.strerror, lower) from error
-    for key, value in directories.items():
-        _set_directory(context, key, value)
+                return False  # by descriptor only since 6.13
+            raise OSError(error.errno, error.strerror, path) from error
     for key, value in _OPTIONS.items():
         fscontext.set_string(context, key, value)
     return True
