@@ -180,7 +180,7 @@ def test_unmounting_twice_and_nothing(rig):
 
 def test_a_busy_mount_names_who_holds_it(rig):
     rig.mount()
-    command = [sys.executable, "-c", "import sys; print(); sys.stdin.read()"]
+    command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
     with subprocess.Popen(
         command, cwd=rig.merged, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
