@@ -1,5 +1,6 @@
 """Whatever dies, the next command sees what is, cleans up, and says unknown where nobody saw."""
 
+import fcntl
 import json
 import os
 import signal
@@ -155,6 +156,17 @@ def test_a_command_killed_at_any_step_leaves_nothing_wrong(
             fresh.containers.remove(entry["Id"], force=True)
         assert left_of(fresh, "victim") == []
         assert not os.listdir(f"{shared_roots.root}/containers")
+
+
+def test_a_create_killed_before_its_record_leaves_no_directory(engine):
+    directory = engine.config.paths.container_state("ab" * 32)
+    os.makedirs(directory)
+    with open(f"{directory}/lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        engine.containers.list()
+        assert os.path.isdir(directory)  # somebody is at it
+    engine.containers.list()
+    assert not os.path.exists(directory)
 
 
 def test_a_removal_cut_short_is_taken_up(runner, engine):

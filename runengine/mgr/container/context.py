@@ -63,12 +63,19 @@ class Context(NamedTuple):
         Raises NotFound if it was removed while we waited, TimedOut after ``timeout_s``.
         """
         with ExitStack() as stack:
-            self._take_lock(stack, container_id, timeout_s)
+            stack.enter_context(self.reserved(container_id, timeout_s=timeout_s))
             record = self.find(container_id)
             if record is None:
                 discard_directory(self.state_dir(container_id))
                 raise NotFound(f"No such container: {container_id[:12]}")
             yield record
+
+    @contextmanager
+    def reserved(self, container_id: str, *, timeout_s: float | None = None) -> Iterator[None]:
+        """Hold the container's lock whether there is a record or not. Raises TimedOut."""
+        with ExitStack() as stack:
+            self._take_lock(stack, container_id, timeout_s)
+            yield
 
     def _take_lock(self, stack: ExitStack, container_id: str, timeout_s: float | None) -> None:
         directory = self.state_dir(container_id)

@@ -177,11 +177,7 @@ def _mount_documents(host: HostConfig) -> list[dict[str, Any]]:
 
 
 def _make(context: Context, record: Record) -> None:
-    from runengine.linux.locks import locked
-
-    state_dir = context.state_dir(record.id)
-    make_private_directory(state_dir)
-    with locked(f"{state_dir}/lock"):
+    with context.reserved(record.id):
         try:
             context.store.containers.add(record)
         except BaseException:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runengine.errors import InvalidParameter, NotFound
 from runengine.linux import clock
 from runengine.mgr.container import observe, status
-from runengine.mgr.container.recover import settle_lost
+from runengine.mgr.container.recover import settle_lost, sweep_orphans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +53,9 @@ def list_containers(
 def _observe_all(context: Context) -> list[Seen]:
     """Every whole container as it is; what died unseen is written down and cleaned up."""
     seen = []
-    for record in context.store.containers.all():
+    records = context.store.containers.all()
+    sweep_orphans(context, {record.id for record in records})
+    for record in records:
         if record.status in ("creating", "removing"):
             settle_lost(context, record.id)
             continue

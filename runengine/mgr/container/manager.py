@@ -148,10 +148,12 @@ class ContainerMgr:
 
     def restore(self) -> None:
         """Bring every record in line with what is, as after a crash or a reboot; never raises."""
-        from runengine.mgr.container.recover import settle_lost
+        from runengine.mgr.container.recover import settle_lost, sweep_orphans
 
-        for record in self._context.store.containers.all():
-            settle_lost(self._context, record.id)
+        known = {record.id for record in self._context.store.containers.all()}
+        for container_id in known:
+            settle_lost(self._context, container_id)
+        sweep_orphans(self._context, known)
 
     # Looking
 

@@ -124,6 +124,17 @@ def settle_lost(context: Context, container_id: str) -> None:
         os.close(fd)
 
 
+def sweep_orphans(context: Context, known: set[str]) -> None:
+    """Remove volatile directories without a record: of creates that died before they had one."""
+    try:
+        names = os.listdir(f"{context.paths.state}/containers")
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name not in known:
+            settle_lost(context, name)
+
+
 def finish(context: Context, record: Record) -> None:
     """After an exit: settle, and remove the container if it was to be removed then.
 
