@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -112,7 +113,8 @@ def one_line(text: str) -> str:
 
 def complain(message: str, *, prefix: str = "Error: ") -> None:
     """One line on stderr."""
-    sys.stdout.flush()
+    with suppress(OSError):  # a full disk is what there may be to complain of
+        sys.stdout.flush()
     sys.stderr.write(f"{prefix}{one_line(message)}\n")
     sys.stderr.flush()
 

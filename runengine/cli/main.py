@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -152,8 +152,15 @@ def main() -> NoReturn:
     code = execute(sys.argv[1:])
     if code == INTERRUPTED:
         _die_of_interrupt()
-    gc.freeze()  # or the interpreter's end collects everything once more (5 ms)
-    sys.exit(code)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit at once: taking the interpreter apart costs 5 ms and changes nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _open_standard_streams() -> None:

@@ -121,6 +121,14 @@ def test_full_disk_on_stdout_is_an_error(cli: CommandLine):
     _wait_until(lambda: cli.names() == [])
 
 
+@pytest.mark.parametrize("words", [["images"], ["ps", "-a"], ["version"], ["info"]])
+def test_full_disk_on_stdout_of_a_listing(cli: CommandLine, words: list[str]):
+    with open("/dev/full", "wb") as full:
+        process = cli.begin(*words, stdout=full, stderr=-1)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, b"Error: No space left on device\n")
+
+
 def test_reader_that_leaves(cli: CommandLine):
     process = cli.begin("run", "--name", "y1", "busybox", "yes", stdout=-1, stderr=-1)
     assert process.stdout
