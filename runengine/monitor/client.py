@@ -95,6 +95,10 @@ class Connection:
         """What the monitor knows: ``pid``, ``start_time``, ``running``, ``execs``, ``exit``."""
         return self.request({"op": "status"}, "status")
 
+    def update(self, **changes: Any) -> None:
+        """Change the job: ``events``, ``on_exit`` or ``restart``. Raises InvalidParameter."""
+        self.request({"op": "update", "changes": changes}, "ok")
+
     def wait(self, timeout_s: float | None = None) -> ExitRecord | None:
         """Wait for the end, dropping output; None after ``timeout_s`` or if the monitor vanished.
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from runengine.runtime.messages import Failure
 
 STARTING, RUNNING, ENDING, ENDED = "starting", "running", "ending", "ended"
+CHANGEABLE = frozenset(("events", "on_exit", "restart"))
+"""Keys of the job that are looked at only when something happens, so that they may change."""
 
 
 class Container:
@@ -221,6 +223,14 @@ class Container:
             }
         )
 
+    def _on_update(self, peer: Peer, request: dict[str, Any]) -> None:
+        changes = dict(request["changes"])
+        foreign = changes.keys() - CHANGEABLE
+        if foreign:
+            raise ValueError(f"{sorted(foreign)} cannot be changed")
+        self.job.update(changes)  # type: ignore[typeddict-item]
+        peer.event({"event": "ok"})
+
     def _on_detach(self, peer: Peer, _: dict[str, Any]) -> None:
         peer.writes_stdin = False
         peer.close()
@@ -289,6 +299,7 @@ _ACTIONS = {
     "resize": Container._on_resize,
     "wait": Container._on_wait,
     "status": Container._on_status,
+    "update": Container._on_update,
     "detach": Container._on_detach,
     "take-over": Container._on_take_over,
 }

@@ -14,6 +14,8 @@ Requests (client to monitor, control frames):
 ``{"op": "resize", "rows": n, "cols": n, "exec_id": s?}``
     on an attached connection (of that session; no answer), or alone (``ok`` or ``error``).
 ``{"op": "wait", "exec_id": s?}`` → ``exit``; ``{"op": "status"}`` → ``status``;
+``{"op": "update", "changes": {key: value}}``
+    the job's ``events``, ``on_exit`` and ``restart`` from now on; answer ``ok`` or ``error``.
 ``{"op": "detach"}``
     leave without closing the container's standard input.
 

@@ -458,3 +458,15 @@ def test_container_outlives_its_monitor(host: Host) -> None:
     os.kill(started.pid, signal.SIGKILL)
     wait_for(lambda: not pidfd.is_alive(started.pid, started.start_time))
     Runtime(host.runtime).delete(job["id"], force=True)
+
+
+def test_a_running_container_s_job_can_be_changed(host: Host, tmp_path: Path) -> None:
+    # U-08
+    job = host.job("sleep", "1000")
+    started = host.detached(job)
+    with reach(job) as connection:
+        connection.update(on_exit=["touch", str(tmp_path / "done")])
+        with pytest.raises(errors.InvalidParameter, match="state_dir"):
+            connection.update(state_dir="/elsewhere", on_exit=["false"])
+    wait_exit(job, kill_pid=started.pid)
+    wait_for((tmp_path / "done").exists)
