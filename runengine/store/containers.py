@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
-from runengine.errors import AlreadyExists, AmbiguousName, NotFound
+from runengine.errors import AlreadyExists, AmbiguousName, NotFound, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +35,6 @@ class State(TypedDict):
     Error: str
     StartedAt: str
     FinishedAt: str
-    StopRequested: bool  # the user asked: no restart policy applies
     CpuNs: int | None  # account of the last run
     MemoryPeakBytes: int | None
 
@@ -52,10 +52,16 @@ def created_state() -> State:
         "Error": "",
         "StartedAt": NEVER,
         "FinishedAt": NEVER,
-        "StopRequested": False,
         "CpuNs": None,
         "MemoryPeakBytes": None,
     }
+
+
+class Restarts(NamedTuple):
+    """How often a restart policy has started the container since its user did."""
+
+    times: int = 0
+    delay_s: float = 0.0  # the wait before the last of them
 
 
 class Record(NamedTuple):
@@ -70,6 +76,8 @@ class Record(NamedTuple):
     details: dict[str, Any]  # what create decided: log, hostname, cgroup path, mounts
     layers: list[str]  # layer keys, bottom first: they stay while the container does
     state: State
+    desired: str = "stopped"  # what its user wants: running or stopped
+    restarts: Restarts = Restarts()
 
     @property
     def status(self) -> str:
@@ -78,8 +86,8 @@ class Record(NamedTuple):
 
 
 _SELECT = (
-    "SELECT id, name, image_id, created_at, config, host_config, details, layers, state"
-    " FROM containers"
+    "SELECT id, name, image_id, created_at, config, host_config, details, layers, state,"
+    " desired, restarts, restart_delay_s FROM containers"
 )
 
 
@@ -95,7 +103,7 @@ class Containers:
         try:
             with self._database.write() as connection:
                 connection.execute(
-                    "INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         record.id,
                         record.name,
@@ -107,6 +115,8 @@ class Containers:
                         json.dumps(record.layers),
                         record.status,
                         json.dumps(record.state),
+                        record.desired,
+                        *record.restarts,
                     ),
                 )
         except sqlite3.IntegrityError:
@@ -147,7 +157,7 @@ class Containers:
 
     def _ids(self, where: str, *values: str) -> list[str]:
         sql = f"SELECT id FROM containers WHERE {where} AND status != 'creating'"  # noqa: S608
-        return [row[0] for row in self._connection.execute(sql, values)]
+        return self._ids_of(sql, *values)
 
     def get(self, container_id: str) -> Record:
         """The record with this full id. Raises NotFound."""
@@ -157,9 +167,20 @@ class Containers:
         return _record(row)
 
     def all(self) -> list[Record]:
-        """Every record, the newest first; half-made ones too."""
+        """Every whole record, the newest first; half-made ones too. ``ids`` has all of them."""
         rows = self._connection.execute(f"{_SELECT} ORDER BY created_at DESC").fetchall()
-        return [_record(row) for row in rows]
+        found = []
+        for row in rows:
+            with suppress(StateError):  # one that is damaged must not hide the others
+                found.append(_record(row))
+        return found
+
+    def ids(self) -> list[str]:
+        """The id of every record, also of half-made and of damaged ones."""
+        return self._ids_of("SELECT id FROM containers")
+
+    def _ids_of(self, sql: str, *values: str) -> list[str]:
+        return [row[0] for row in self._connection.execute(sql, values)]
 
     def set_state(self, container_id: str, state: State) -> bool:
         """Write the state; False if the record is gone (a removal won the race)."""
@@ -172,6 +193,28 @@ class Containers:
                 "UPDATE containers SET state = ?, status = ? WHERE id = ?",
                 [(json.dumps(state), state["Status"], owner) for owner, state in states],
             ).rowcount
+
+    def set_desired(
+        self, container_id: str, desired: str, restarts: Restarts | None = None
+    ) -> None:
+        """Write what the user wants, and how often the policy has acted since (if given)."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE containers SET desired = ? WHERE id = ?", (desired, container_id)
+            )
+            if restarts is not None:
+                connection.execute(
+                    "UPDATE containers SET restarts = ?, restart_delay_s = ? WHERE id = ?",
+                    (*restarts, container_id),
+                )
+
+    def set_host_config(self, container_id: str, host_config: HostConfig) -> None:
+        """Replace the host's side of the configuration."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE containers SET host_config = ? WHERE id = ?",
+                (json.dumps(host_config), container_id),
+            )
 
     def rename(self, container_id: str, name: str) -> None:
         """Change the name. Raises AlreadyExists if it is taken, even by this container."""
@@ -217,19 +260,32 @@ class Containers:
     def used_layers(self) -> set[str]:
         """Layer keys that containers stand on."""
         rows = self._connection.execute("SELECT layers FROM containers")
-        return {key for row in rows for key in json.loads(row[0])}
+        try:
+            return {key for row in rows for key in json.loads(row[0])}
+        except ValueError as error:  # which layers it needs is not known, so none may go
+            raise StateError(f"the record of a container is damaged: {error}") from None
 
 
-def _record(row: tuple[str, ...]) -> Record:
-    identity, name, image_id, created_at, config, host_config, details, layers, state = row
+def _record(row: tuple[Any, ...]) -> Record:
+    """The record in a row. Raises StateError naming the container whose documents are damaged."""
+    identity, name, image_id, created_at, *documents, desired, times, delay_s = row
+    try:
+        config, host_config, details, layers, state = map(json.loads, documents)
+    except (TypeError, ValueError) as error:
+        raise StateError(
+            f"the record of container {name} ({identity[:12]}) is damaged: {error}",
+            resolution="the others are not touched by it; remove it with rm -f",
+        ) from None
     return Record(
         identity,
         name,
         image_id,
         created_at,
-        cast("ContainerConfig", json.loads(config)),
-        cast("HostConfig", json.loads(host_config)),
-        json.loads(details),
-        json.loads(layers),
-        cast("State", json.loads(state)),
+        cast("ContainerConfig", config),
+        cast("HostConfig", host_config),
+        details,
+        layers,
+        cast("State", state),
+        desired,
+        Restarts(times, delay_s),
     )

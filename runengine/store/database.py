@@ -60,6 +60,17 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX execs_by_container ON execs(container_id);
     """,
+    # What the user wants, apart from what is: it was a flag inside the state before.
+    """
+    ALTER TABLE containers ADD COLUMN desired TEXT NOT NULL DEFAULT 'stopped';
+    ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE containers ADD COLUMN restart_delay_s REAL NOT NULL DEFAULT 0;
+    UPDATE containers SET desired = 'running'
+        WHERE status IN ('running', 'paused', 'exited')
+        AND CASE json_valid(state) WHEN 1
+            THEN NOT coalesce(json_extract(state, '$.StopRequested'), 0) ELSE 0 END;
+    UPDATE containers SET state = json_remove(state, '$.StopRequested') WHERE json_valid(state)
+    """,
 )
 
 

@@ -98,7 +98,6 @@ def started(state: State, pid: int, start_time: int, at: str) -> State:
         "Error": "",
         "StartedAt": clock.now() if at == NEVER else at,
         "FinishedAt": NEVER,
-        "StopRequested": False,
         "CpuNs": None,
         "MemoryPeakBytes": None,
     }

@@ -50,7 +50,7 @@ def stop_and_settle(
     """Stop a live container whose lock is held; returns the state after its exit."""
     number = parse_signal(signal or record.config["StopSignal"] or SIGTERM)
     limit_s = _stop_timeout(record, timeout_s)
-    _note_request(context, record, state)
+    _note_request(context, record)
     fd = pidfd.open_verified(state["Pid"], state["StartTime"])
     if fd is not None:
         import os
@@ -74,8 +74,9 @@ def _stop_timeout(record: Record, timeout_s: int | None) -> float | None:
     return None if timeout_s < 0 else timeout_s
 
 
-def _note_request(context: Context, record: Record, state: State) -> None:
-    context.store.containers.set_state(record.id, {**state, "StopRequested": True})
+def _note_request(context: Context, record: Record) -> None:
+    if record.desired != "stopped":
+        context.store.containers.set_desired(record.id, "stopped")
 
 
 def kill_and_settle(context: Context, record: Record, state: State) -> State:
@@ -85,7 +86,7 @@ def kill_and_settle(context: Context, record: Record, state: State) -> State:
     """
     import os
 
-    _note_request(context, record, state)
+    _note_request(context, record)
     fd = pidfd.open_verified(state["Pid"], state["StartTime"])
     if fd is not None:
         try:
@@ -166,7 +167,7 @@ def _signal_init(context: Context, record: Record, state: State, number: int) ->
     import os
 
     if number == parse_signal(record.config["StopSignal"] or SIGTERM):
-        _note_request(context, record, state)
+        _note_request(context, record)
     fd = pidfd.open_verified(state["Pid"], state["StartTime"])
     if fd is not None:
         try:
