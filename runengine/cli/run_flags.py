@@ -7,13 +7,14 @@ for anything: files are read, and flags that contradict each other are refused.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from runengine import model
 from runengine.cli import env_files
 from runengine.cli.flags import arguments
 from runengine.cli.run_table import (
     CONFIG_FIELDS,
+    HEALTH_FIELDS,
     HOST_FIELDS,
     NETWORKS_LATER,
     REFUSED,
@@ -24,7 +25,7 @@ from runengine.errors import InvalidParameter, Unsupported
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runengine.model import ContainerConfig, HostConfig
+    from runengine.model import ContainerConfig, HealthConfig, HostConfig
 
 PULL_POLICIES = ("always", "missing", "never")
 MAX_PROFILE_BYTES = 4 << 20
@@ -76,8 +77,6 @@ def detach_keys(text: str | None) -> bytes:
 def _refuse(params: Mapping[str, Any]) -> None:
     for name, reason in REFUSED.items():
         if params[name]:
-            if name.startswith("health_") and params["no_healthcheck"]:
-                raise InvalidParameter("--no-healthcheck conflicts with --health-* options")
             raise Unsupported(f"--{name.replace('_', '-')} is not supported", resolution=reason)
     if params["restart"] not in ("", "no"):
         raise Unsupported(
@@ -122,14 +121,27 @@ def _config(params: Mapping[str, Any]) -> ContainerConfig:
     if params["entrypoint"] is not None:
         # As with Docker an empty entrypoint clears the image's.
         config["Entrypoint"] = [params["entrypoint"]] if params["entrypoint"] else []
-    if params["no_healthcheck"]:
-        config["Healthcheck"] = {"Test": ["NONE"]}
+    config["Healthcheck"] = _health_check(params)
     config["ExposedPorts"] = {port: {} for ports in params["expose"] for port in ports}
     if config["StopTimeout"] is not None and config["StopTimeout"] < -1:
         raise InvalidParameter(
             f"invalid --stop-timeout {config['StopTimeout']}", resolution="-1 waits for ever"
         )
     return config
+
+
+def _health_check(params: Mapping[str, Any]) -> HealthConfig | None:
+    given = {field: params[name] for name, field in HEALTH_FIELDS.items() if params[name]}
+    if params["no_healthcheck"]:
+        if given or params["health_cmd"]:
+            raise InvalidParameter("--no-healthcheck conflicts with --health-* options")
+        return {"Test": ["NONE"]}
+    for name, field in HEALTH_FIELDS.items():
+        if given.get(field, 0) < 0:
+            raise InvalidParameter(f"--{name.replace('_', '-')} cannot be negative")
+    if params["health_cmd"]:
+        given["Test"] = ["CMD-SHELL", params["health_cmd"]]
+    return cast("HealthConfig", given) if given else None
 
 
 def _image_name(text: str) -> str:

@@ -70,19 +70,21 @@ CONFIG_FIELDS = {
     "workdir": "WorkingDir",
 }
 
+# The same for its health check.
+HEALTH_FIELDS = {
+    "health_interval": "Interval",
+    "health_retries": "Retries",
+    "health_start_interval": "StartInterval",
+    "health_start_period": "StartPeriod",
+    "health_timeout": "Timeout",
+}
+
 NETWORKS_LATER = "this release has none, host and container:ID; networks come with runengine 0.2"
 VOLUMES_LATER = "volumes come with a later release; bind a path of the host: -v /path:/path"
-SERVICE_LATER = "the runengine service brings them, with a later release"
 
 # Docker's flags that this release knows and refuses, and why.
 REFUSED = {
     "gpus": "pass the device files with --device",
-    "health_cmd": SERVICE_LATER,
-    "health_interval": SERVICE_LATER,
-    "health_retries": SERVICE_LATER,
-    "health_start_interval": SERVICE_LATER,
-    "health_start_period": SERVICE_LATER,
-    "health_timeout": SERVICE_LATER,
     "ip": NETWORKS_LATER,
     "ip6": NETWORKS_LATER,
     "link": "links are not supported",
@@ -113,6 +115,20 @@ _PROCESS = (
     flag("-t --tty", "bool", help="Allocate a pseudo-TTY"),
     flag("-u --user", help="Username or UID (format: <name|uid>[:<group|gid>])"),
     flag("-w --workdir", help="Working directory inside the container"),
+)
+
+_HEALTH = (
+    flag("--health-cmd", help="Command to run to check health"),
+    flag("--health-interval", "duration", convert=values.duration,
+         help="Time between running the check (ms|s|m|h) (default 30s)"),
+    flag("--health-retries", "int", help="Consecutive failures needed to report unhealthy"),
+    flag("--health-start-interval", "duration", convert=values.duration,
+         help="Time between running the check during the start period (ms|s|m|h) (default 5s)"),
+    flag("--health-start-period", "duration", convert=values.duration,
+         help="Start period for the container to initialize before starting health-retries "
+         "countdown (ms|s|m|h) (default 0s)"),
+    flag("--health-timeout", "duration", convert=values.duration,
+         help="Maximum time to allow one check to run (ms|s|m|h) (default 30s)"),
     flag("--no-healthcheck", "bool", help="Disable any container-specified HEALTHCHECK"),
 )
 
@@ -209,6 +225,7 @@ def _refused(name: str) -> Option:
 
 _COMMON: tuple[click.Parameter, ...] = (
     *_PROCESS,
+    *_HEALTH,
     *_LIFE,
     *_SECURITY,
     *_FILES,

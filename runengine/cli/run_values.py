@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 
 NANO = 1_000_000_000
 MAX_INT64 = (1 << 63) - 1
+_DURATION_NS = {
+    "ns": 1,
+    "us": 1000,
+    "µs": 1000,
+    "μs": 1000,
+    "ms": 1_000_000,
+    "s": NANO,
+    "m": 60 * NANO,
+    "h": 3600 * NANO,
+}
+_DURATION_PART = re.compile(r"([0-9]{0,30})(?:\.([0-9]{0,30}))?(ns|us|µs|μs|ms|s|m|h)")
+_DURATION = re.compile(
+    r"(?:(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:ns|us|µs|μs|ms|s|m|h))+"
+)
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
@@ -44,6 +58,25 @@ def nano_cpus(text: str) -> int:
     if value > MAX_INT64:
         raise ValueError("value is too large")
     return value
+
+
+def duration(text: str) -> int:
+    """Nanoseconds in ``1m30s``, ``100ms``, ``1.5h`` or ``0`` (Go's time.ParseDuration)."""
+    sign, digits = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
+    if digits == "0":
+        return 0
+    if not _DURATION.fullmatch(digits):
+        missing = re.fullmatch(rf"(?:{_DURATION.pattern})?(?:[0-9]+\.?[0-9]*|\.[0-9]+)", digits)
+        why = "missing unit in" if missing else "invalid"
+        raise ValueError(f'time: {why} duration "{text}"')
+    total = 0
+    for whole, fraction, unit in _DURATION_PART.findall(digits):
+        size = _DURATION_NS[unit]
+        # Digits beyond a nanosecond are dropped.
+        total += int(whole or "0") * size + int(fraction or "0") * size // 10 ** len(fraction)
+    if total > MAX_INT64:
+        raise ValueError(f'time: invalid duration "{text}"')
+    return sign * total
 
 
 def stream(text: str) -> str:

@@ -17,6 +17,8 @@ else:
 MONITORS = "monitors"
 """Cgroup of every monitor, beside its containers'."""
 
+_FROZEN = (b"FROZEN", b"FREEZING")
+
 
 class Account:
     """Counters at the end; None where this kernel does not keep them."""
@@ -107,6 +109,13 @@ def _kill_member(pid: int, directories: dict[str, str]) -> None:
         return
     finally:
         os.close(fd)
+
+
+def is_frozen(directories: dict[str, str]) -> bool:
+    """Whether the container is paused, or about to be."""
+    if "freezer" in directories:
+        return _content(f"{directories['freezer']}/freezer.state").strip() in _FROZEN
+    return _content(f"{directories.get('unified', '')}/cgroup.freeze").strip() == b"1"
 
 
 def _thaw(directories: dict[str, str]) -> None:

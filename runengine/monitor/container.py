@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from runengine.linux import clock, fsatomic
 from runengine.monitor import cgroup, ending, wire
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     import _socket
     from typing import Any
 
+    from runengine.monitor.health import Health
     from runengine.monitor.loop import Loop
+    from runengine.monitor.pending import Pending
     from runengine.monitor.programs import Programs
     from runengine.monitor.protocol import Job
     from runengine.monitor.session import Log
@@ -43,10 +46,13 @@ class Container:
         self.peers: set[Peer] = {control}
         self.waiters: list[Peer] = []
         self.execs = Execs(loop, programs, job)
+        self.health: Health | None = None
         self.process: Process | None = None
         self.exit: dict[str, Any] | None = None
         self.phase = STARTING
         self.teardown_begun = False
+        self.pending: Pending | None = None
+        self._began = 0.0
         self._attach: dict[str, Any] | None = request.get("attach")
         self._server = Server(loop, job["state_dir"], self._on_connect)
         self._log: Log | None = None
@@ -100,6 +106,8 @@ class Container:
             return
         self.process = process
         self.phase = RUNNING
+        self._began = time.monotonic()
+        self._begin_health_check()
         self._write_init(process)
         self.control.event(
             {"event": "started", "pid": process.pid, "start_time": process.start_time}
@@ -110,6 +118,14 @@ class Container:
             process.session.join(self.control, self._attach, primary=True)
         process.session.begin()
         process.on_exit(self._init_ended)
+
+    def _begin_health_check(self) -> None:
+        spec = self.job.get("health")
+        if spec:
+            from runengine.monitor.health import Health
+
+            self.health = Health(self.loop, self.programs, self.job, spec, self.server_note)
+            self.health.begin()
 
     def _write_init(self, process: Process) -> None:
         record = {
@@ -154,8 +170,12 @@ class Container:
         if self.phase is ENDED:
             if peer is self.control:
                 ending.leave_alone(self)
-            if not self.peers:
-                self.loop.stop()
+            self.stop_if_done()
+
+    def stop_if_done(self) -> None:
+        """Leave once everybody has been told and no restart is waited for."""
+        if not self.peers and not (self.pending and self.pending.is_active):
+            self.loop.stop()
 
     def on_request(self, peer: Peer, request: dict[str, Any]) -> None:
         """Answer a client's control frame."""
@@ -247,6 +267,8 @@ class Container:
         self.exit = _exit_record(self.process, status, cgroup.Account(self.job["cgroup"]))
         if name == UNSTARTED:
             self.exit.update(exit_code=126, error="the program could not be executed")
+        if self.health:
+            self.health.end()
         # Without a pid namespace of its own the others go on, and hold the output open.
         cgroup.kill(self.job["cgroup"])
         self.process.session.drain(self.job["drain_timeout_s"], self._drained)
@@ -255,9 +277,16 @@ class Container:
         if self._log:
             self.attempt(self._log.close)
         self.attempt(self._write_exit)
-        ending.delete(self, lambda: self.execs.when_idle(self._announce), force=False)
+        ending.delete(self, self._await_idle, force=False)
         # A session that hangs in the kernel must not keep the exit from being told.
         self.loop.later(ending.EXECS_TIMEOUT_S, self._announce)
+
+    def _await_idle(self) -> None:
+        """Announce the exit once no process of ours is left inside."""
+        if self.health:
+            self.health.when_idle(lambda: self.execs.when_idle(self._announce))
+        else:
+            self.execs.when_idle(self._announce)
 
     def _write_exit(self) -> None:
         data = wire.dumps(self.exit) + b"\n"
@@ -271,6 +300,8 @@ class Container:
     def _announce(self) -> None:
         if self.phase is ENDED:
             return
+        # While the lock is held: whoever waits for it then knows of the restart to come.
+        self.pending = self._restart()
         # Before anybody can know: whoever does may start the container again at once.
         self._server.close()
         self.phase = ENDED
@@ -280,6 +311,27 @@ class Container:
         if self.process:
             self.process.session.finish(event, keep=self.control)
         ending.await_take_over(self)
+
+    def _restart(self) -> Pending | None:
+        """What asks the restart policy after a while, if there is one to be asked."""
+        restart, command = self.job.get("restart"), self.job["on_exit"]
+        if not restart or not command or self.exit is None:
+            return None
+        from runengine.monitor import pending
+
+        ran_s = time.monotonic() - self._began
+        delay_s = pending.delay_s(dict(restart), self.exit["exit_code"], ran_s)
+        if delay_s is None:
+            return None
+        return pending.Pending(
+            self.loop,
+            self.programs,
+            self.job["state_dir"],
+            command,
+            delay_s,
+            done=self.stop_if_done,
+            report=self.server_note,
+        )
 
     def attempt(self, action: Any) -> None:
         """Do what may fail on a sick host; the exit goes on whatever happens."""

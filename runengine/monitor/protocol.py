@@ -19,6 +19,9 @@ Requests (client to monitor, control frames):
 ``{"op": "detach"}``
     leave without closing the container's standard input.
 
+``{"op": "pend", "state_dir": s, "command": [...], "delay_s": n}``
+    on the control socket instead of ``run``: only wait, then run the command. Answer: ``pending``.
+
 Events (monitor to client): ``{"event": "started" | "attached" | "exit" | "error" | "ok" |
 "status" | "taken", ...}``. ``exit`` of a container has ``exit`` (an ExitRecord), ``exit`` of an
 exec session ``exit_code`` and ``signal``. ``error`` has ``kind`` (a class of runengine.errors),
@@ -27,13 +30,14 @@ exec session ``exit_code`` and ``signal``. ``error`` has ``kind`` (a class of ru
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from runengine.monitor.wire import (
     CONTROL,
     EXIT_NAME,
     INIT_NAME,
     LOCK_NAME,
+    RESTART_NAME,
     SOCKET_NAME,
     STDERR,
     STDIN,
@@ -45,6 +49,7 @@ __all__ = [
     "EXIT_NAME",
     "INIT_NAME",
     "LOCK_NAME",
+    "RESTART_NAME",
     "SOCKET_NAME",
     "STDERR",
     "STDIN",
@@ -52,12 +57,23 @@ __all__ = [
     "AttachOptions",
     "ExecRequest",
     "ExitRecord",
+    "HealthSpec",
     "InitRecord",
     "Job",
     "LogSpec",
+    "Restart",
 ]
 
 LogDriver = Literal["json-file", "cri", "none"]
+
+
+class Restart(TypedDict):
+    """When the command that decides on a restart is run."""
+
+    delay_s: float
+    """After an exit; after a long run it is the first delay again."""
+    only_failure: bool
+    """Not after exit code 0."""
 
 
 class LogSpec(TypedDict):
@@ -69,6 +85,22 @@ class LogSpec(TypedDict):
     """Bytes per file; 0 is unlimited."""
     max_file: int
     attrs: dict[str, str]
+
+
+class HealthSpec(TypedDict):
+    """A health check, with Docker's defaults filled in."""
+
+    process: dict[str, Any]
+    """Process object of the runtime spec (config.md#process)."""
+    interval_s: float
+    timeout_s: float
+    timeout_text: str
+    """The same as Docker writes it, such as ``1m30s``."""
+    retries: int
+    start_period_s: float
+    start_interval_s: float
+    path: str
+    """Where the results go: Docker's ``State.Health``."""
 
 
 class Job(TypedDict):
@@ -95,6 +127,12 @@ class Job(TypedDict):
     on_exit: list[str] | None
     """Command that does the teardown when nobody took it over."""
     drain_timeout_s: float
+    restart: NotRequired[Restart | None]
+    """None: no exit is a reason to start again."""
+    events: NotRequired[dict[str, Any]]
+    """``path`` of the journal and the ``attributes`` of each event; left out: no events."""
+    health: NotRequired[HealthSpec | None]
+    """None, or left out: no health check, and none of its code in the monitor."""
 
 
 class ExitRecord(TypedDict):

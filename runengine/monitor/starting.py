@@ -122,6 +122,7 @@ class Starting:
         self._listener: _socket.socket | None = None
         self._console: _socket.socket | None = None
         self._attempts = 0
+        self._runtime_pid = 0
         self._started_at = ""
 
     def begin(self) -> None:
@@ -143,7 +144,13 @@ class Starting:
         finally:
             for fd in set(theirs) - {0}:
                 os.close(fd)
+        self._runtime_pid = pid
         self._loop.on_exit(pid, self._runtime_ended)
+
+    def abort(self) -> None:
+        """Kill the runtime if it still runs; ``done`` is called as ever."""
+        if self._runtime_pid:
+            os.kill(self._runtime_pid, signal.SIGKILL)
 
     def _name(self, suffix: str) -> str:
         return f"{self._plan.tag}.{suffix}"
@@ -220,6 +227,7 @@ class Starting:
     # After the runtime has ended
 
     def _runtime_ended(self, status: int, _: str) -> None:
+        self._runtime_pid = 0
         if self._plan.terminal and not self._streams:
             # It sent the terminal before it ended; we may just not have looked yet.
             self._accept()

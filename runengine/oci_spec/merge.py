@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from runengine.errors import InvalidParameter
 from runengine.oci_spec.env import merge_env
@@ -10,7 +10,7 @@ from runengine.oci_spec.env import merge_env
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runengine.model import ContainerConfig
+    from runengine.model import ContainerConfig, HealthConfig
 
 
 def merge_image(config: ContainerConfig, image: Mapping[str, Any]) -> ContainerConfig:
@@ -26,8 +26,7 @@ def merge_image(config: ContainerConfig, image: Mapping[str, Any]) -> ContainerC
         merged[key] = {**(image.get(key) or {}), **config[key]}
     for key in ("User", "WorkingDir", "StopSignal"):
         merged[key] = config[key] or image.get(key) or ""  # type: ignore[literal-required]
-    if config["Healthcheck"] is None:
-        merged["Healthcheck"] = image.get("Healthcheck")
+    merged["Healthcheck"] = _merge_health(config["Healthcheck"], image.get("Healthcheck"))
     if config["Shell"] is None:
         merged["Shell"] = image.get("Shell")
     return merged
@@ -41,6 +40,14 @@ def _merge_command(merged: ContainerConfig, image: Mapping[str, Any]) -> None:
     merged["Entrypoint"] = list(image.get("Entrypoint") or ()) or None
     if not merged["Cmd"]:
         merged["Cmd"] = list(image.get("Cmd") or ()) or None
+
+
+def _merge_health(own: HealthConfig | None, image: HealthConfig | None) -> HealthConfig | None:
+    """The user's health check; what it leaves open (nothing, or 0) is the image's."""
+    if own is None or image is None:
+        return own if image is None else image
+    given = {key: value for key, value in own.items() if value}
+    return cast("HealthConfig", {**image, **given})
 
 
 def command(config: ContainerConfig) -> list[str]:

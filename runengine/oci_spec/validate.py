@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runengine.linux.kernel import Kernel
-    from runengine.model import ContainerConfig, HostConfig
+    from runengine.model import ContainerConfig, HealthConfig, HostConfig
+
+_HEALTH_TIMES = frozenset(("Interval", "Timeout", "StartPeriod", "StartInterval"))
+_HEALTH_LEAST_NS = 1_000_000
 
 
 class Discarded(NamedTuple):
@@ -111,6 +114,20 @@ def check_config(config: ContainerConfig) -> None:
         )
     if config["StopTimeout"] is not None and config["StopTimeout"] < -1:
         raise InvalidParameter(f"invalid --stop-timeout {config['StopTimeout']}")
+    check_health(config["Healthcheck"])
+
+
+def check_health(check: HealthConfig | None) -> None:
+    """Raise InvalidParameter for a health check's times under 1 ms, or negative retries."""
+    times = {key: value for key, value in (check or {}).items() if key in _HEALTH_TIMES}
+    for name, value in times.items():
+        if value and value < _HEALTH_LEAST_NS:  # type: ignore[operator]
+            raise InvalidParameter(
+                f"{name} in Healthcheck cannot be less than 1ms",
+                resolution="leave it out, or 0, for the default",
+            )
+    if check and (check.get("Retries") or 0) < 0:
+        raise InvalidParameter("Retries in Healthcheck cannot be negative")
 
 
 def check_exclusions(config: ContainerConfig, host: HostConfig) -> None:

@@ -43,9 +43,14 @@ def exec_process(
     *,
     pid_file: str,
     console: str | None = None,
+    cgroup: str | None = None,
 ) -> list[str]:
-    """Start the process that the file ``process`` describes inside; returns once it runs."""
+    """Start the process that the file ``process`` describes inside; returns once it runs.
+
+    ``cgroup`` is one below the container's, in v1 ``CONTROLLER:NAME``.
+    """
     socket = ["--console-socket", console] if console else []
+    socket += ["--cgroup", cgroup] if cgroup else []
     options = ["--detach", "--process", process, "--pid-file", pid_file, *socket]
     return [*base, "exec", *options, container_id]
 

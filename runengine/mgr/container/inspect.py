@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runengine.mgr.container import observe
+from runengine.mgr.container import health, observe
 from runengine.mgr.container.listing import command_words, sizes
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def inspect(context: Context, record: Record, *, size: bool) -> dict[str, Any]:
             "DataDir": data_dir,
         },
     }
+    checked = health.document(context, record, state)
+    if checked is not None:
+        document["State"]["Health"] = checked
     if size:
         document["SizeRw"], document["SizeRootFs"] = sizes(context, record)
     return document

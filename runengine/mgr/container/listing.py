@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runengine.errors import InvalidParameter, NotFound
 from runengine.linux import clock
-from runengine.mgr.container import observe, status
+from runengine.mgr.container import health, observe, status
 from runengine.mgr.container.recover import settle_lost, sweep_orphans
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STATUSES = frozenset(
     {"created", "restarting", "running", "removing", "paused", "exited", "dead", "stopped"}
 )
-HEALTH = frozenset({"starting", "healthy", "unhealthy", "none"})
+HEALTH = frozenset({health.STARTING, "healthy", health.UNHEALTHY, health.NONE})
 
 
 class Seen(NamedTuple):
@@ -84,7 +84,7 @@ def summary(context: Context, seen: Seen, *, size: bool = False) -> dict[str, An
         "Ports": [],
         "Labels": config["Labels"],
         "State": state["Status"],
-        "Status": status.describe(state),
+        "Status": status.describe(state, _health_of_live(context, seen)),
         "HostConfig": {"NetworkMode": host["NetworkMode"]},
         "NetworkSettings": {"Networks": {host["NetworkMode"]: {}}},
         "Mounts": record.details.get("mounts", []),
@@ -92,6 +92,11 @@ def summary(context: Context, seen: Seen, *, size: bool = False) -> dict[str, An
     if size:
         entry["SizeRw"], entry["SizeRootFs"] = sizes(context, record)
     return entry
+
+
+def _health_of_live(context: Context, seen: Seen) -> str:
+    """What the listing shows; an ended container's is not even looked up."""
+    return health.status(context, *seen) if observe.is_live(seen.state) else health.NONE
 
 
 def command_words(record: Record) -> list[str]:
@@ -197,12 +202,11 @@ def _by_network(_: Context, value: str) -> Callable[[Seen], bool]:
     return lambda seen: seen.record.host_config["NetworkMode"] == value
 
 
-def _by_health(_: Context, value: str) -> Callable[[Seen], bool]:
-    """Without health checks every container's health is ``none``."""
+def _by_health(context: Context, value: str) -> Callable[[Seen], bool]:
     if value not in HEALTH:
         words = " ".join(sorted(HEALTH))
         raise InvalidParameter(f"invalid filter 'health={value}'", resolution=f"one of {words}")
-    return lambda _: value == "none"
+    return lambda seen: health.status(context, seen.record, seen.state) == value
 
 
 _FILTERS: dict[str, Callable[[Context, str], Callable[[Seen], bool]]] = {

@@ -17,6 +17,13 @@ _UNITS = (  # seconds of one, the least number of seconds to say it, the word
     (86400, 48 * 3600, "day"),
 )
 
+_HEALTH = {
+    "none": "",
+    "starting": " (health: starting)",
+    "healthy": " (healthy)",
+    "unhealthy": " (unhealthy)",
+}
+
 
 def human_duration(seconds: float) -> str:
     """A duration as Docker words it: ``3 seconds``, ``About an hour``, ``2 weeks``.
@@ -50,12 +57,15 @@ def since(timestamp: str) -> float:
     return time.time() - clock.parse_ns(timestamp) / 1e9
 
 
-def describe(state: State) -> str:
-    """Docker's STATUS column, such as ``Up 3 seconds`` or ``Exited (0) 2 minutes ago``."""
+def describe(state: State, health: str = "none") -> str:
+    """Docker's STATUS column, such as ``Up 3 seconds`` or ``Exited (0) 2 minutes ago``.
+
+    ``health`` is a running container's: ``starting``, ``healthy``, ``unhealthy`` or ``none``.
+    """
     status = state["Status"]
     if status in ("running", "paused"):
         up = f"Up {human_duration(since(state['StartedAt']))}"
-        return f"{up} (Paused)" if status == "paused" else up
+        return f"{up} (Paused)" if status == "paused" else up + _HEALTH[health]
     if status == "exited":
         code = "unknown" if state["ExitCode"] is None else state["ExitCode"]
         return f"Exited ({code}) {human_duration(since(state['FinishedAt']))} ago"

@@ -293,7 +293,6 @@ def test_refused_before_anything_is_made(words: list[str]):
         ["--mac-address", "x"],
         ["--restart", "always"],
         ["--restart", "on-failure:3"],
-        ["--health-cmd", "x"],
         ["--gpus", "all"],
         ["--volumes-from", "x"],
         ["-v", "/anonymous"],

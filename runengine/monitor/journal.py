@@ -1,0 +1,64 @@
+"""What the monitor writes into the journal of events, and the shape of every message there.
+
+The monitor writes down what it is the first to know: its lines come in the order in which things
+happened, and before anybody is told.
+"""
+
+from __future__ import annotations
+
+import time
+
+from runengine.linux.appending import append_line
+from runengine.monitor import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runengine.monitor.protocol import Job
+
+LIMIT_BYTES = 16 << 20
+"""Size at which the journal is turned over; one older file is kept."""
+
+
+def message(
+    kind: str, action: str, actor: str, attributes: dict[str, str], *, began_ns: int | None = None
+) -> dict[str, Any]:
+    """Docker's event message (Docker Engine API, "Monitor events"), of now.
+
+    ``began_ns`` is when the action began on the monotonic clock: ``tookNs`` is private to us.
+    """
+    now_ns = time.time_ns()
+    document: dict[str, Any] = {"status": action, "id": actor}
+    if kind == "container":
+        document["from"] = attributes.get("image", "")
+    document |= {
+        "Type": kind,
+        "Action": action,
+        "Actor": {"ID": actor, "Attributes": attributes},
+        "scope": "local",
+        "time": now_ns // 1_000_000_000,
+        "timeNano": now_ns,
+    }
+    if began_ns is not None:
+        document["tookNs"] = time.monotonic_ns() - began_ns
+    return document
+
+
+def append(path: str, document: dict[str, Any]) -> None:
+    """Write a message down; a full or broken disk costs the line and nothing else."""
+    try:
+        append_line(path, wire.dumps(document) + b"\n", LIMIT_BYTES)
+    except OSError:
+        return
+
+
+def note(job: Job, action: str, extra: dict[str, str], *, began_ns: int | None = None) -> None:
+    """Write down an event of the monitor's container; never raises."""
+    events = job.get("events")
+    if events:
+        attributes = {**events["attributes"], **extra}
+        append(
+            events["path"],
+            message("container", action, job["id"], attributes, began_ns=began_ns),
+        )
