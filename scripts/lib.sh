@@ -1,8 +1,14 @@
 # shellcheck shell=bash
-# What quickstart and test share: packages, a Python that is new enough, environments, clocks.
+# What the scripts share: packages, a Python that is new enough, environments, installing, clocks.
 
 ROOT_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PYTHON=
+# To run containers, and to compile python-prctl: python3-dev, gcc and libcap-dev.
+# shellcheck disable=SC2034 # used by those who source this
+RUN_PACKAGES=(
+    python3 python3-venv python3-dev gcc libcap-dev
+    runc busybox-static nftables iproute2 tini ca-certificates
+)
 
 say() { printf '%s\n' "$*"; }
 
@@ -82,6 +88,7 @@ make_environment() {
     if [ -x "$1/bin/python" ] && new_enough "$1/bin/python" && "$1/bin/python" -m pip -V >/dev/null 2>&1; then
         return
     fi
+    [ ! -e "$1" ] || [ -e "$1/pyvenv.cfg" ] || die "$1 exists and is no virtual environment: move it away"
     find_python
     say "making $1 with $("$PYTHON" --version)"
     rm -rf "$1"
@@ -104,3 +111,52 @@ hash_of() {
 }
 
 is_stamped() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
+
+# install_program PREFIX LAUNCHER [PIP ARGUMENT...]: the checkout into PREFIX/venv, the command at
+# LAUNCHER; nothing to do where this very source is installed already.
+install_program() {
+    local prefix=$1 launcher=$2 wanted stamp=$1/venv/.runengine-stamp
+    shift 2
+    wanted=$(hash_of setup.cfg pyproject.toml runengine scripts/lib.sh)
+    make_environment "$prefix/venv"
+    if ! is_stamped "$stamp" "$wanted"; then
+        install_copy "$prefix/venv" "$@"
+        echo "$wanted" >"$stamp"
+    fi
+    write_launcher "$prefix/venv" "$launcher"
+}
+
+# pip builds in the directory it is given and leaves stale files there: give it a copy.
+install_copy() {
+    local venv=$1 copy status=0
+    shift
+    copy=$(mktemp -d)
+    (cd "$ROOT_DIR" && cp -r runengine setup.cfg pyproject.toml README.md LICENSE "$copy")
+    find "$copy" -name __pycache__ -prune -exec rm -rf {} +
+    pip_install "$venv/bin/python" "$@" "$copy" || status=$?
+    rm -rf "$copy"
+    [ "$status" -eq 0 ] || die "pip could not install runengine into $venv"
+}
+
+# write_launcher VENV LAUNCHER. No site module: the interpreter is up a few milliseconds earlier.
+write_launcher() {
+    local folders
+    folders=$("$1/bin/python" - <<'END'
+import sysconfig
+
+print(list(dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))))
+END
+    )
+    mkdir -p "$(dirname "$2")"
+    cat >"$2.new" <<END
+#!$1/bin/python -IS
+import sys
+
+sys.path += $folders
+from runengine.front import main
+
+main()
+END
+    chmod 755 "$2.new"
+    mv -f "$2.new" "$2"
+}
