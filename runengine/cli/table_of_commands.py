@@ -49,6 +49,7 @@ INSPECT_IMAGE = Entry(
 )
 DEFAULT_IMAGE = Entry("images:default", "Make the embedded default image runengine/busybox")
 
+SERVE = Entry("serve:serve", "Run the service: warm starts, restart policies, restore at boot")
 VERSION = Entry("system:version", "Show the runengine version information")
 INFO = Entry("system:info", "Display system-wide information")
 
@@ -123,6 +124,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "import": IMPORT,
     "tag": TAG,
     "rmi": RMI,
+    "serve": SERVE,
     "version": VERSION,
     "info": INFO,
     "container": Entry("groups:container", "Manage containers"),

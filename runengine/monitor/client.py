@@ -239,19 +239,49 @@ class Monitor:
 
     def __init__(self, pid: int, sock: socket.socket) -> None:
         self.pid = pid
+        """0 if the launcher forks it."""
         self.connection = Connection(sock)
+        self._birth: socket.socket | None = None
 
     @classmethod
     def spawn(cls) -> Monitor:
         """Start the process; it dies quietly if ``run`` never comes. Raises OSError."""
         from runengine.monitor import launch
 
-        cls._reap()
         ours, theirs = socket.socketpair()
         with theirs:
-            pid = launch.spawn(theirs.fileno())
+            birth = launch.fork(theirs.fileno())
+            if birth is None:
+                return cls(cls._spawn(theirs), ours)
+        monitor = cls(0, ours)
+        monitor._birth = birth
+        return monitor
+
+    @classmethod
+    def _spawn(cls, theirs: socket.socket) -> int:
+        from runengine.monitor import launch
+
+        cls._reap()
+        pid = launch.spawn(theirs.fileno())
         cls._children.append(pid)
-        return cls(pid, ours)
+        return pid
+
+    def _await_birth(self) -> None:
+        """Start one ourselves if the launcher died before it forked. Raises OSError."""
+        birth, self._birth = self._birth, None
+        if birth is None:
+            return
+        with birth:
+            try:
+                born = birth.recv(1)
+            except ConnectionError:
+                born = b""
+        if not born:
+            self.connection.close()
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self.pid = self._spawn(theirs)
+            self.connection = Connection(ours)
 
     @classmethod
     def _reap(cls) -> None:
@@ -273,9 +303,20 @@ class Monitor:
         RuntimeFailed, Unavailable; nothing of the container is then left, the mount is the
         caller's to undo.
         """
+        self._await_birth()
         fields = attach_fields(attach) if attach else None
         event = self.connection.request({"op": "run", "job": job, "attach": fields}, "started")
         return Started(event["pid"], event["start_time"], self.connection if attach else None)
+
+    def pend(self, state_dir: str, command: list[str], delay_s: float) -> None:
+        """Instead of ``run``: have the process wait and then run ``command``; it lives on alone.
+
+        Raises Unavailable, OSError.
+        """
+        self._await_birth()
+        message = {"op": "pend", "state_dir": state_dir, "command": command, "delay_s": delay_s}
+        self.connection.request(message, "pending")
+        self.close()
 
     def take_over(self) -> bool:
         """Claim the teardown after the exit frame; False if the monitor has begun it itself."""
@@ -284,6 +325,8 @@ class Monitor:
     def close(self) -> None:
         """Let go of the monitor: it goes on alone, or ends if it has no job."""
         self.connection.close()
+        if self._birth is not None:
+            self._birth.close()
 
 
 def attach_fields(options: AttachOptions) -> dict[str, bool]:

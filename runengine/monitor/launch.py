@@ -1,16 +1,41 @@
-"""Starts the monitor's process: clean environment, own session, nothing inherited."""
+"""Starts the monitor's process: clean environment, own session, nothing inherited.
+
+In a worker of the launcher the launcher forks it, which costs a third of the memory; elsewhere,
+and when the launcher has gone, it is a new interpreter.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
-from runengine.monitor.wire import ENVIRONMENT
+from runengine.monitor.wire import CONTROL_FD, ENVIRONMENT
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    Forker = Callable[[int], socket.socket]
 
 BOOT = os.path.join(os.path.dirname(__file__), "boot.py")
-CONTROL_FD = 3
-"""Where the monitor finds its control socket."""
+_forkers: list[Forker] = []
+
+
+def use(forker: Forker) -> None:
+    """Let monitors be forked by ``forker``; on its socket comes a byte when one has begun."""
+    _forkers[:] = [forker]
+
+
+def fork(control_fd: int) -> socket.socket | None:
+    """Have a monitor forked; None where nobody does that."""
+    for forker in _forkers:
+        try:
+            return forker(control_fd)
+        except OSError:
+            _forkers.clear()
+    return None
 
 
 def command() -> list[str]:

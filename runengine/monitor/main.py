@@ -9,11 +9,14 @@ from runengine.monitor.container import Container, note
 from runengine.monitor.loop import Loop
 from runengine.monitor.peer import Peer
 from runengine.monitor.programs import Programs
+from runengine.monitor.wire import CONTROL_FD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from typing import Any
+
+    from runengine.monitor.pending import Pending
 else:
     import _signal as signal
 
@@ -39,6 +42,7 @@ class Monitor:
     def __init__(self, control_fd: int) -> None:
         self._state_dir = ""
         self._container: Container | None = None
+        self._pending: Pending | None = None
         self._loop = Loop(self._report)
         self._programs = Programs()
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, control_fd)
@@ -52,6 +56,8 @@ class Monitor:
         """The job comes first; after that requests are the container's."""
         if self._container:
             self._container.on_request(peer, request)
+        elif request.get("op") == "pend":
+            self._pend(peer, request)
         elif request.get("op") != "run":
             peer.error("InvalidParameter", f"no container yet to {request.get('op')}")
         else:
@@ -69,11 +75,33 @@ class Monitor:
             peer.error("InvalidParameter", f"malformed job: {error!r}")
             peer.end()
 
+    def _pend(self, peer: Peer, request: dict[str, Any]) -> None:
+        """Only wait for a restart: the container's last start failed, so it has no monitor."""
+        from runengine.monitor.pending import Pending
+
+        try:
+            self._state_dir = request["state_dir"]
+            self._pending = Pending(
+                self._loop,
+                self._programs,
+                self._state_dir,
+                request["command"],
+                float(request["delay_s"]),
+                done=self._loop.stop,
+                report=self._report,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            peer.error("InvalidParameter", f"malformed request: {error!r}")
+            peer.end()
+            return
+        self._pending.begin()
+        peer.event({"event": "pending"})
+
     def on_gone(self, peer: Peer) -> None:
         """Without a job there is nothing to live for."""
         if self._container:
             self._container.on_gone(peer)
-        else:
+        elif not self._pending:
             self._loop.stop()
 
     def _report(self, text: str) -> None:
@@ -105,6 +133,18 @@ def detach() -> None:
 
     prctl.set_child_subreaper(1)
     prctl.set_name(NAME)
+
+
+def become(control_fd: int) -> None:
+    """Serve as a child of the launcher: first get rid of what a new process would not have."""
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.dup2(control_fd, CONTROL_FD)
+    for number in sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}):
+        signal.signal(number, signal.SIG_DFL)
+    main(CONTROL_FD)
 
 
 def main(control_fd: int) -> None:

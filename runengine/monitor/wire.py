@@ -23,10 +23,14 @@ HEADER_SIZE = 8
 MAX_PAYLOAD = 16 << 20
 """A longer frame means that the peer does not speak this protocol."""
 
+CONTROL_FD = 3
+"""Where a monitor finds its control socket."""
 SOCKET_NAME = "monitor.sock"
 LOCK_NAME = "monitor.lock"
 INIT_NAME = "init.json"
 EXIT_NAME = "exit.json"
+RESTART_NAME = "restart.json"
+"""Who waits to start the container again, and until when."""
 NOTES_NAME = "monitor.log"
 """Where a monitor writes what should never happen."""
 

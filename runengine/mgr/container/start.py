@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from runengine.errors import Conflict, EngineError, NotModified, Unavailable
 from runengine.linux import clock
-from runengine.mgr.container import observe
+from runengine.mgr.container import observe, pending, policy
 from runengine.mgr.container.context import make_private_directory
 from runengine.mgr.container.recover import settle, tear_down
 from runengine.mgr.container.runtime import runtime_argv
+from runengine.store.containers import Restarts
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
     from runengine.monitor.client import Connection, Monitor, Started
-    from runengine.monitor.protocol import AttachOptions, HealthSpec, Job
+    from runengine.monitor.protocol import AttachOptions, HealthSpec, Job, Restart
     from runengine.store.containers import Record
 
 DRAIN_TIMEOUT_S = 10.0
@@ -42,15 +43,30 @@ def start(
         state = settle(context, record)
         if state["Status"] == "paused":
             raise Conflict("cannot start a paused container, try unpause instead")
+        wanted = want_running(context, record, anew=not observe.is_live(state))
         if observe.is_live(state):
             raise NotModified(f"Container {record.name} is already running")
+        pending.cancel(context, record.id)
         return start_settled(
             context,
-            record._replace(state=state),
+            wanted._replace(state=state),
             attach=attach,
             console_size=console_size,
             monitor=monitor,
         )
+
+
+def want_running(context: Context, record: Record, *, anew: bool) -> Record:
+    """Note that the user wants it to run; ``anew``: the restarts are counted from here.
+
+    With a policy that is written before anything is done. Without one it matters to nobody yet,
+    and is written together with the start.
+    """
+    restarts = Restarts() if anew else record.restarts
+    wanted = record._replace(desired=policy.RUNNING, restarts=restarts)
+    if wanted != record and not policy.is_none(record.host_config["RestartPolicy"]):
+        context.store.containers.set_desired(record.id, policy.RUNNING, restarts)
+    return wanted
 
 
 def start_settled(
@@ -92,7 +108,7 @@ def _note_started(context: Context, record: Record, started: Started) -> None:
     state = observe.started(
         record.state, started.pid, started.start_time, clock.now()
     )
-    context.store.containers.set_state(record.id, state)
+    context.store.containers.set_started(record._replace(state=state))
 
 
 def _undo(context: Context, record: Record, error: BaseException) -> None:
@@ -173,8 +189,20 @@ def _job(context: Context, record: Record, console_size: tuple[int, int] | None)
         "log": record.details["log"],
         "cgroup": record.details["cgroup"],
         "merged": f"{context.data_dir(record.id)}/merged",
-        "on_exit": _on_exit(context, record),
+        "on_exit": on_exit(context, record),
         "drain_timeout_s": DRAIN_TIMEOUT_S,
+        "restart": restart_job(record),
+    }
+
+
+def restart_job(record: Record) -> Restart | None:
+    """What the monitor must know of the restart policy; None if no exit can lead to a restart."""
+    wanted = record.host_config["RestartPolicy"]
+    if policy.is_spent(wanted, record.restarts):
+        return None
+    return {
+        "delay_s": policy.next_delay_s(record.restarts),
+        "only_failure": wanted["Name"] == policy.ON_FAILURE,
     }
 
 
@@ -186,14 +214,15 @@ def _health(context: Context, record: Record, spec: dict[str, Any]) -> HealthSpe
     return health.prepare(context, record, spec)
 
 
-def _on_exit(context: Context, record: Record) -> list[str] | None:
+def on_exit(context: Context, record: Record) -> list[str] | None:
     """What is left to do after an exit beyond the monitor's own part: nothing, mostly.
 
     The next command that looks at the container writes the exit down; only what must happen
     without one needs a command of its own.
     """
     host = record.host_config
-    if not host["AutoRemove"] and host["IpcMode"] != "shareable":
+    restarts = not policy.is_none(host["RestartPolicy"])
+    if not host["AutoRemove"] and host["IpcMode"] != "shareable" and not restarts:
         return None
     return engine_command(context, "container", "cleanup", record.id)
 

@@ -1,0 +1,98 @@
+"""``serve``: the service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runengine.cli import context
+from runengine.cli.command import command
+from runengine.cli.flags import flag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runengine.paths import Paths
+
+# Parts of a monitor's own process, and what a module does that runs when imported.
+_NOT_LOADED = ("runengine.monitor.boot",)
+# What is imported only when used, by us or by libraries; in the launcher once for all.
+_USED_LATE = (
+    "concurrent.futures",
+    "inspect",
+    "json",
+    "multiprocessing.connection",
+    "queue",
+    "resource",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "termios",
+    "threading",
+    "traceback",
+)
+
+
+@command(
+    "serve",
+    params=[
+        flag("--metrics", help="Serve Prometheus metrics on HOST:PORT or unix:/path"),
+    ],
+)
+@click.pass_context
+def serve(ctx: click.Context, /, **params: Any) -> None:
+    """Run the service: warm starts, restart policies, restore at boot.
+
+    Commands find it by itself and are several times faster with it; without it they work as
+    well. Stopping it, restarting it or upgrading it never touches a running container.
+    """
+    from runengine import config
+    from runengine.launcher import main as launcher
+    from runengine.monitor.main import become
+
+    paths = context.app_of(ctx).paths()
+    address = params["metrics"] or config.load(paths).metrics_address
+    side = _metrics(paths, address) if address else None
+    preload()
+    where = ["--root", paths.root, "--state", paths.state]
+    launcher.serve(
+        launcher.Setup(
+            paths,
+            _execute,
+            become,
+            restore=[*where, "system", "restore"],
+            reconcile=[*where, "system", "reconcile"],
+            side=side,
+        )
+    )
+
+
+def _execute(args: list[str]) -> int:
+    from runengine.cli.main import execute
+
+    return execute(args)
+
+
+def _metrics(paths: Paths, address: str) -> Callable[[], int]:
+    from runengine.launcher import exporter
+
+    def run() -> int:
+        exporter.serve(paths, address, None)
+
+    exporter.parse_address(address)  # a mistake is told before anything runs
+    return run
+
+
+def preload() -> None:
+    """Import everything that any command may need, so that its worker finds it in memory."""
+    import importlib
+    import pkgutil
+
+    import runengine
+
+    for name in _USED_LATE:
+        importlib.import_module(name)
+    for module in pkgutil.walk_packages(runengine.__path__, "runengine."):
+        if module.name not in _NOT_LOADED:
+            importlib.import_module(module.name)

@@ -1,0 +1,1 @@
+"""The service's main process: forks workers for calls and monitors for containers."""

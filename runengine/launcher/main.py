@@ -1,0 +1,327 @@
+"""The launcher: accepts and forks, nothing else, so that a fork is always safe.
+
+It has one thread and no open files but its sockets. What takes time or may fail happens in the
+children. Asleep in one poll, it wakes for a connection, a child's end and a signal only.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from runengine import front
+from runengine.errors import Conflict, Unavailable
+from runengine.launcher import caller, watch, worker
+from runengine.linux import sd_notify
+from runengine.linux.locks import try_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runengine.paths import Paths
+
+BACKLOG = 4096
+LOCK_NAME = "service.lock"
+ACCEPTS_AT_ONCE = 64
+"""Connections taken in one turn: ends of children must not wait for a crowd to be served."""
+
+
+class Setup(NamedTuple):
+    """What the launcher is to do; the command line's code comes from above."""
+
+    paths: Paths
+    run: Callable[[list[str]], int]
+    """Runs a command line; its exit code."""
+    become_monitor: Callable[[int], None]
+    """Serves a container on this control socket until it has ended."""
+    restore: list[str]
+    """Command line that brings the containers back, run at the start."""
+    reconcile: list[str]
+    """Command line that puts right what a monitor's or a worker's violent death left."""
+    side: Callable[[], int] | None = None
+    """A server of its own beside the launcher (metrics); runs in a child."""
+
+
+def hold_root(root: str) -> int:
+    """Take the lock that makes this the only service of ``root``; the descriptor that holds it.
+
+    Raises Conflict naming the holder, Unavailable.
+    """
+    path = f"{root}/{LOCK_NAME}"
+    try:
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        fd = try_lock(path)
+    except OSError as error:
+        raise Unavailable(f"cannot lock {path}: {error.strerror}") from None
+    if fd is None:
+        with open(path, encoding="ascii", errors="replace") as file:
+            holder = file.read().strip()
+        raise Conflict(
+            f"a service for {root} is running already: pid {holder or 'unknown'}",
+            resolution="stop that one first, or use another --root and --state",
+        )
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+    return fd
+
+
+def listen(path: str) -> socket.socket:
+    """The socket that the service manager made for us, or our own, for root alone.
+
+    Raises Unavailable.
+    """
+    for fd in sd_notify.listen_fds():
+        inherited = socket.socket(fileno=fd)
+        if inherited.family == socket.AF_UNIX and inherited.type == socket.SOCK_STREAM:
+            inherited.settimeout(0)
+            inherited.set_inheritable(False)  # noqa: FBT003
+            return inherited
+        inherited.detach()
+    try:
+        return _bind(path)
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {path}: {error.strerror}") from None
+
+
+def _bind(path: str) -> socket.socket:
+    directory, name = os.path.split(path)
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    at = os.open(directory, os.O_PATH | os.O_CLOEXEC)
+    mask = os.umask(0o177)
+    try:
+        # A socket's address holds 108 bytes; a directory's name may be longer.
+        listener.bind(f"/proc/self/fd/{at}/{name}")
+    finally:
+        os.umask(mask)
+        os.close(at)
+    listener.listen(BACKLOG)
+    listener.settimeout(0)
+    return listener
+
+
+class Launcher:
+    """One per root directory, for as long as the service runs."""
+
+    def __init__(self, setup: Setup, lock_fd: int, listener: socket.socket) -> None:
+        self._setup = setup
+        self._lock_fd = lock_fd
+        self._listener = listener
+        self._path = f"{setup.paths.state}/{front.SOCKET_NAME}"
+        self._calls: dict[int, socket.socket] = {}
+        self._reconciler = 0
+        self._reconcile_again = False
+        self._side = 0
+        self._stopping = False
+        self._poll = select.poll()
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._monitors = watch.Monitors()
+        self._here = worker.Here(
+            caller.world_of("self", caller.Status("self")),
+            front.identity(),
+            self._path,
+            setup.run,
+            setup.become_monitor,
+        )
+
+    def serve(self) -> None:
+        """Serve until SIGTERM or SIGINT; containers and calls under way go on."""
+        self._catch_signals()
+        self._poll.register(self._wake_read, select.POLLIN)
+        self._poll.register(self._listener, select.POLLIN)
+        for fd in self._monitors.find(f"{self._setup.paths.state}/containers"):
+            self._poll.register(fd, select.POLLIN)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self._reconciler = self._fork_command(self._setup.restore)
+        if self._setup.side is not None:
+            self._side = self._fork(self._setup.side)
+        sd_notify.notify("READY=1")
+        try:
+            while not self._stopping:
+                self._turn()
+        finally:
+            sd_notify.notify("STOPPING=1")
+            self._leave()
+
+    def _leave(self) -> None:
+        """Go; a socket that is the service manager's stays."""
+        own = not sd_notify.listen_fds()
+        self._listener.close()
+        if own:
+            with suppress(OSError):
+                os.unlink(self._path)
+        if self._side:
+            with suppress(ProcessLookupError):
+                os.kill(self._side, signal.SIGTERM)
+
+    def _catch_signals(self) -> None:
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _noted)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _turn(self) -> None:
+        for fd, _ in self._poll.poll():
+            if fd == self._listener.fileno():
+                self._accept()
+            elif fd == self._wake_read:
+                self._on_signals(os.read(self._wake_read, 4096))
+            else:
+                self._poll.unregister(fd)
+                self._monitors.forget(fd)
+                self._put_right()
+
+    def _on_signals(self, numbers: bytes) -> None:
+        self._stopping = signal.SIGTERM in numbers or signal.SIGINT in numbers
+        self._reap()
+
+    # Calls
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_AT_ONCE):
+            try:
+                sock, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
+                    # Until a child has ended there is no room; polling on would spin.
+                    self._poll.unregister(self._listener)
+                return
+            if worker.peer_of(sock)[1] != 0:
+                sock.close()
+                continue
+            self._serve_call(sock)
+
+    def _serve_call(self, sock: socket.socket) -> None:
+        def serve() -> int:
+            return worker.serve(sock, self._here)
+
+        try:
+            self._calls[self._fork(serve, keep=sock)] = sock
+        except OSError as error:
+            # The caller sees the end of file and runs cold.
+            _log(f"cannot fork: {error.strerror}")
+            sock.close()
+
+    def _fork(self, work: Callable[[], int], keep: socket.socket | None = None) -> int:
+        """Run ``work`` in a child and return its pid. Raises OSError."""
+        pid = os.fork()
+        if pid:
+            return pid
+        status = 70
+        try:
+            self._shed(keep)
+            status = work()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        except BaseException as error:  # noqa: BLE001 - a child must never return to our loop
+            _log(f"worker: {type(error).__name__}: {error}")
+        finally:
+            os._exit(status)
+
+    def _shed(self, keep: socket.socket | None) -> None:
+        """In a child: let go of everything that is the launcher's own."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        for call in self._calls.values():
+            call.close()
+        for fd in (self._wake_read, self._wake_write, self._lock_fd, *self._monitors.fds):
+            os.close(fd)
+        self._listener.close()
+        if keep is not None:
+            keep.settimeout(None)
+
+    def _fork_command(self, args: list[str]) -> int:
+        """Run a command of ours without a caller; its output is the service's log."""
+
+        def work() -> int:
+            from runengine.monitor import launch
+
+            sd_notify.forget()
+            launch.use(lambda fd: worker.ask_for_monitor(self._path, fd))
+            gc.enable()
+            return self._setup.run(args)
+
+        try:
+            return self._fork(work)
+        except OSError as error:
+            _log(f"cannot run {' '.join(args)}: {error.strerror}")
+            return 0
+
+    # Ends of children
+
+    def _reap(self) -> None:
+        violent = False
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            violent |= os.WIFSIGNALED(status) and pid != self._side
+            self._ended(pid, status)
+        with suppress(OSError):
+            # There is room again, if there was none.
+            self._poll.register(self._listener, select.POLLIN)
+        if violent:
+            self._put_right()
+
+    def _ended(self, pid: int, status: int) -> None:
+        call = self._calls.pop(pid, None)
+        if call is not None:
+            # A worker that went in its own way has told already; this is for the others.
+            with suppress(OSError):
+                call.send(front.describe(status), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            call.close()
+        elif pid == self._reconciler:
+            self._reconciler = 0
+            if self._reconcile_again:
+                self._reconcile_again = False
+                self._put_right()
+        elif pid == self._side:
+            self._side = 0
+            _log(f"the metrics server ended with wait status {status}; the service goes on")
+
+    def _put_right(self) -> None:
+        """Look after all containers, once at a time: something died that could not say how."""
+        if self._reconciler:
+            self._reconcile_again = True
+        else:
+            self._reconciler = self._fork_command(self._setup.reconcile)
+
+
+def _noted(_number: int, _frame: object) -> None:
+    """The wake-up descriptor has it."""
+
+
+def _log(text: str) -> None:
+    sys.stderr.write(f"runengine: {text}\n")
+    sys.stderr.flush()
+
+
+def serve(setup: Setup) -> None:
+    """Be the service of ``setup.paths`` until told to end.
+
+    Raises Conflict if there is one already, Unavailable if the socket cannot be made.
+    """
+    lock_fd = hold_root(setup.paths.root)
+    listener = listen(f"{setup.paths.state}/{front.SOCKET_NAME}")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    Launcher(setup, lock_fd, listener).serve()

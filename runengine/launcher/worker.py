@@ -1,0 +1,277 @@
+"""A forked child of the launcher: becomes a call's worker, or a container's monitor."""
+
+from __future__ import annotations
+
+import array
+import atexit
+import fcntl
+import gc
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from runengine import front
+from runengine.launcher import caller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REQUEST_TIMEOUT_S = 10.0
+"""For a client that connects and says nothing, or half of it."""
+MAX_REQUEST_BYTES = 64 << 20
+"""Arguments and environment together; the kernel allows execve(2) less."""
+MAX_DESCRIPTORS = 8
+RECEIVE_SIZE = 1 << 20
+COLLECT_THRESHOLD = 200_000
+F_SETSIG = 10
+"""fcntl(2): the signal that tells of events on an O_ASYNC descriptor."""
+INTERRUPTED = 130
+
+
+class Refused(Exception):
+    """Not a call that a worker can serve: the caller runs it cold."""
+
+
+class Call(NamedTuple):
+    """One command line with what it stands in."""
+
+    args: list[str]
+    environment: dict[str, str]
+    streams: dict[int, int]
+    """Standard stream to the descriptor that came for it."""
+    directory_fd: int
+
+
+class Here(NamedTuple):
+    """What a child knows of the launcher."""
+
+    world: caller.World
+    identity: bytes
+    socket_path: str
+    run: Callable[[list[str]], int]
+    """Runs a command line; its exit code."""
+    become_monitor: Callable[[int], None]
+    """Serves a container on this control socket until it has ended."""
+
+
+def peer_of(sock: socket.socket) -> tuple[int, int]:
+    """Pid and uid of the process at the other end (unix(7), SO_PEERCRED)."""
+    size = struct.calcsize("3i")
+    pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return pid, uid
+
+
+def serve(sock: socket.socket, here: Here) -> int:
+    """Serve one connection in a child that inherited nothing else; its exit status."""
+    sock.settimeout(REQUEST_TIMEOUT_S)
+    pid, _ = peer_of(sock)
+    try:
+        kind, body, fds = _receive(sock)
+    except (OSError, ValueError):
+        return 1  # nobody there who could be told
+    if kind == front.MONITOR:
+        return _monitor(sock, pid, fds, here)
+    try:
+        call = parse(body, fds, here.identity)
+        _step_into(call, pid, here.world)
+    except (Refused, OSError, ValueError):
+        with suppress(OSError):
+            sock.sendall(front.COLD)
+        return 0
+    return _work(sock, call, here)
+
+
+# The request
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, bytes, list[int]]:
+    """Kind, body and descriptors. Raises OSError, ValueError."""
+    room = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+    head, ancillary, flags, _ = sock.recvmsg(RECEIVE_SIZE, room, socket.MSG_CMSG_CLOEXEC)
+    fds = [fd for level, kind, data in ancillary for fd in _descriptors(level, kind, data)]
+    if flags & socket.MSG_CTRUNC:
+        raise ValueError("too many descriptors")
+    if head[:1] == front.MONITOR:
+        return head[:1], b"", fds
+    start = 1 + front.NUMBER_BYTES
+    data = bytearray(head)
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    while len(data) < start or len(data) < start + _length(data):
+        more = sock.recv(RECEIVE_SIZE)
+        if not more or time.monotonic() > deadline:
+            raise ValueError("half a request")
+        data += more
+    return bytes(data[:1]), bytes(data[start : start + _length(data)]), fds
+
+
+def _length(data: bytearray) -> int:
+    length = int.from_bytes(data[1 : 1 + front.NUMBER_BYTES], "big")
+    if data[:1] != front.CALL or length > MAX_REQUEST_BYTES:
+        raise ValueError("not a request")
+    return length
+
+
+def _descriptors(level: int, kind: int, data: bytes) -> list[int]:
+    if (level, kind) != (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+        return []
+    fds = array.array("i")
+    fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return list(fds)
+
+
+def parse(body: bytes, fds: list[int], identity: bytes) -> Call:
+    """The call in a request. Raises Refused for another version's, ValueError for nonsense."""
+    fields = body.split(b"\0")
+    if fields[:2] != [front.PROTOCOL, identity]:
+        raise Refused("another version")
+    present, count = fields[2].decode("ascii"), int(fields[3])
+    numbers = [int(digit) for digit in present]
+    if len(fds) != len(numbers) + 1 or not set(numbers) <= set(front.STANDARD):
+        raise ValueError("descriptors do not match")
+    words, pairs = fields[4 : 4 + count], fields[4 + count :]
+    if len(words) != count:
+        raise ValueError("arguments are missing")
+    environment = dict(_text(pair).split("=", 1) for pair in pairs if b"=" in pair)
+    streams = dict(zip(numbers, fds, strict=False))
+    return Call([_text(word) for word in words], environment, streams, fds[-1])
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+# Becoming the caller
+
+
+def _step_into(call: Call, pid: int, world: caller.World) -> None:
+    """Stand where the caller stands. Raises Refused where that is another world."""
+    status = caller.Status(pid)
+    if caller.world_of(pid, status) != world:
+        raise Refused("another world")
+    caller.adopt(pid, status)
+    os.fchdir(call.directory_fd)
+    os.close(call.directory_fd)
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(call.environment)
+    time.tzset()
+    for number in front.STANDARD:
+        _place_stream(number, call.streams.get(number))
+
+
+def _place_stream(number: int, fd: int | None) -> None:
+    """Put a stream in its place; one that the caller has closed becomes /dev/null."""
+    opened = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC) if fd is None else fd
+    os.dup2(opened, number)
+    os.close(opened)
+    stream = (sys.stdin, sys.stdout, sys.stderr)[number]
+    if number:
+        # As the interpreter does at its start: stderr is line-buffered always.
+        stream.reconfigure(line_buffering=number == 2 or os.isatty(number))  # type: ignore[union-attr]
+
+
+# The work
+
+
+def _work(sock: socket.socket, call: Call, here: Here) -> int:
+    from runengine.monitor import launch
+
+    launch.use(lambda fd: ask_for_monitor(here.socket_path, fd))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.enable()
+    gc.set_threshold(COLLECT_THRESHOLD)
+    sock.sendall(front.READY + os.getpid().to_bytes(front.NUMBER_BYTES, "big"))
+    if sock.recv(1) != front.GO:
+        return 0  # the caller did not wait: it runs the command itself
+    sock.settimeout(None)
+    end = die_with(sock)
+    sys.argv = ["runengine", *call.args]
+    outcome = _outcome(here.run, call.args)
+    end()
+    with suppress(OSError):
+        sock.send(outcome, socket.MSG_NOSIGNAL)
+    return 0
+
+
+def die_with(sock: socket.socket) -> Callable[[], None]:
+    """Be killed when the other end is: a call whose front was killed is a killed call.
+
+    The kernel does it (fcntl(2), F_SETSIG), so nothing has to watch. Returns what ends it.
+    """
+    fd = sock.fileno()
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(fd, F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_ASYNC)
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    if poll.poll(0):
+        os.kill(os.getpid(), signal.SIGKILL)  # it went before we looked
+
+    def end() -> None:
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+
+    return end
+
+
+def _outcome(run: Callable[[list[str]], int], args: list[str]) -> bytes:
+    """Run the command; the message that tells how it ended."""
+    try:
+        code = run(args)
+    except SystemExit as end:
+        atexit._run_exitfuncs()
+        code = end.code if isinstance(end.code, int) else 1
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    if code == INTERRUPTED:
+        return front.SIGNALLED + bytes((signal.SIGINT,))
+    return front.EXITED + bytes((code & 0xFF,))
+
+
+# Monitors
+
+
+def ask_for_monitor(socket_path: str, control_fd: int) -> socket.socket:
+    """Let the launcher fork a monitor that gets ``control_fd``. Raises OSError.
+
+    On the socket that is returned comes one byte when the monitor has it; end of file means that
+    there is none.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        connect(sock, socket_path)
+        socket.send_fds(sock, [front.MONITOR], [control_fd])
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def connect(sock: socket.socket, path: str) -> None:
+    """Connect by a path of any length; a socket's address holds 108 bytes. Raises OSError."""
+    directory = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
+    try:
+        sock.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
+    finally:
+        os.close(directory)
+
+
+def _monitor(sock: socket.socket, pid: int, fds: list[int], here: Here) -> int:
+    """Be the monitor that a worker asked for; it inherits what the worker's caller had."""
+    if len(fds) != 1:
+        return 1
+    try:
+        caller.adopt(pid, caller.Status(pid))
+        sock.sendall(front.READY)
+    except (OSError, ValueError):
+        return 1  # the worker starts one by itself
+    gc.enable()
+    here.become_monitor(fds[0])
+    return 0
