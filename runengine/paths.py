@@ -30,6 +30,11 @@ class Paths(NamedTuple):
         """Unpacked layers, ``layers/<hex>/diff``."""
         return f"{self.root}/layers"
 
+    @property
+    def journal(self) -> str:
+        """What happened: the events of every object, newest file."""
+        return f"{self.root}/events/journal.jsonl"
+
     def container(self, container_id: str) -> str:
         """Persistent directory of a container: writable layer, logs, exit record."""
         return f"{self.root}/containers/{container_id}"

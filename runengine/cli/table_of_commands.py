@@ -50,6 +50,7 @@ INSPECT_IMAGE = Entry(
 DEFAULT_IMAGE = Entry("images:default", "Make the embedded default image runengine/busybox")
 
 SERVE = Entry("serve:serve", "Run the service: warm starts, restart policies, restore at boot")
+EVENTS = Entry("events:events", "Get real time events from the server")
 VERSION = Entry("system:version", "Show the runengine version information")
 INFO = Entry("system:info", "Display system-wide information")
 
@@ -96,6 +97,7 @@ IMAGE: dict[str, Entry] = {
 }
 
 SYSTEM: dict[str, Entry] = {
+    "events": EVENTS,
     "info": INFO,
 }
 
@@ -125,6 +127,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "tag": TAG,
     "rmi": RMI,
     "serve": SERVE,
+    "events": EVENTS,
     "version": VERSION,
     "info": INFO,
     "container": Entry("groups:container", "Manage containers"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from runengine import config, paths
 from runengine.mgr.container.context import Context
 from runengine.mgr.container.manager import ContainerMgr
+from runengine.mgr.events import Events
 from runengine.store.store import Store
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ class Engine:
 
         self.config = settings
         self.store = store
-        self.images: ImageMgr = ImageMgr(settings, store)
-        context = Context(settings, store, self.images)
+        self.events = Events(settings.paths.journal)
+        self.images: ImageMgr = ImageMgr(settings, store, self.events)
+        context = Context(settings, store, self.images, self.events)
         self.containers = ContainerMgr(context)
         self.system: SystemMgr = SystemMgr(context)
 

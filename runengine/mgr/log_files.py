@@ -92,6 +92,10 @@ class LogReader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files."""
         self._forget(len(self._files))
 
     def written(self) -> Iterator[bytes]:
@@ -135,12 +139,16 @@ class LogReader:
         self._files += chain
         return len(self._files) > 1
 
+    def seek_end(self) -> None:
+        """Go behind all that is written."""
+        self._forget(len(self._files) - 1)
+        for file in self._files:
+            file.seek_end()
+
     def seek_tail(self, lines: Format, streams: Collection[str], count: int) -> int:
         """Go to before the last ``count`` lines; how many lines to skip from there."""
         if count == 0:
-            self._forget(len(self._files) - 1)
-            for file in self._files:
-                file.seek_end()
+            self.seek_end()
             return 0
         self._go_back(lines, streams, count)
         return max(0, self._count_ahead(lines, streams) - count)

@@ -9,7 +9,10 @@ from runengine import __version__
 from runengine.linux import clock, kernel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from runengine.mgr.container.context import Context
+    from runengine.mgr.event_stream import Subscription
 
 API_VERSION = "1.47"
 RUNTIME_TIMEOUT_S = 10
@@ -95,6 +98,33 @@ class SystemMgr:
                 "Mirrors": config.mirrors,
             },
         }
+
+    def subscribe_to_events(
+        self,
+        since: int | float | str | None = None,
+        until: int | float | str | None = None,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        *,
+        follow: bool = True,
+        on_gap: Callable[[], None] | None = None,
+    ) -> Subscription:
+        """Docker's event messages, an iterator: new ones from this call on.
+
+        With ``since`` or ``until`` (nanoseconds, seconds as float, or what ``parse_time`` takes)
+        also those of the past, in the order in which they were written; it ends with ``until``,
+        and without ``follow`` when all that is there was given. ``on_gap`` is called where a
+        reader fell behind by the whole journal. Raises InvalidParameter.
+        """
+        from runengine.mgr.event_stream import subscribe
+
+        return subscribe(
+            self._context.events.path,
+            since=since,
+            until=until,
+            filters=filters,
+            follow=follow,
+            on_gap=on_gap,
+        )
 
     def _counts(self) -> dict[str, int]:
         from runengine.mgr.container import observe

@@ -6,7 +6,7 @@ import os
 import time
 
 from runengine.linux import clock, fsatomic
-from runengine.monitor import cgroup, ending, wire
+from runengine.monitor import cgroup, ending, journal, wire
 from runengine.monitor.execs import Execs
 from runengine.monitor.loop import UNSTARTED, stat_fields
 from runengine.monitor.peer import Peer
@@ -109,6 +109,8 @@ class Container:
         self._began = time.monotonic()
         self._begin_health_check()
         self._write_init(process)
+        # Before the answer, and by us: the end comes to us as well, so it cannot overtake.
+        journal.started(self.job, attached=bool(self._attach))
         self.control.event(
             {"event": "started", "pid": process.pid, "start_time": process.start_time}
         )
@@ -197,6 +199,7 @@ class Container:
     def _on_attach(self, peer: Peer, request: dict[str, Any]) -> None:
         process = self._running(peer)
         if process and peer.session is None:
+            journal.note(self.job, "attach", {})
             peer.event({"event": "attached"})
             process.session.join(peer, request, primary=False)
 
@@ -212,7 +215,10 @@ class Container:
         if alone:
             session = self.process.session if self.process and not name else None
             session = self.execs.session(str(name)) if name else session
-        done = session is not None and session.resize(int(request["rows"]), int(request["cols"]))
+        rows, columns = int(request["rows"]), int(request["cols"])
+        done = session is not None and session.resize(rows, columns)
+        if done and self.process and session is self.process.session:
+            journal.resized(self.job, rows, columns)
         if not alone:
             return
         if session is None:
@@ -252,6 +258,8 @@ class Container:
         peer.event({"event": "ok"})
 
     def _on_detach(self, peer: Peer, _: dict[str, Any]) -> None:
+        if peer.session is not None:
+            journal.detached(self.job, self.execs.find(peer.session))
         peer.writes_stdin = False
         peer.close()
 
@@ -277,6 +285,8 @@ class Container:
         if self._log:
             self.attempt(self._log.close)
         self.attempt(self._write_exit)
+        if self.exit:
+            journal.ended(self.job, self.exit, time.monotonic() - self._began)
         ending.delete(self, self._await_idle, force=False)
         # A session that hangs in the kernel must not keep the exit from being told.
         self.loop.later(ending.EXECS_TIMEOUT_S, self._announce)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runengine.linux import fsatomic
-from runengine.monitor import wire
+from runengine.monitor import journal, wire
 from runengine.monitor.starting import Plan, Starting
 from runengine.runtime import argv
 
@@ -70,6 +70,13 @@ class Execs:
         """The streams of a running session."""
         known = self._known.get(session_id)
         return known.process.session if known and known.process else None
+
+    def find(self, session: Session) -> str | None:
+        """Id of the exec session with these streams."""
+        for known in self._known.values():
+            if known.process and known.process.session is session:
+                return known.session_id
+        return None
 
     def start(self, peer: Peer, request: dict[str, Any]) -> None:
         """Start a process; ``peer`` gets ``started`` and its streams, or an error."""
@@ -136,6 +143,7 @@ class Execs:
             return
         known.process = process
         known.state = "running"
+        journal.exec_started(self._job, request)
         peer.event({"event": "started", "pid": process.pid, "start_time": process.start_time})
         if request.get("detach"):
             peer.end()
@@ -150,6 +158,7 @@ class Execs:
         code = os.waitstatus_to_exitcode(status)
         known.signal = -code if code < 0 else None
         known.exit_code = 128 - code if code < 0 else code
+        journal.exec_ended(self._job, known.session_id, known.exit_code)
         process.session.drain(DRAIN_S, lambda: self._finish(known, process))
 
     def _finish(self, known: Exec, process: Process) -> None:

@@ -62,3 +62,47 @@ def note(job: Job, action: str, extra: dict[str, str], *, began_ns: int | None =
             events["path"],
             message("container", action, job["id"], attributes, began_ns=began_ns),
         )
+
+
+def started(job: Job, *, attached: bool) -> None:
+    """The container runs; whoever started it is attached to it or not."""
+    if attached:
+        note(job, "attach", {})
+    note(job, "start", {}, began_ns=(job.get("events") or {}).get("began_ns"))
+
+
+def ended(job: Job, record: dict[str, Any], ran_s: float) -> None:
+    """The container's run is over; ``record`` is its ExitRecord."""
+    if record["oom_killed"]:
+        note(job, "oom", {})
+    extra = {"exitCode": str(record["exit_code"]), "execDuration": str(int(ran_s))}
+    if record["signal"]:
+        extra["signal"] = str(record["signal"])
+    if record["oom_killed"]:
+        extra["oomKilled"] = "true"
+    note(job, "die", extra)
+
+
+def resized(job: Job, rows: int, columns: int) -> None:
+    """The container's terminal has another size."""
+    note(job, "resize", {"height": str(rows), "width": str(columns)})
+
+
+def exec_started(job: Job, request: dict[str, Any]) -> None:
+    """A process was started inside, as ``request`` (an ExecRequest) asked for."""
+    command = " ".join(request["process"].get("args", ()))
+    extra = {"execID": str(request["exec_id"])}
+    note(job, f"exec_start: {command}", extra, began_ns=request.get("began_ns"))
+
+
+def exec_ended(job: Job, session_id: str, exit_code: int | None) -> None:
+    """A process that was started inside has ended."""
+    note(job, "exec_die", {"execID": session_id, "exitCode": str(exit_code)})
+
+
+def detached(job: Job, session_id: str | None) -> None:
+    """A client left the container's streams, or those of an exec session."""
+    if session_id is None:
+        note(job, "detach", {})
+    else:
+        note(job, "exec_detach", {"execID": session_id})

@@ -130,7 +130,8 @@ class Job(TypedDict):
     restart: NotRequired[Restart | None]
     """None: no exit is a reason to start again."""
     events: NotRequired[dict[str, Any]]
-    """``path`` of the journal and the ``attributes`` of each event; left out: no events."""
+    """``path`` of the journal, the ``attributes`` of each event, and ``began_ns``, when the start
+    began on the monotonic clock; left out: no events."""
     health: NotRequired[HealthSpec | None]
     """None, or left out: no health check, and none of its code in the monitor."""
 
@@ -172,6 +173,8 @@ class ExecRequest(TypedDict, total=False):
     stdout: bool
     stderr: bool
     console_size: list[int] | None
+    began_ns: int
+    """When the caller began, on the monotonic clock."""
 
 
 class AttachOptions(NamedTuple):

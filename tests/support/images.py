@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from runengine import config
+from runengine.mgr.events import Events
 from runengine.mgr.image.manager import ImageMgr
 from runengine.store.store import Store
 from tests.support.layouts import Layout, digest_of
@@ -27,7 +28,7 @@ def image_mgr(paths: Paths) -> Iterator[ImageMgr]:
     """An image manager; its store is closed afterwards."""
     store = Store.open(paths)
     try:
-        yield ImageMgr(config.defaults(paths), store)
+        yield ImageMgr(config.defaults(paths), store, Events(paths.journal))
     finally:
         store.close()
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runengine.config import Config
+    from runengine.mgr.events import Events
     from runengine.paths import Paths
     from runengine.store.containers import Record
     from runengine.store.images import StoredImage
@@ -38,6 +39,7 @@ class Context(NamedTuple):
     config: Config
     store: Store
     images: ImageSource
+    events: Events
 
     @property
     def paths(self) -> Paths:

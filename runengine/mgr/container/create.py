@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runengine import ids
@@ -63,6 +64,7 @@ def create(
 
     Raises InvalidParameter, NotFound (image), AlreadyExists (name or id), Unsupported.
     """
+    began_ns = time.monotonic_ns()
     container_id = _choose_id(specific_id)
     chosen = ids.check_name(name) if name is not None else _free_name(context, container_id)
     from runengine.mgr.image.garbage import in_use
@@ -72,6 +74,7 @@ def create(
         plan = make_plan(context, container_id, chosen, config, host)
         record = plan.record(container_id, chosen)
         _make(context, record._replace(state={**record.state, "Status": "creating"}))
+    context.events.container("create", record, began_ns=began_ns)
     return Created(container_id, chosen, plan.warnings)
 
 
@@ -96,8 +99,11 @@ def make_plan(
     """Merge the image's settings, check every option, and decide what create decides."""
     from runengine.cgroups import features, layout, limits
     from runengine.linux import kernel, rlimits
+    from runengine.mgr.container import policy
     from runengine.mgr.log_options import Subject, log_spec
     from runengine.oci_spec import merge, validate
+
+    policy.check(host["RestartPolicy"])
 
     image = context.images.lookup(config["Image"])
     document = json.loads(image.config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from runengine.errors import Unavailable
@@ -18,6 +19,7 @@ def remove_settled(context: Context, record: Record) -> None:
     ``removing`` is noted first, so that a removal cut short is taken up by the next command.
     Raises Unavailable naming what could not be removed.
     """
+    began_ns = time.monotonic_ns()
     context.store.containers.set_state(record.id, {**record.state, "Status": "removing"})
     data_dir = context.data_dir(record.id)
     _check_unmounted(f"{data_dir}/merged")
@@ -25,6 +27,8 @@ def remove_settled(context: Context, record: Record) -> None:
         if directory:
             _remove_tree(directory)
     context.store.containers.remove(record.id)
+    if record.status != "creating":  # one that was never whole has no events at all
+        context.events.container("destroy", record, began_ns=began_ns)
     discard_directory(context.state_dir(record.id))
 
 

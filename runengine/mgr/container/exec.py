@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from runengine import ids
 from runengine.errors import Conflict, EngineError, InvalidParameter, StateError
-from runengine.mgr.container import observe
+from runengine.mgr.container import pending
 from runengine.store.execs import ExecRecord, ExecState
 
 if TYPE_CHECKING:
@@ -32,15 +33,19 @@ def create_exec(context: Context, name: str, config: ExecConfig) -> str:
         raise InvalidParameter("No exec command specified")
     record = _running(context, context.resolve(name))
     _sweep(context, record.id)
+    began_ns = time.monotonic_ns()
     exec_id = ids.new_id()
     state: ExecState = {"Status": "created", "Pid": 0, "ExitCode": None, "Error": ""}
     context.store.execs.add(ExecRecord(exec_id, record.id, config, state))
+    action = f"exec_create: {' '.join(config['Cmd'])}"
+    context.events.container(action, record, began_ns=began_ns, execID=exec_id)
     return exec_id
 
 
 def _running(context: Context, container_id: str) -> Record:
     record = context.store.containers.get(container_id)
-    status = observe.observe(context, record)
+    status = pending.look(context, record)
+    pending.refuse_restarting(record, status)
     if status["Status"] == "paused":
         raise Conflict(
             f"container {record.name} is paused", resolution="unpause the container before exec"
@@ -71,6 +76,7 @@ def start_exec(
     Raises Conflict (started before, container not running), CommandNotFound,
     CommandNotExecutable, InvalidParameter (no such user), RuntimeFailed.
     """
+    began_ns = time.monotonic_ns()
     found = context.store.execs.get(exec_id)
     record = _running(context, found.container_id)
     if not context.store.execs.claim(found.id):
@@ -78,6 +84,7 @@ def start_exec(
     try:
         process = _process(context, record, found.config)
         request = _request(found, process, attach, console_size)
+        request["began_ns"] = began_ns
         connection, pid = _exec(context, record, request)
     except EngineError as error:
         code = error.exit_code if error.exit_code in (126, 127) else FAILED

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runengine.errors import Conflict, InvalidParameter, NotFound
-from runengine.ids import check_name
 from runengine.mgr.container import create as create_module
-from runengine.mgr.container import observe
-from runengine.mgr.container.recover import cleanup, finish, require_live
+from runengine.mgr.container import pending
+from runengine.mgr.container.recover import finish, require_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -124,10 +123,9 @@ class ContainerMgr:
 
     def rename(self, name: str, new_name: str) -> None:
         """Change the name. Raises AlreadyExists, InvalidParameter."""
-        container_id = self.resolve(name)
-        checked = check_name(new_name)
-        with self._context.locked(container_id):
-            self._context.store.containers.rename(container_id, checked)
+        from runengine.mgr.container import rename
+
+        rename.rename(self._context, name, new_name)
 
     def finish(self, name: str) -> None:
         """Write the end of a run down, clear up, and remove the container if it is to go.
@@ -142,8 +140,10 @@ class ContainerMgr:
         self._free_layers()
 
     def cleanup(self, name: str) -> None:
-        """What a monitor calls after an exit that no command waited for."""
-        cleanup(self._context, name)
+        """What a monitor calls after an exit that no command waited for. See ``reconcile``."""
+        from runengine.mgr.container import reconcile
+
+        reconcile.cleanup(self._context, name)
         self._free_layers()
 
     def restore(self) -> None:
@@ -160,7 +160,7 @@ class ContainerMgr:
     def get(self, name: str) -> Record:
         """The record, its state as it is now."""
         record = self._context.store.containers.get(self.resolve(name))
-        return record._replace(state=observe.observe(self._context, record))
+        return record._replace(state=pending.look(self._context, record))
 
     def resolve(self, name: str) -> str:
         """The full id."""
@@ -202,7 +202,7 @@ class ContainerMgr:
 
         def is_running() -> bool:
             now = self._context.find(record.id)
-            return now is not None and observe.is_live(observe.observe(self._context, now))
+            return now is not None and pending.is_up(pending.look(self._context, now))
 
         read_logs(record.details["log"], is_running=is_running, emit=emit, **options)
 
@@ -213,10 +213,14 @@ class ContainerMgr:
         from runengine.monitor import client
 
         record = self._context.store.containers.get(self.resolve(name))
-        state = observe.observe(self._context, record)
+        state = pending.look(self._context, record)
+        if state["Status"] == pending.RESTARTING:
+            raise Conflict(
+                "You cannot attach to a restarting container, wait until it is running"
+            )
         if state["Status"] == "paused":
             raise Conflict("You cannot attach to a paused container, unpause it first")
-        if not observe.is_live(state):
+        if not pending.is_up(state):
             raise Conflict("You cannot attach to a stopped container, start it first")
         connection = client.connect(self._context.state_dir(record.id))
         if connection is None:
@@ -236,7 +240,7 @@ class ContainerMgr:
         if rows < 0 or columns < 0:
             raise InvalidParameter(f"invalid terminal size {rows} x {columns}")
         record = self._context.store.containers.get(self.resolve(name))
-        require_live(record, observe.observe(self._context, record))
+        require_live(record, pending.look(self._context, record))
         connection = client.connect(self._context.state_dir(record.id))
         if connection is not None:
             with connection:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from runengine.errors import Conflict, EngineError, NotFound, TimedOut
+from runengine.errors import Conflict, EngineError, TimedOut
 from runengine.linux import pidfd
 from runengine.linux.locks import try_lock
-from runengine.mgr.container import observe
+from runengine.mgr.container import observe, pending
 from runengine.mgr.container.context import discard_directory, make_private_directory
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def settle(context: Context, record: Record) -> State:
     tear_down(context, record)
     if state is not record.state:
         context.store.containers.set_state(record.id, state)
+        if state["ExitCode"] is None and record.status != "exited":
+            context.events.died(record)  # nobody saw it: the monitor writes down all others
     return state
 
 
@@ -153,16 +155,8 @@ def finish(context: Context, record: Record) -> None:
         remove_settled(context, record)
 
 
-def cleanup(context: Context, container_id: str) -> None:
-    """What a monitor calls after an exit that no command waited for; also safe by hand."""
-    try:
-        with context.locked(container_id) as record:
-            finish(context, record)
-    except NotFound:
-        return
-
-
 def require_live(record: Record, state: State) -> None:
     """Raise Conflict unless the container runs or is paused."""
+    pending.refuse_restarting(record, state)
     if not observe.is_live(state):
         raise Conflict(f"Container {record.name} is not running")

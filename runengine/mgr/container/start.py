@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from runengine.errors import Conflict, EngineError, NotModified, Unavailable
@@ -78,11 +79,13 @@ def start_settled(
     monitor: Monitor | None = None,
 ) -> Connection | None:
     """Start a container that does not run and whose lock is held."""
+    began_ns = time.monotonic_ns()
     monitor = monitor or spawn_monitor()
     try:
         spec = _prepare(context, record)
         job = _job(context, record, console_size)
         job["health"] = _health(context, record, spec)
+        job["events"] = context.events.for_job(record, began_ns)
         started = monitor.run(job, attach)
     except BaseException as error:
         monitor.close()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict, NotModified, TimedOut
 from runengine.linux import pidfd
-from runengine.mgr.container import observe
+from runengine.mgr.container import observe, pending, policy
 from runengine.mgr.container.recover import finish, require_live, settle
 from runengine.mgr.container.signals import parse_signal
 
@@ -31,12 +32,24 @@ def stop(
     ``timeout_s``: None is the container's own, 0 is now, negative is without end. Raises
     NotModified if it does not run.
     """
+    began_ns = time.monotonic_ns()
     with context.locked(context.resolve(name)) as record:
         state = settle(context, record)
         if not observe.is_live(state):
-            raise NotModified(f"Container {record.name} is not running")
+            _stop_ended(context, record)
+            context.events.container("stop", record, began_ns=began_ns)
+            return
         stop_and_settle(context, record, state, timeout_s=timeout_s, signal=signal)
+        pending.cancel(context, record.id)
+        context.events.container("stop", record, began_ns=began_ns)
         finish(context, context.store.containers.get(record.id))
+
+
+def _stop_ended(context: Context, record: Record) -> None:
+    """Stop what does not run: nothing shall start it, now or when the host comes up."""
+    _note_request(context, record)
+    if not pending.cancel(context, record.id):
+        raise NotModified(f"Container {record.name} is not running")
 
 
 def stop_and_settle(
@@ -46,24 +59,35 @@ def stop_and_settle(
     *,
     timeout_s: int | None = None,
     signal: str | None = None,
+    for_good: bool = True,
 ) -> State:
-    """Stop a live container whose lock is held; returns the state after its exit."""
+    """Stop a live container whose lock is held; returns the state after its exit.
+
+    ``for_good``: its user wants it so; otherwise what is wanted stays as it is.
+    """
     number = parse_signal(signal or record.config["StopSignal"] or SIGTERM)
     limit_s = _stop_timeout(record, timeout_s)
-    _note_request(context, record)
+    if for_good:
+        _note_request(context, record)
     fd = pidfd.open_verified(state["Pid"], state["StartTime"])
     if fd is not None:
         import os
 
         try:
             if limit_s != 0:
-                pidfd.send(fd, number)
+                _send(context, record, fd, number)
                 _thaw(context, record, state)
             if limit_s == 0 or not pidfd.wait(fd, limit_s):
-                return kill_and_settle(context, record, state)
+                return kill_and_settle(context, record, state, for_good=for_good)
         finally:
             os.close(fd)
     return settle(context, context.store.containers.get(record.id))
+
+
+def _send(context: Context, record: Record, fd: int, number: int) -> None:
+    """Signal the init; written down first, so that it comes before the end that it brings."""
+    context.events.container("kill", record, signal=str(number))
+    pidfd.send(fd, number)
 
 
 def _stop_timeout(record: Record, timeout_s: int | None) -> float | None:
@@ -75,22 +99,25 @@ def _stop_timeout(record: Record, timeout_s: int | None) -> float | None:
 
 
 def _note_request(context: Context, record: Record) -> None:
-    if record.desired != "stopped":
-        context.store.containers.set_desired(record.id, "stopped")
+    if record.desired != policy.STOPPED:
+        context.store.containers.set_desired(record.id, policy.STOPPED)
 
 
-def kill_and_settle(context: Context, record: Record, state: State) -> State:
+def kill_and_settle(
+    context: Context, record: Record, state: State, *, for_good: bool = True
+) -> State:
     """SIGKILL a live container whose lock is held, and wait for its end.
 
     Raises TimedOut if the kernel cannot end it (a process in uninterruptible sleep).
     """
     import os
 
-    _note_request(context, record)
+    if for_good:
+        _note_request(context, record)
     fd = pidfd.open_verified(state["Pid"], state["StartTime"])
     if fd is not None:
         try:
-            pidfd.send(fd, SIGKILL)
+            _send(context, record, fd, SIGKILL)
             _thaw(context, record, state)
             if not pidfd.wait(fd, KILL_TIMEOUT_S):
                 raise TimedOut(
@@ -122,36 +149,53 @@ def kill(context: Context, name: str, signal: str | int) -> None:
         try:
             record = stack.enter_context(context.locked(container_id, timeout_s=LOCK_PATIENCE_S))
         except TimedOut:
-            kill_beside(context, container_id, number)
-            return
-        state = settle(context, record)
-        _check_killable(record, state, number)
-        if number == SIGKILL:
-            kill_and_settle(context, record, state)
-            finish(context, context.store.containers.get(record.id))
-        else:
-            _signal_init(context, record, state, number)
+            if kill_beside(context, container_id, number):
+                return
+            record = stack.enter_context(context.locked(container_id))
+        _kill_locked(context, record, number)
 
 
-def kill_beside(context: Context, container_id: str, number: int) -> None:
+def _kill_locked(context: Context, record: Record, number: int) -> None:
+    state = pending.shown(context, record, settle(context, record))
+    if state["Status"] == pending.RESTARTING and _is_to_end(record, number):
+        _stop_ended(context, record)
+        return
+    _check_killable(record, state, number)
+    if number == SIGKILL:
+        kill_and_settle(context, record, state)
+        pending.cancel(context, record.id)
+        finish(context, context.store.containers.get(record.id))
+    else:
+        _signal_init(context, record, state, number)
+
+
+def _is_to_end(record: Record, number: int) -> bool:
+    """Whether the signal says that the user wants the container to end."""
+    return number in (SIGKILL, parse_signal(record.config["StopSignal"] or SIGTERM))
+
+
+def kill_beside(context: Context, container_id: str, number: int) -> bool:
     """Signal a container whose lock another operation holds, which will settle it.
 
-    Raises as ``kill``.
+    False if it is just being started again: there is nothing to signal yet. Raises as ``kill``.
     """
     record = context.store.containers.get(container_id)
-    state = observe.observe(context, record)
+    state = pending.look(context, record)
+    if state["Status"] == pending.RESTARTING:
+        return False
     _check_killable(record, state, number)
     fd = pidfd.open_verified(state["Pid"], state["StartTime"])
     if fd is not None:
         import os
 
         try:
-            pidfd.send(fd, number)
+            _send(context, record, fd, number)
             if number == SIGKILL:
                 _thaw(context, record, state)
                 pidfd.wait(fd, KILL_TIMEOUT_S)
         finally:
             os.close(fd)
+    return True
 
 
 def _check_killable(record: Record, state: State, number: int) -> None:
@@ -166,12 +210,12 @@ def _check_killable(record: Record, state: State, number: int) -> None:
 def _signal_init(context: Context, record: Record, state: State, number: int) -> None:
     import os
 
-    if number == parse_signal(record.config["StopSignal"] or SIGTERM):
+    if _is_to_end(record, number):
         _note_request(context, record)
     fd = pidfd.open_verified(state["Pid"], state["StartTime"])
     if fd is not None:
         try:
-            pidfd.send(fd, number)
+            _send(context, record, fd, number)
         finally:
             os.close(fd)
 
@@ -180,21 +224,26 @@ def pause(context: Context, name: str) -> None:
     """Freeze every process of the container. Raises Conflict unless it is running."""
     from runengine.mgr.container.runtime import runtime_of
 
+    began_ns = time.monotonic_ns()
     with context.locked(context.resolve(name)) as record:
         state = settle(context, record)
+        pending.refuse_restarting(record, pending.shown(context, record, state))
         if state["Status"] != "running":
             raise Conflict(f"container {record.name}'s status is not running: {state['Status']}")
         runtime_of(context, record).pause(record.id)
         context.store.containers.set_state(record.id, {**state, "Status": "paused"})
+        context.events.container("pause", record, began_ns=began_ns)
 
 
 def unpause(context: Context, name: str) -> None:
     """Let the container's processes go on. Raises Conflict unless it is paused."""
     from runengine.mgr.container.runtime import runtime_of
 
+    began_ns = time.monotonic_ns()
     with context.locked(context.resolve(name)) as record:
         state = settle(context, record)
         if state["Status"] != "paused":
             raise Conflict(f"container {record.name} is not paused: {state['Status']}")
         runtime_of(context, record).resume(record.id)
         context.store.containers.set_state(record.id, {**state, "Status": "running"})
+        context.events.container("unpause", record, began_ns=began_ns)

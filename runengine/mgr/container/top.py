@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 from runengine.errors import Conflict, InvalidParameter
-from runengine.mgr.container import observe
+from runengine.mgr.container import observe, pending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,18 +26,22 @@ def top(context: Context, name: str, ps_args: Sequence[str]) -> dict[str, Any]:
     """
     from runengine.cgroups.layout import procs
 
+    began_ns = time.monotonic_ns()
     record = context.store.containers.get(context.resolve(name))
-    if not observe.is_live(observe.observe(context, record)):
+    state = pending.look(context, record)
+    pending.refuse_restarting(record, state)
+    if not observe.is_live(state):
         raise Conflict(
             f"container {record.name} is not running or paused, cannot execute top command"
         )
     pids = set(procs(record.details["cgroup"]))
     arguments = [word for text in ps_args for word in text.split()] or ["-ef"]
     try:
-        text = _run_ps(arguments)
+        found = parse_ps(_run_ps(arguments), pids)
     except FileNotFoundError:
-        return _by_psutil(pids)
-    return parse_ps(text, pids)
+        found = _by_psutil(pids)
+    context.events.container("top", record, began_ns=began_ns)
+    return found
 
 
 def _run_ps(arguments: list[str]) -> str:
@@ -66,8 +71,6 @@ def parse_ps(text: str, pids: set[int]) -> dict[str, Any]:
 
 def _by_psutil(pids: set[int]) -> dict[str, Any]:
     """What ``ps -ef`` shows, for hosts without ps."""
-    import time
-
     import psutil
 
     rows = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 from runengine.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from runengine.config import Config
+    from runengine.mgr.events import Events
     from runengine.paths import Paths
     from runengine.registry.content import ContentStore
     from runengine.rootfs.layers import LayerStore
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
 class ImageContext:
     """The stores of one engine; the two on disk are opened on first use."""
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(self, config: Config, store: Store, events: Events) -> None:
         self.config = config
         self.store = store
+        self.events = events
 
     @property
     def paths(self) -> Paths:
@@ -43,6 +46,28 @@ class ImageContext:
         from runengine.rootfs.layers import LayerStore
 
         return LayerStore(self.paths.layers)
+
+
+def labels_of(context: ImageContext, image_id: str) -> dict[str, str]:
+    """Labels of the image with this id; none if it is gone."""
+    image = context.store.images.get_image(image_id)
+    config = (json.loads(image.config) if image else {}).get("config") or {}
+    labels: dict[str, str] = config.get("Labels") or {}
+    return labels
+
+
+def note(
+    context: ImageContext,
+    action: str,
+    image_id: str,
+    names: Iterable[str],
+    *,
+    began_ns: int | None = None,
+) -> None:
+    """Write an event of an image down for each of these names, as Docker shows them."""
+    labels = labels_of(context, image_id)
+    for name in names:
+        context.events.image(action, image_id, name, labels=labels, began_ns=began_ns)
 
 
 @contextmanager

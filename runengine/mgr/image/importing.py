@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +15,7 @@ from runengine.mgr.image import apart, garbage, naming, register
 from runengine.mgr.image import changes as changing
 from runengine.mgr.image.archive import REPACKED, chunks_of, decompressor
 from runengine.mgr.image.arrival import Arrivals, Layer, Stack
+from runengine.mgr.image.context import note
 from runengine.mgr.image.intake import Taken, take_layer
 from runengine.mgr.image.load import manifest_of
 from runengine.mgr.image.progress import NoProgress
@@ -47,6 +49,7 @@ def import_rootfs(
     The tar may be compressed. Raises InvalidParameter (name, changes, platform, tar tricks),
     Corrupt.
     """
+    began_ns = time.monotonic_ns()
     full = str(naming.target(name)) if name else None
     document = _document(description)
 
@@ -58,6 +61,8 @@ def import_rootfs(
     with garbage.arriving(context, resumable=False):
         (arrived,) = apart.bring(context, take_in, NoProgress())
         register.register(context, arrived)
+        shown = naming.familiar(full) if full else arrived.image_id
+        note(context, "import", arrived.image_id, [shown], began_ns=began_ns)
         return arrived.image_id
 
 

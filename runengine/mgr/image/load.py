@@ -10,6 +10,7 @@ from runengine.errors import Corrupt, InvalidParameter, NotFound, Unsupported
 from runengine.ids import DiffID, Digest, hex_of
 from runengine.mgr.image import apart, garbage, naming, register
 from runengine.mgr.image.arrival import Arrivals, Layer, Stack, check_stackable
+from runengine.mgr.image.context import note
 from runengine.mgr.image.intake import Taken, media_type
 from runengine.mgr.image.repair import not_stored
 from runengine.mgr.image.unarchive import Unarchived
@@ -56,6 +57,7 @@ def load(
 
     Raises InvalidParameter, NotFound (nothing of repository ``name``), Corrupt, Unsupported.
     """
+    began_ns = time.monotonic_ns()
     repository = _repository(name) if name is not None else None
     wanted = platforms.Platform.parse(platform) if platform else None
 
@@ -73,7 +75,9 @@ def load(
         loaded = []
         for each in apart.bring(context, take_in, progress):
             _tell_moves(register.register(context, each), progress)
-            loaded += [naming.familiar(full) for full in each.names] or [each.image_id]
+            names = [naming.familiar(full) for full in each.names] or [each.image_id]
+            note(context, "load", each.image_id, names, began_ns=began_ns)
+            loaded += names
         return loaded
 
 

@@ -5,16 +5,18 @@ so that running a container from an image that is here costs no registry, archiv
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from runengine.errors import NotFound
 from runengine.mgr.image import naming
-from runengine.mgr.image.context import ImageContext
+from runengine.mgr.image.context import ImageContext, labels_of, note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from runengine.config import Config
+    from runengine.mgr.events import Events
     from runengine.mgr.image.archive import Readable
     from runengine.mgr.image.garbage import Swept
     from runengine.mgr.image.progress import Progress
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 class ImageMgr:
     """Images of one engine. The second half has the seed's names for the same operations."""
 
-    def __init__(self, config: Config, store: Store) -> None:
-        self._context = ImageContext(config, store)
+    def __init__(self, config: Config, store: Store, events: Events) -> None:
+        self._context = ImageContext(config, store, events)
         self._images = store.images
 
     def lookup(self, name: str) -> StoredImage:
@@ -154,7 +156,13 @@ class ImageMgr:
 
         Raises NotFound, InvalidParameter.
         """
-        return naming.tag(self._images, source, target)
+        began_ns = time.monotonic_ns()
+        name = naming.tag(self._images, source, target)
+        row = self._images.find_name(name)
+        if row is not None:
+            shown = [naming.familiar(name)]
+            note(self._context, "tag", row.image_id, shown, began_ns=began_ns)
+        return name
 
     def remove(
         self,
@@ -229,6 +237,17 @@ class ImageMgr:
     def load_image(self, stream: Readable, name: str | None = None) -> Names:
         """The same as ``load``."""
         return self.load(stream, name=name)
+
+    def log_image_event(self, image_id: str, name: str, action: str) -> None:
+        """Write an event of an image down, with its labels and this name."""
+        note(self._context, action, image_id, [name])
+
+    def log_image_event_with_attributes(
+        self, image_id: str, name: str, action: str, attributes: Mapping[str, str]
+    ) -> None:
+        """The same with further attributes."""
+        labels = {**labels_of(self._context, image_id), **attributes}
+        self._context.events.image(action, image_id, name, labels=labels)
 
     def get_oci_image_config(self, name: str) -> dict[str, Any]:
         """The execution parameters in the image's config (image-spec, config.md)."""

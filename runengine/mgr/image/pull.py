@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runengine.ids import short
 from runengine.mgr.image import default, garbage, register, workers
 from runengine.mgr.image.arrival import Arrivals, Layer, Stack, check_stackable
-from runengine.mgr.image.context import disk_errors
+from runengine.mgr.image.context import disk_errors, labels_of
 from runengine.registry import reference
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runengine.registry.client import RegistryClient
     from runengine.registry.credentials import CredentialSource
     from runengine.registry.fetch import FetchedManifest
+    from runengine.registry.reference import Reference
 
 WORKERS_LIMIT = 4
 REPORT_INTERVAL_S = 0.1
@@ -52,10 +53,13 @@ def pull(
     from runengine.registry.fetch import fetch_image
     from runengine.registry.platform import Platform
 
+    began_ns = time.monotonic_ns()
     ref = reference.parse(text)
     wanted = Platform.parse(platform) if platform else None
     if ref == reference.parse(default.NAME):
-        return _embedded(context, str(ref), progress)
+        result = _embedded(context, str(ref), progress)
+        _note(context, ref, result, began_ns)
+        return result
     settings = context.config
     progress.line(f"{ref.tag or ref.digest}: Pulling from {ref.repository}")
     with (
@@ -70,7 +74,17 @@ def pull(
         for notice in (*client.notices, *fetched.warnings):
             progress.line(f"WARNING: {notice}")
         keys = _bring_layers(context, client, fetched, progress)
-        return _finish(context, fetched, keys, progress)
+        result = _finish(context, fetched, keys, progress)
+        _note(context, ref, result, began_ns)
+        return result
+
+
+def _note(context: ImageContext, ref: Reference, result: PullResult, began_ns: int) -> None:
+    """Docker's ``pull`` has the name that was asked for as its object."""
+    labels = labels_of(context, result.image_id)
+    context.events.image(
+        "pull", ref.familiar, ref.familiar_name, labels=labels, began_ns=began_ns
+    )
 
 
 def _embedded(context: ImageContext, name: str, progress: Progress) -> PullResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict
@@ -24,6 +25,7 @@ def remove(context: ImageContext, text: str, *, force: bool) -> Removed:
     repositories, unless forced. Forced, containers keep their layers, and an image with a running
     container only loses its names.
     """
+    began_ns = time.monotonic_ns()
     images = context.store.images
     found = naming.find(images, text)
     image_id = found.image.image_id
@@ -44,9 +46,20 @@ def remove(context: ImageContext, text: str, *, force: bool) -> Removed:
         if is_last and not _running(users):
             images.remove_image(image_id)
             removed.append({"Deleted": image_id})
+    _note(context, found.image, removed, began_ns)
     if removed and "Deleted" in removed[-1]:
         removed += _deleted_layers(context, found.image)
     return removed
+
+
+def _note(context: ImageContext, image: StoredImage, removed: Removed, began_ns: int) -> None:
+    """``untag`` for each name, ``delete`` for the image; by now its record may be gone."""
+    labels = (document(image).get("config") or {}).get("Labels")
+    for entry in removed:
+        action, name = ("untag", entry["Untagged"]) if "Untagged" in entry else ("delete", "")
+        context.events.image(
+            action, image.image_id, name or image.image_id, labels=labels, began_ns=began_ns
+        )
 
 
 def _check_name(

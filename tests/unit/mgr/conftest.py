@@ -7,6 +7,7 @@ import pytest
 from runengine.config import defaults
 from runengine.errors import NotFound
 from runengine.mgr.container.context import Context
+from runengine.mgr.events import Events
 from runengine.model import container_config, host_config
 from runengine.store.containers import Record, created_state
 from runengine.store.images import StoredImage
@@ -40,7 +41,7 @@ class FakeImages:
 @pytest.fixture
 def context(roots):
     store = Store.open(roots)
-    yield Context(defaults(roots), store, FakeImages())
+    yield Context(defaults(roots), store, FakeImages(), Events(roots.journal))
     store.close()
 
 

@@ -1,0 +1,69 @@
+"""Writing events down: what happened to which object, for ``events`` and the metrics.
+
+Reading them is ``event_stream``'s, which the commands that only write never load.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runengine.monitor import journal
+
+if TYPE_CHECKING:
+    from runengine.store.containers import Record
+
+UNKNOWN = "unknown"
+"""Exit code of an end that nobody saw: never a number that could be taken for one."""
+
+
+class Events:
+    """The engine's journal, for those who act. Nothing here raises: an action never fails by it.
+
+    ``began_ns`` is ``time.monotonic_ns()`` of the action's begin, for its latency.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def container(
+        self, action: str, record: Record, *, began_ns: int | None = None, **extra: str
+    ) -> None:
+        """An action on a container; ``extra`` are attributes beside labels, image and name."""
+        self._append("container", action, record.id, attributes(record) | extra, began_ns)
+
+    def image(
+        self,
+        action: str,
+        image_id: str,
+        name: str,
+        *,
+        labels: dict[str, str] | None = None,
+        began_ns: int | None = None,
+    ) -> None:
+        """An action on an image; ``name`` as Docker shows it."""
+        self._append("image", action, image_id, {**(labels or {}), "name": name}, began_ns)
+
+    def died(self, record: Record) -> None:
+        """The end of a run that nobody saw, by whoever finds it."""
+        self.container("die", record, exitCode=UNKNOWN)
+
+    def for_job(self, record: Record, began_ns: int | None = None) -> dict[str, object]:
+        """What a monitor has to know to write down its container's events."""
+        return {"path": self.path, "attributes": attributes(record), "began_ns": began_ns}
+
+    def _append(
+        self,
+        kind: str,
+        action: str,
+        actor: str,
+        attributes: dict[str, str],
+        began_ns: int | None,
+    ) -> None:
+        document = journal.message(kind, action, actor, attributes, began_ns=began_ns)
+        journal.append(self.path, document)
+
+
+def attributes(record: Record) -> dict[str, str]:
+    """Docker's attributes of a container: its labels, then its image and name."""
+    labels = record.config["Labels"] or {}
+    return {**labels, "image": record.config["Image"], "name": record.name}
