@@ -78,12 +78,6 @@ def _refuse(params: Mapping[str, Any]) -> None:
     for name, reason in REFUSED.items():
         if params[name]:
             raise Unsupported(f"--{name.replace('_', '-')} is not supported", resolution=reason)
-    if params["restart"] not in ("", "no"):
-        raise Unsupported(
-            f"--restart {params['restart']} is not supported: restart policies need the runengine"
-            " service",
-            resolution="leave it out or use --restart no; the service comes with a later release",
-        )
 
 
 def _pull_policy(text: str) -> str:
@@ -182,6 +176,7 @@ def _host(params: Mapping[str, Any]) -> HostConfig:
     host.update(fields)  # type: ignore[typeddict-item]
     if params["memory_swappiness"] != -1:
         host["MemorySwappiness"] = params["memory_swappiness"]
+    host["RestartPolicy"] = params["restart"] or host["RestartPolicy"]
     host["Sysctls"] = dict(params["sysctl"])
     host["Devices"] = list(params["device"])
     # The last one of a name wins.
@@ -318,6 +313,8 @@ def _refuse_foreign_names(config: ContainerConfig, host: HostConfig) -> None:
 
 
 def _check_conflicts(config: ContainerConfig, host: HostConfig) -> None:
+    if host["AutoRemove"] and host["RestartPolicy"]["Name"] not in ("", "no"):
+        raise InvalidParameter("conflicting options: cannot specify both --restart and --rm")
     if host["UTSMode"] == "host" and (config["Hostname"] or config["Domainname"]):
         raise InvalidParameter("conflicting options: hostname and the UTS mode")
     if host["NanoCpus"] and (host["CpuQuota"] or host["CpuPeriod"]):

@@ -138,7 +138,12 @@ _LIFE = (
     flag("--platform", help="Set platform if server is multi-platform capable"),
     flag("--pull", help="Pull image before running (always, missing, never)", default="missing"),
     flag("-q --quiet", "bool", help="Suppress the pull output"),
-    flag("--restart", help="Restart policy to apply when a container exits", default="no"),
+    flag(
+        "--restart",
+        help="Restart policy to apply when a container exits",
+        convert=values.restart_policy,
+        default="no",
+    ),
     flag("--rm", "bool", help="Automatically remove the container when it exits"),
     flag("--runtime", help="Runtime to use for this container"),
     flag("--log-driver", help="Logging driver for the container (json-file, cri, none)"),

@@ -14,7 +14,13 @@ from runengine.cli import units
 from runengine.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from runengine.model import DeviceMapping, ThrottleDevice, Ulimit, WeightDevice
+    from runengine.model import (
+        DeviceMapping,
+        RestartPolicy,
+        ThrottleDevice,
+        Ulimit,
+        WeightDevice,
+    )
 
 NANO = 1_000_000_000
 MAX_INT64 = (1 << 63) - 1
@@ -91,6 +97,13 @@ def hostname(text: str) -> str:
     if len(text) > 64 or not _HOSTNAME.fullmatch(text):
         raise ValueError("invalid hostname")
     return text
+
+
+def restart_policy(text: str) -> RestartPolicy:
+    """``no``, ``always``, ``unless-stopped`` or ``on-failure[:N]``."""
+    from runengine.mgr.container import policy
+
+    return policy.parse(text)
 
 
 def signal_name(text: str) -> str:

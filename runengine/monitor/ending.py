@@ -102,16 +102,18 @@ class _Deletion:
 
 
 def await_take_over(container: Container) -> None:
-    """Give the starting command its chance; without one, go on alone."""
-    if container.control.closed:
+    """Give the starting command its chance; without one, go on alone.
+
+    A restart policy waits for nobody, and no command can take its part over.
+    """
+    if container.control.closed or container.pending:
         leave_alone(container)
-    else:
+    if not container.control.closed:
         container.loop.later(TAKE_OVER_S, lambda: _give_up(container))
     container.loop.later(BYSTANDERS_S, lambda: _drop_bystanders(container))
     for peer in tuple(container.peers - {container.control}):
         peer.end()
-    if not container.peers:
-        container.loop.stop()
+    container.stop_if_done()
 
 
 def take_over(container: Container, peer: Peer) -> None:
@@ -133,7 +135,9 @@ def leave_alone(container: Container) -> None:
         return
     container.teardown_begun = True
     command = container.job["on_exit"]
-    if command and container.exit is not None:
+    if container.pending:
+        container.pending.begin()
+    elif command and container.exit is not None:
         try:
             container.programs.spawn(command, own_session=True)
         except OSError as error:

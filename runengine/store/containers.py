@@ -170,9 +170,10 @@ class Containers:
         """Every whole record, the newest first; half-made ones too. ``ids`` has all of them."""
         rows = self._connection.execute(f"{_SELECT} ORDER BY created_at DESC").fetchall()
         found = []
+        known: dict[str, Any] = {}
         for row in rows:
             with suppress(StateError):  # one that is damaged must not hide the others
-                found.append(_record(row))
+                found.append(_record(row, known))
         return found
 
     def ids(self) -> list[str]:
@@ -207,6 +208,22 @@ class Containers:
                     "UPDATE containers SET restarts = ?, restart_delay_s = ? WHERE id = ?",
                     (*restarts, container_id),
                 )
+
+    def set_started(self, record: Record) -> bool:
+        """Write state, desired state and restarts at once; False if the record is gone."""
+        state = record.state
+        with self._database.write() as connection:
+            return connection.execute(
+                "UPDATE containers SET state = ?, status = ?, desired = ?, restarts = ?,"
+                " restart_delay_s = ? WHERE id = ?",
+                (
+                    json.dumps(state),
+                    state["Status"],
+                    record.desired,
+                    *record.restarts,
+                    record.id,
+                ),
+            ).rowcount > 0
 
     def set_host_config(self, container_id: str, host_config: HostConfig) -> None:
         """Replace the host's side of the configuration."""
@@ -266,11 +283,18 @@ class Containers:
             raise StateError(f"the record of a container is damaged: {error}") from None
 
 
-def _record(row: tuple[Any, ...]) -> Record:
-    """The record in a row. Raises StateError naming the container whose documents are damaged."""
-    identity, name, image_id, created_at, *documents, desired, times, delay_s = row
+def _record(row: tuple[Any, ...], known: dict[str, Any] | None = None) -> Record:
+    """The record in a row. Raises StateError naming the container whose documents are damaged.
+
+    ``known`` has the host's settings of the rows before: most are alike, and are parsed once.
+    """
+    *columns, desired, times, delay_s = row
+    identity, name, image_id, created_at, words, settings, *documents = columns
+    known = {} if known is None else known
     try:
-        config, host_config, details, layers, state = map(json.loads, documents)
+        if settings not in known:
+            known[settings] = json.loads(settings)
+        config, details, layers, state = map(json.loads, (words, *documents))
     except (TypeError, ValueError) as error:
         raise StateError(
             f"the record of container {name} ({identity[:12]}) is damaged: {error}",
@@ -282,7 +306,7 @@ def _record(row: tuple[Any, ...]) -> Record:
         image_id,
         created_at,
         cast("ContainerConfig", config),
-        cast("HostConfig", host_config),
+        cast("HostConfig", known[settings]),
         details,
         layers,
         cast("State", state),

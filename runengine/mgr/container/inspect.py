@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runengine.mgr.container import health, observe
+from runengine.mgr.container import health, observe, pending
 from runengine.mgr.container.listing import command_words, sizes
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def inspect(context: Context, record: Record, *, size: bool) -> dict[str, Any]:
     """Docker's ``/containers/{id}/json``; ``ExitCode`` is null where nobody saw the exit."""
     data_dir = context.data_dir(record.id)
-    state = observe.observe(context, record)
+    state = pending.look(context, record)
     words = command_words(record)
     details = record.details
     document: dict[str, Any] = {
@@ -30,7 +30,7 @@ def inspect(context: Context, record: Record, *, size: bool) -> dict[str, Any]:
         "HostsPath": details.get("network_files", {}).get("/etc/hosts", ""),
         "LogPath": details["log"]["path"],
         "Name": f"/{record.name}",
-        "RestartCount": 0,
+        "RestartCount": record.restarts.times,
         "Driver": "overlay",
         "Platform": "linux",
         "MountLabel": "",
@@ -63,9 +63,9 @@ def state_document(state: State) -> dict[str, Any]:
     status = state["Status"]
     return {
         "Status": status,
-        "Running": status in ("running", "paused"),
+        "Running": status in ("running", "paused", "restarting"),
         "Paused": status == "paused",
-        "Restarting": False,
+        "Restarting": status == "restarting",
         "OOMKilled": state["OOMKilled"],
         "Dead": status == "removing",
         "Pid": state["Pid"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runengine.errors import InvalidParameter, NotFound
 from runengine.linux import clock
-from runengine.mgr.container import health, observe, status
+from runengine.mgr.container import health, observe, pending, status
 from runengine.mgr.container.recover import settle_lost, sweep_orphans
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ def list_containers(
 ) -> list[dict[str, Any]]:
     """Summaries of the containers that pass every filter, the newest first.
 
-    Without ``everything`` only running and paused ones, unless a status is asked for or a
+    Without ``everything`` only those that are up, unless a status is asked for or a
     ``limit`` (0 for none) is given. Raises InvalidParameter for a filter that does not exist.
     """
     tests = [_compile(context, key, values) for key, values in filters.items() if values]
     seen = _observe_all(context)
     if not everything and not limit and "status" not in filters and "exited" not in filters:
-        seen = [one for one in seen if observe.is_live(one.state)]
+        seen = [one for one in seen if pending.is_up(one.state)]
     chosen = [one for one in seen if all(test(one) for test in tests)]
     return [summary(context, one, size=size) for one in chosen[: limit or None]]
 
@@ -54,7 +54,7 @@ def _observe_all(context: Context) -> list[Seen]:
     """Every whole container as it is; what died unseen is written down and cleaned up."""
     seen = []
     records = context.store.containers.all()
-    sweep_orphans(context, {record.id for record in records})
+    sweep_orphans(context, set(context.store.containers.ids()))
     for record in records:
         if record.status in ("creating", "removing"):
             settle_lost(context, record.id)
@@ -64,7 +64,7 @@ def _observe_all(context: Context) -> list[Seen]:
             settle_lost(context, record.id)
             if record.host_config["AutoRemove"] and context.find(record.id) is None:
                 continue
-        seen.append(Seen(record, state))
+        seen.append(Seen(record, pending.shown(context, record, state)))
     return seen
 
 

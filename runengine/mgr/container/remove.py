@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict, TimedOut
-from runengine.mgr.container import observe
+from runengine.mgr.container import observe, pending
 from runengine.mgr.container.discard import remove_settled
 from runengine.mgr.container.recover import settle
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def remove(context: Context, name: str, *, force: bool) -> None:
     """Remove a container; with ``force`` a running one is killed first, at once.
 
-    Raises NotFound, or Conflict for a running or paused container without ``force``.
+    Raises NotFound, or Conflict for a running, paused or restarting container without ``force``.
     """
     from runengine.mgr.container.stop import kill_and_settle
 
@@ -33,6 +33,12 @@ def remove(context: Context, name: str, *, force: bool) -> None:
                     resolution="stop it first, or use rm -f",
                 )
             kill_and_settle(context, record, state)
+        elif not force and pending.shown(context, record, state)["Status"] == pending.RESTARTING:
+            raise Conflict(
+                f'cannot remove container "{record.name}": container is restarting: stop the'
+                " container before removing or force remove"
+            )
+        pending.cancel(context, container_id)
         remove_settled(context, context.store.containers.get(container_id))
 
 

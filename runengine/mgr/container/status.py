@@ -66,7 +66,7 @@ def describe(state: State, health: str = "none") -> str:
     if status in ("running", "paused"):
         up = f"Up {human_duration(since(state['StartedAt']))}"
         return f"{up} (Paused)" if status == "paused" else up + _HEALTH[health]
-    if status == "exited":
+    if status in ("exited", "restarting"):
         code = "unknown" if state["ExitCode"] is None else state["ExitCode"]
-        return f"Exited ({code}) {human_duration(since(state['FinishedAt']))} ago"
+        return f"{status.capitalize()} ({code}) {human_duration(since(state['FinishedAt']))} ago"
     return {"removing": "Removal In Progress"}.get(status, status.capitalize())

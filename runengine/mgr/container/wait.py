@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import InvalidParameter
-from runengine.mgr.container import observe
+from runengine.mgr.container import observe, pending
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
@@ -27,7 +27,8 @@ def wait(context: Context, name: str, condition: str = "not-running") -> Waited:
     """Wait for the container's run to end, or for its removal, and say how it ended.
 
     One that does not run answers at once with its last run (0 if it never ran), except for
-    ``next-exit``. Raises NotFound, InvalidParameter.
+    ``next-exit``; one that is restarting with the end of its next run, or with its last one's if
+    the restart is called off. Raises NotFound, InvalidParameter.
     """
     if condition not in CONDITIONS:
         raise InvalidParameter(f"invalid condition: {condition!r}; one of {', '.join(CONDITIONS)}")
@@ -52,11 +53,16 @@ def _await_exit(context: Context, container_id: str) -> Waited:
     from runengine.monitor import client
 
     last: State | None = None
+    ran = False
     while True:
         record = context.find(container_id)
         if record is None:
             return _result(last)
-        last = observe.observe(context, record)
+        last = pending.look(context, record)
+        ran = ran or observe.is_live(last)
+        if last["Status"] == pending.RESTARTING and not ran:
+            time.sleep(POLL_S)
+            continue
         if not observe.is_live(last):
             return _result(last)
         connection = client.connect(context.state_dir(container_id))
