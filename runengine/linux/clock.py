@@ -38,6 +38,12 @@ def _days(year: int, month: int, day: int) -> int:
     return year * 365 + leap_days + (month * 153 - 457) // 5 + day - 719469
 
 
+_BOOT_ID = ""
+
+
 def boot_id() -> str:
     """A word that differs between any two boots of this host (random(4), boot_id)."""
-    return (read_optional("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
+    global _BOOT_ID
+    if not _BOOT_ID:  # a listing asks for every container, and no process outlives its boot
+        _BOOT_ID = (read_optional("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
+    return _BOOT_ID
