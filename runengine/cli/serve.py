@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from runengine.paths import Paths
 
-# Parts of a monitor's own process, and what a module does that runs when imported.
-_NOT_LOADED = ("runengine.monitor.boot",)
+# Parts of a monitor's own process, and what a module does that runs when imported; and what only
+# the metrics server needs, in a process of its own.
+_NOT_LOADED = ("runengine.monitor.boot", "runengine.mgr.metrics")
 # What is imported only when used, by us or by libraries; in the launcher once for all.
 _USED_LATE = (
     "concurrent.futures",
