@@ -19,6 +19,7 @@ WAIT = Entry(
     "lifecycle:wait", "Block until one or more containers stop, then print their exit codes"
 )
 RM = Entry("lifecycle:rm", "Remove one or more containers")
+UPDATE = Entry("update:update", "Update configuration of one or more containers")
 RENAME = Entry("lifecycle:rename", "Rename a container")
 CLEANUP = Entry("lifecycle:cleanup", "Tear down an exited container", hidden=True)
 ATTACH = Entry(
@@ -72,6 +73,7 @@ CONTAINER: dict[str, Entry] = {
     "rm": RM,
     "remove": _alias(RM, "rm"),
     "rename": RENAME,
+    "update": UPDATE,
     "attach": ATTACH,
     "exec": EXEC,
     "ls": PS,
@@ -99,6 +101,8 @@ IMAGE: dict[str, Entry] = {
 SYSTEM: dict[str, Entry] = {
     "events": EVENTS,
     "info": INFO,
+    "restore": Entry("update:restore", "Start what is to run", hidden=True),
+    "halt": Entry("update:halt", "Stop every container for a shutdown", hidden=True),
 }
 
 TOP_LEVEL: dict[str, Entry] = {
@@ -113,6 +117,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "wait": WAIT,
     "rm": RM,
     "rename": RENAME,
+    "update": UPDATE,
     "attach": ATTACH,
     "exec": EXEC,
     "spec": SPEC,

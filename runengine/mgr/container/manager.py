@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
     from runengine.mgr.container.create import Created
     from runengine.mgr.container.wait import Waited
-    from runengine.model import ContainerConfig, ExecConfig, HostConfig
+    from runengine.model import ContainerConfig, ExecConfig, HostConfig, RestartPolicy
     from runengine.monitor.client import Connection, Monitor
     from runengine.monitor.protocol import AttachOptions
     from runengine.store.containers import Record
@@ -101,6 +101,14 @@ class ContainerMgr:
 
         stop.unpause(self._context, name)
 
+    def update(
+        self, name: str, *, restart_policy: RestartPolicy | None = None
+    ) -> Sequence[str]:
+        """Change settings, also while it runs; returns warnings. See ``update.update``."""
+        from runengine.mgr.container import update
+
+        return update.update(self._context, name, restart_policy=restart_policy)
+
     def wait(self, name: str, condition: str = "not-running") -> Waited:
         """Wait for the end of a run. See ``wait.wait``."""
         from runengine.mgr.container import wait
@@ -146,14 +154,19 @@ class ContainerMgr:
         reconcile.cleanup(self._context, name)
         self._free_layers()
 
-    def restore(self) -> None:
-        """Bring every record in line with what is, as after a crash or a reboot; never raises."""
-        from runengine.mgr.container.recover import settle_lost, sweep_orphans
+    def restore(self) -> Sequence[str]:
+        """Start what is to run, as after a crash or a reboot; returns what went wrong."""
+        from runengine.mgr.container import restore
 
-        known = {record.id for record in self._context.store.containers.all()}
-        for container_id in known:
-            settle_lost(self._context, container_id)
-        sweep_orphans(self._context, known)
+        problems = restore.restore(self._context)
+        self._free_layers()
+        return problems
+
+    def halt(self) -> Sequence[str]:
+        """Stop all because the host goes down; returns what went wrong. See ``restore.halt``."""
+        from runengine.mgr.container import restore
+
+        return restore.halt(self._context)
 
     # Looking
 

@@ -111,17 +111,21 @@ def _start_failed(context: Context, record: Record, error: EngineError | OSError
         "FinishedAt": now,
     }
     context.store.containers.set_state(record.id, state)
-    record = record._replace(state=state)
+    schedule_next(context, record._replace(state=state))
+
+
+def schedule_next(context: Context, record: Record) -> None:
+    """Have an ended container without a monitor started again when its policy says.
+
+    The caller holds the lock. A lean process waits and then runs ``cleanup``: this one would
+    cost thirty megabytes meanwhile.
+    """
     decision = _decide(record, "exit")
-    if decision.restart:
-        _schedule(context, record, decision.delay_s)
-
-
-def _schedule(context: Context, record: Record, delay_s: float) -> None:
-    """Let a lean process wait and then run ``cleanup``: this one would cost thirty megabytes."""
+    if not decision.restart:
+        return
     command = engine_command(context, "container", "cleanup", record.id)
     monitor = spawn_monitor()
     try:
-        monitor.pend(context.state_dir(record.id), command, delay_s)
+        monitor.pend(context.state_dir(record.id), command, decision.delay_s)
     finally:
         monitor.close()
