@@ -56,6 +56,30 @@ def start_attached(
     return exit_code(outcome.exit, container_id)
 
 
+def attach_running(
+    engine: Engine,
+    container_id: str,
+    options: AttachOptions,
+    *,
+    tty: bool,
+    detach_keys: bytes,
+    sig_proxy: bool,
+) -> int:
+    """Join the streams of a running container; its exit code, or 0 after the detach keys.
+
+    Raises what ``attach`` raises, StateError if the exit code was lost.
+    """
+    with engine.containers.attach(container_id, options) as connection:
+        outcome = streams.Relay(
+            connection,
+            stdin=options.stdin,
+            tty=tty,
+            detach_keys=detach_keys,
+            send_signal=signal_sender(engine, container_id) if sig_proxy else None,
+        ).run()
+    return 0 if outcome.detached else exit_code(outcome.exit, container_id)
+
+
 def _await_reading(connection: Connection) -> None:
     """Wait until the monitor has all that we sent: requests are answered in their order."""
     while connection.exit is None:

@@ -9,7 +9,7 @@ import click
 from runengine.cli import at_once, context, terminal
 from runengine.cli.command import argument, command
 from runengine.cli.flags import flag
-from runengine.errors import InvalidParameter, StateError, Unsupported
+from runengine.errors import InvalidParameter, NotModified, StateError, Unsupported
 
 if TYPE_CHECKING:
     from runengine.mgr.engine import Engine
@@ -55,7 +55,7 @@ def start(ctx: click.Context, /, **params: Any) -> None:
 
 def _start_attached(ctx: click.Context, params: dict[str, Any]) -> int:
     from runengine.cli import run_flags
-    from runengine.cli.foreground import start_attached
+    from runengine.cli.foreground import attach_running, start_attached
     from runengine.monitor.protocol import AttachOptions
 
     engine = context.engine(ctx)
@@ -64,15 +64,26 @@ def _start_attached(ctx: click.Context, params: dict[str, Any]) -> int:
     tty = found["Config"]["Tty"]
     stdin = params["interactive"] and found["Config"]["OpenStdin"]
     terminal.check_tty(attach_stdin=stdin, tty=tty)
-    return start_attached(
-        engine,
-        found["Id"],
-        AttachOptions(stdin=stdin),
-        tty=tty,
-        detach_keys=keys,
-        sig_proxy=params["attach"],
-        console_size=terminal.size() if tty else None,
-    )
+    options = AttachOptions(stdin=stdin)
+    try:
+        return start_attached(
+            engine,
+            found["Id"],
+            options,
+            tty=tty,
+            detach_keys=keys,
+            sig_proxy=params["attach"],
+            console_size=terminal.size() if tty else None,
+        )
+    except NotModified:  # it runs already: as with Docker we join it
+        return attach_running(
+            engine,
+            found["Id"],
+            options,
+            tty=tty,
+            detach_keys=keys,
+            sig_proxy=params["attach"],
+        )
 
 
 @command(

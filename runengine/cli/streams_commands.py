@@ -31,8 +31,7 @@ _DETACH_KEYS = "Override the key sequence for detaching a container"
 @click.pass_context
 def attach(ctx: click.Context, /, **params: Any) -> None:
     """Attach local standard input, output, and error streams to a running container."""
-    from runengine.cli import streams
-    from runengine.cli.foreground import exit_code, signal_sender
+    from runengine.cli.foreground import attach_running
     from runengine.monitor.protocol import AttachOptions
 
     engine = context.engine(ctx)
@@ -42,15 +41,16 @@ def attach(ctx: click.Context, /, **params: Any) -> None:
     stdin = found["Config"]["OpenStdin"] and not params["no_stdin"]
     if found["State"]["Running"]:
         terminal.check_tty(attach_stdin=stdin, tty=tty)
-    with engine.containers.attach(found["Id"], AttachOptions(stdin=stdin)) as connection:
-        outcome = streams.Relay(
-            connection,
-            stdin=stdin,
+    ctx.exit(
+        attach_running(
+            engine,
+            found["Id"],
+            AttachOptions(stdin=stdin),
             tty=tty,
             detach_keys=keys,
-            send_signal=signal_sender(engine, found["Id"]) if params["sig_proxy"] else None,
-        ).run()
-    ctx.exit(0 if outcome.detached else exit_code(outcome.exit, found["Id"]))
+            sig_proxy=params["sig_proxy"],
+        )
+    )
 
 
 @command(
