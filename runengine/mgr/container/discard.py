@@ -21,15 +21,20 @@ def remove_settled(context: Context, record: Record) -> None:
     """
     began_ns = time.monotonic_ns()
     context.store.containers.set_state(record.id, {**record.state, "Status": "removing"})
-    data_dir = context.data_dir(record.id)
-    _check_unmounted(f"{data_dir}/merged")
-    for directory in (data_dir, external_log_dir(record)):
-        if directory:
-            _remove_tree(directory)
+    remove_data(context.data_dir(record.id))
+    log_dir = external_log_dir(record)
+    if log_dir:
+        _remove_tree(log_dir)
     context.store.containers.remove(record.id)
     if record.status != "creating":  # one that was never whole has no events at all
         context.events.container("destroy", record, began_ns=began_ns)
     discard_directory(context.state_dir(record.id))
+
+
+def remove_data(data_dir: str) -> None:
+    """Remove a container's persistent directory. Raises Unavailable."""
+    _check_unmounted(f"{data_dir}/merged")
+    _remove_tree(data_dir)
 
 
 def external_log_dir(record: Record) -> str | None:

@@ -34,7 +34,7 @@ def observe(context: Context, record: Record) -> State:
     A start that died before its note was written shows by the monitor's own note of the init.
     """
     state = record.state
-    init = _init_note(context, record.id)
+    init = init_note(context, record.id)
     if init is not None and init != (state["Pid"], state["StartTime"]):
         if pidfd.is_alive(*init):
             state = _running(state, init)
@@ -65,7 +65,8 @@ def _ended(context: Context, container_id: str, state: State) -> State | None:
     return None
 
 
-def _init_note(context: Context, container_id: str) -> tuple[int, int] | None:
+def init_note(context: Context, container_id: str) -> tuple[int, int] | None:
+    """Pid and start time of the last run's init, as its monitor wrote them; None without."""
     note = _load(f"{context.state_dir(container_id)}/init.json")
     if note is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runengine.errors import Conflict, TimedOut
+from runengine.errors import Conflict, StateError, TimedOut
 from runengine.mgr.container import observe, pending
 from runengine.mgr.container.discard import remove_settled
 from runengine.mgr.container.recover import settle
@@ -17,13 +17,31 @@ if TYPE_CHECKING:
 def remove(context: Context, name: str, *, force: bool) -> None:
     """Remove a container; with ``force`` a running one is killed first, at once.
 
-    Raises NotFound, or Conflict for a running, paused or restarting container without ``force``.
+    ``force`` also removes one whose record is damaged. Raises NotFound, StateError (damaged), or
+    Conflict for a running, paused or restarting container without ``force``.
     """
-    from runengine.mgr.container.stop import kill_and_settle
-
     container_id = context.resolve(name)
+    if force and _is_damaged(context, container_id):
+        from runengine.mgr.container.damaged import remove_damaged
+
+        remove_damaged(context, container_id)
+        return
     if force:
         _hurry(context, container_id)
+    _remove(context, container_id, force=force)
+
+
+def _is_damaged(context: Context, container_id: str) -> bool:
+    try:
+        context.find(container_id)
+    except StateError:
+        return True
+    return False
+
+
+def _remove(context: Context, container_id: str, *, force: bool) -> None:
+    from runengine.mgr.container.stop import kill_and_settle
+
     with context.locked(container_id) as record:
         state = settle(context, record)
         if observe.is_live(state):
