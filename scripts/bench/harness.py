@@ -1,12 +1,14 @@
 """Timing side by side: every engine in turn, many rounds, medians and ratios.
 
 These machines are noisy, so a figure alone says little: engines are run interleaved, in a new
-order each round, and compared with what ran beside them. CPU time is the whole machine's
-(cpuacct), because an engine's work happens in daemons as well.
+order each round, and compared with what ran beside them. CPU time includes the daemons' (``cpu``),
+because an engine's work happens there as well. Tables are Markdown, to be kept.
 """
 
 from __future__ import annotations
 
+import argparse
+import math
 import os
 import random
 import statistics
@@ -18,10 +20,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from scripts.bench.cpu import cpu_seconds, metering, scope
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-CPUACCT = Path("/sys/fs/cgroup/cpuacct/cpuacct.usage")
+
+class Budget(NamedTuple):
+    """What one of our rows may cost in relation to others' (docs/performance.md)."""
+
+    ours: str
+    limits: Mapping[str, float]
+
+
+def options(description: str | None, *, rounds: int, quick: int) -> argparse.Namespace:
+    """The command line that all benchmarks have: ``--rounds``, and ``--quick`` for fewer."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=0, help=f"default {rounds}")
+    parser.add_argument("--quick", action="store_true", help=f"{quick} rounds, smaller sizes")
+    found = parser.parse_args()
+    found.rounds = found.rounds or (quick if found.quick else rounds)
+    return found
 
 
 @contextmanager
@@ -29,9 +48,10 @@ def scratch_directory() -> Iterator[Path]:
     """A directory for the engines' roots; ``RUNENGINE_BENCH_DIR`` chooses its file system.
 
     A root file system without a journal flatters whoever syncs most: use a journalled one.
+    CPU time is accounted apart from the rest of the machine meanwhile.
     """
     parent = os.environ.get("RUNENGINE_BENCH_DIR")
-    with tempfile.TemporaryDirectory(prefix="runengine-bench-", dir=parent) as name:
+    with metering(), tempfile.TemporaryDirectory(prefix="runengine-bench-", dir=parent) as name:
         try:
             yield Path(name)
         finally:
@@ -62,16 +82,8 @@ def check_run(argv: Sequence[str], **options: object) -> str:
     return str(done.stdout)
 
 
-def cpu_seconds() -> float:
-    """CPU time that the whole machine has used, where the kernel counts it."""
-    try:
-        return int(CPUACCT.read_text()) / 1e9
-    except OSError:
-        return 0.0
-
-
 def timed(action: Callable[[], object]) -> Sample:
-    """Call once; wall time, and CPU time of the machine meanwhile."""
+    """Call once; wall time, and CPU time meanwhile."""
     cpu, start = cpu_seconds(), time.perf_counter()
     action()
     return Sample(time.perf_counter() - start, cpu_seconds() - cpu)
@@ -92,25 +104,72 @@ def interleave(
     return samples
 
 
-def report(title: str, samples: Mapping[str, Sequence[Sample]], ours: str = "runengine") -> None:
-    """Print medians, and our ratio to each of the others."""
-    rounds = len(next(iter(samples.values())))
-    print(f"\n{title}  ({rounds} rounds, interleaved; {host_facts()})")
-    print(f"  {'':24}{'wall ms':>9}{'min':>8}{'max':>8}{'cpu ms':>9}   {ours} / it")
-    mine = statistics.median(sample.wall_s for sample in samples[ours])
-    for name, taken in samples.items():
-        walls = [sample.wall_s * 1000 for sample in taken]
-        cpu = statistics.median(sample.cpu_s for sample in taken) * 1000
-        middle = statistics.median(walls)
-        ratio = "" if name == ours else f"{mine * 1000 / middle:8.2f}"
-        print(
-            f"  {name:24}{middle:9.1f}{min(walls):8.1f}{max(walls):8.1f}{cpu:9.1f}   {ratio}",
-            flush=True,
-        )
+def report(
+    title: str, samples: Mapping[str, Sequence[Sample]], budgets: Sequence[Budget] = ()
+) -> None:
+    """Print medians, and for each of our rows its ratio to the others, with the verdict."""
+    budgets = [budget for budget in budgets if budget.ours in samples]
+    taken = len(next(iter(samples.values())))
+    print(f"\n### {title}\n\n{taken} rounds, interleaved; {host_facts()}; CPU {scope()}\n")
+    head = ["", "wall ms", "min", "p99", "CPU ms", *(f"{b.ours} / it" for b in budgets)]
+    lines = [head, ["---"] * len(head)]
+    for name, row in samples.items():
+        walls = [sample.wall_s * 1000 for sample in row]
+        cpu_ms = middle_cpu(row) * 1000
+        cells = [middle(row) * 1000, min(walls), quantile(walls, 0.99), cpu_ms]
+        ratios = [verdict(budget, name, samples) for budget in budgets]
+        lines.append([name, *(f"{cell:.1f}" for cell in cells), *ratios])
+    print_table(lines)
+
+
+def print_table(lines: Sequence[Sequence[str]]) -> None:
+    """A Markdown table with its columns in line."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def verdict(budget: Budget, name: str, samples: Mapping[str, Sequence[Sample]]) -> str:
+    """Our ratio to a row, and whether it is within the budget."""
+    if name == budget.ours:
+        return ""
+    ratio = middle(samples[budget.ours]) / middle(samples[name])
+    limit = budget.limits.get(name)
+    return f"{ratio:.2f}" if limit is None else judged(ratio, limit, f"{ratio:.2f}")
+
+
+def judged(value: float, limit: float, text: str) -> str:
+    """``text`` with the limit and whether it is kept."""
+    return f"{text} (≤ {limit:g}: {'met' if value <= limit else 'NOT MET'})"
+
+
+def middle(samples: Sequence[Sample]) -> float:
+    """Median wall time, s."""
+    return statistics.median(sample.wall_s for sample in samples)
+
+
+def middle_cpu(samples: Sequence[Sample]) -> float:
+    """Median CPU time, s."""
+    return statistics.median(sample.cpu_s for sample in samples)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that ``share`` of all do not exceed (nearest rank)."""
+    ranked = sorted(values)
+    return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
 
 
 def host_facts() -> str:
     """What a reader must know of the machine."""
     uname = os.uname()
     load = os.getloadavg()[0]
-    return f"{os.cpu_count()} CPUs, kernel {uname.release}, load {load:.1f}"
+    return f"{os.cpu_count()} CPUs, governor {governor()}, kernel {uname.release}, load {load:.1f}"
+
+
+def governor() -> str:
+    """How the clock is chosen; a virtual machine does not know."""
+    try:
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
+    except OSError:
+        return "unknown"

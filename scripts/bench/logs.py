@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from scripts.bench.harness import Sample, check_run, interleave, report, scratch_directory
-from scripts.bench.peers import IMAGE, Peer, peers
+from scripts.bench.peers import IMAGE, PODMAN, Peer, peers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def measure(found: dict[str, Peer], rounds: int) -> None:
     samples: dict[str, list[Sample]] = interleave(reading, rounds, warm_up=1)
     report(f"{MEGABYTES} MB of lines read", samples)
     for peer in found.values():
-        peer.run("rm", "-f", *peer.run("ps", "-aq").split())
+        peer.clear()
 
 
 def producer() -> str:
@@ -51,14 +51,16 @@ def producer() -> str:
 
 def write(peer: Peer) -> None:
     """Run the producer in a detached container and wait for its end."""
-    limits = [] if peer.name == "podman" else ["--log-opt", "max-size=1g"]
+    limits = [] if peer.name == PODMAN else ["--log-opt", "max-size=1g"]
     arguments = ["-d", "--network", "none", *limits, IMAGE, "sh", "-c", producer()]
     peer.run("wait", peer.run("run", *arguments).strip())
 
 
 def read(peer: Peer, container: str) -> None:
     """Read the whole log; as many bytes must come as were written."""
-    with subprocess.Popen([*peer.argv, "logs", container], stdout=subprocess.PIPE) as process:
+    argv = [*peer.argv, "logs", container]
+    environment = peer.environment
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment) as process:
         total = 0
         while chunk := process.stdout.read(1 << 20) if process.stdout else b"":
             total += len(chunk)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,41 +17,115 @@ from scripts.bench.harness import check_run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+REPOSITORY = Path(__file__).parents[2]
 IMAGE = "bench/busybox:latest"
 DAEMON_START_S = 60
 
 
 class Peer(NamedTuple):
-    """An engine's command line up to the verb."""
+    """An engine's command line up to the verb, and what it needs in the environment.
+
+    ``daemon`` is the pid of its service, 0 without one.
+    """
 
     name: str
     argv: list[str]
+    settings: dict[str, str]
+    daemon: int = 0
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its commands run with."""
+        return {**os.environ, **self.settings}
 
     def run(self, *arguments: str) -> str:
         """Run a verb that must succeed; returns its output."""
-        return check_run([*self.argv, *arguments])
+        return check_run([*self.argv, *arguments], env=self.environment)
+
+    def clear(self) -> None:
+        """Remove every container."""
+        names = self.run("ps", "-aq").split()
+        if names:
+            self.run("rm", "-f", *names)
+
+
+WARM, COLD, DOCKER, PODMAN = "runengine", "runengine cold", "docker", "podman"
 
 
 @contextmanager
 def peers(scratch: Path) -> Iterator[dict[str, Peer]]:
-    """Our engine, and Docker and Podman where they are installed, with ``IMAGE`` in each."""
+    """Our engine with its service and without, on the same containers; Docker and Podman.
+
+    The last two where they are installed. All have ``IMAGE``; at the end no container is left.
+    """
     tarball = busybox_tar(scratch)
     with ExitStack() as stack:
-        found = {"runengine": runengine(scratch)}
+        cold = runengine(scratch)
+        found = {WARM: stack.enter_context(service(cold, scratch)), COLD: cold}
         if shutil.which("dockerd") and shutil.which("docker"):
-            found["docker"] = stack.enter_context(docker(scratch))
+            found[DOCKER] = stack.enter_context(docker(scratch))
         if shutil.which("podman"):
-            found["podman"] = podman(scratch)
+            found[PODMAN] = podman(scratch)
         for peer in found.values():
-            peer.run("import", str(tarball), IMAGE)
-        yield found
+            if peer is not cold:
+                peer.run("import", str(tarball), IMAGE)
+        try:
+            yield found
+        finally:
+            for peer in found.values():
+                with suppress(SystemExit):  # the others are to be cleared as well
+                    peer.clear()
 
 
 def runengine(scratch: Path) -> Peer:
-    """This checkout's engine, run by the interpreter that runs the benchmark."""
-    roots = ["--root", str(scratch / "root"), "--state", str(scratch / "state")]
-    command = os.environ.get("RUNENGINE", str(Path(sys.executable).parent / "runengine"))
-    return Peer("runengine", [command, *roots])
+    """This checkout's engine as ``scripts/install`` puts it, but for the service."""
+    command = scratch / "bin/runengine"
+    command.parent.mkdir()
+    folders = [str(REPOSITORY), *dict.fromkeys(map(sysconfig.get_path, ("purelib", "platlib")))]
+    command.write_text(
+        f"#!{sys.executable} -IS\nimport sys\n\nsys.path += {folders!r}\n"
+        "from runengine.front import main\n\nmain()\n"
+    )
+    command.chmod(0o755)
+    argv = [str(command), "--root", str(scratch / "root"), "--state", str(scratch / "state")]
+    return Peer(COLD, argv, {"RUNENGINE_LAUNCHER": "off"})
+
+
+@contextmanager
+def service(cold: Peer, scratch: Path) -> Iterator[Peer]:
+    """``runengine serve`` on the same directories, ended with the benchmark."""
+    with (scratch / "serve.log").open("wb") as log:
+        daemon = subprocess.Popen([*cold.argv, "serve"], stdout=log, stderr=log)
+    try:
+        warm = Peer(WARM, cold.argv, {"RUNENGINE_LAUNCHER": "on"}, daemon.pid)
+        deadline = time.monotonic() + DAEMON_START_S
+        while not answers(warm):
+            if time.monotonic() > deadline or daemon.poll() is not None:
+                said = (scratch / "serve.log").read_text()
+                sys.exit(f"bench: the service does not take calls: {said}")
+            time.sleep(0.2)
+        yield warm
+        if not answers(warm):
+            sys.exit("bench: the service stopped taking calls, the warm figures are not warm")
+    finally:
+        daemon.terminate()
+        daemon.wait()
+
+
+def answers(warm: Peer) -> bool:
+    """Whether a call is served by a worker, rather than by the command itself without a word."""
+    before = children_faults(warm.daemon)
+    warm.run("version")
+    for _ in range(50):
+        if children_faults(warm.daemon) > before:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def children_faults(pid: int) -> int:
+    """Page faults of the children that a process has waited for (proc_pid_stat(5), field 11)."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[8])
 
 
 @contextmanager
@@ -63,7 +137,7 @@ def docker(scratch: Path) -> Iterator[Peer]:
     argv += ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
     with (scratch / "dockerd.log").open("wb") as log:
         daemon = subprocess.Popen(argv, stdout=log, stderr=log)
-    peer = Peer("docker", ["docker", "--host", socket])
+    peer = Peer(DOCKER, ["docker", "--host", socket], {}, daemon.pid)
     try:
         deadline = time.monotonic() + DAEMON_START_S
         while subprocess.run([*peer.argv, "info"], capture_output=True, check=False).returncode:
@@ -82,10 +156,9 @@ def podman(scratch: Path) -> Peer:
     limits = '"nofile=1024:4096", "nproc=4096:4096"'
     settings = scratch / "containers.conf"
     settings.write_text(f"[containers]\ndefault_ulimits = [{limits}]\n")
-    argv = ["env", f"CONTAINERS_CONF={settings}"]
-    argv += ["podman", "--root", f"{scratch}/podman", "--runroot", f"{scratch}/podman-run"]
+    argv = ["podman", "--root", f"{scratch}/podman", "--runroot", f"{scratch}/podman-run"]
     argv += ["--cgroup-manager", "cgroupfs", "--runtime", "runc", "--events-backend", "file"]
-    return Peer("podman", argv)
+    return Peer(PODMAN, argv, {"CONTAINERS_CONF": str(settings)})
 
 
 def busybox_tar(scratch: Path) -> Path:
@@ -100,14 +173,4 @@ def busybox_tar(scratch: Path) -> Path:
             (root / "bin" / applet).symlink_to("busybox")
     target = scratch / "rootfs.tar"
     check_run(["tar", "-C", str(root), "-cf", str(target), "."])
-    return target
-
-
-def bundle(scratch: Path, ours: Peer, *command: str) -> Path:
-    """A bundle for a bare ``runc run``, with the very spec that our engine runs."""
-    target = scratch / "bundle"
-    ours.run("spec", "--bundle", str(target), "--network", "none", IMAGE, *command)
-    spec = json.loads((target / "config.json").read_text())
-    spec["process"]["terminal"] = False
-    (target / "config.json").write_text(json.dumps(spec))
     return target

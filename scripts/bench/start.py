@@ -1,59 +1,81 @@
-"""``run --rm --network none IMAGE echo`` against a bare ``runc run`` of the same bundle."""
+"""``run --rm``, ``exec`` and ``create``: warm, cold, bare ``runc``, Docker and Podman in turn."""
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
-from scripts.bench.harness import check_run, interleave, report, scratch_directory
-from scripts.bench.peers import IMAGE, Peer, bundle, peers
+from scripts.bench.floor import RUNC, Bundle, bundles
+from scripts.bench.harness import (
+    Budget,
+    check_run,
+    interleave,
+    options,
+    report,
+    scratch_directory,
+)
+from scripts.bench.peers import COLD, DOCKER, IMAGE, PODMAN, WARM, Peer, peers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    Actions = dict[str, Callable[[], object]]
+
+RUN = (
+    Budget(WARM, {RUNC: 1.4, DOCKER: 0.4, PODMAN: 0.4}),
+    Budget(COLD, {DOCKER: 0.75, PODMAN: 0.75}),
+)
+EXEC = (Budget(WARM, {DOCKER: 0.6}), Budget(COLD, {}))
+CREATE = (Budget(WARM, {DOCKER: 0.4, PODMAN: 0.4}), Budget(COLD, {}))
 
 
 def main() -> None:
-    """Measure a foreground run, and create and exec beside it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20)
-    options = parser.parse_args()
+    """Measure a foreground run, then exec and create."""
+    chosen = options(__doc__, rounds=30, quick=5)
     with scratch_directory() as scratch, peers(scratch) as found:
-        measure_run(scratch, found, options.rounds)
-        measure_exec(found, options.rounds)
+        floors = bundles(scratch, found)
+        measure_run(floors, found, chosen.rounds)
+        measure_exec(floors, found, chosen.rounds)
+        measure_create(found, chosen.rounds)
 
 
-def measure_run(scratch: Path, found: dict[str, Peer], rounds: int) -> None:
+def measure_run(floors: dict[str, Bundle], found: dict[str, Peer], rounds: int) -> None:
     """One container from nothing to nothing."""
-    same = bundle(scratch, found["runengine"], "echo", "hello")
-    raw = ["runc", "--root", f"{scratch}/runc", "run", "-b", str(same), "bench"]
-    actions: dict[str, Callable[[], object]] = {"runc (raw)": partial(check_run, raw)}
+    actions: Actions = {}
+    for name, floor in floors.items():
+        actions[name] = partial(floor.run, "run", floor.write("run", "echo", "hi"))
     for peer in found.values():
         arguments = ("run", "--rm", "--network", "none", IMAGE, "echo", "hi")
         actions[peer.name] = partial(peer.run, *arguments)
-    report("run --rm --network none … echo", interleave(actions, rounds))
+    report("run --rm --network none … echo", interleave(actions, rounds), RUN)
 
 
-def measure_exec(found: dict[str, Peer], rounds: int) -> None:
-    """A command in a container that runs already, and making one that does not run."""
-    names = {}
+def measure_exec(floors: dict[str, Bundle], found: dict[str, Peer], rounds: int) -> None:
+    """A command in a container that runs already."""
+    actions: Actions = {}
+    for name, floor in floors.items():
+        floor.start("exec", floor.write("exec", "sleep", "100000"))
+        argv = ["runc", "--root", floor.root, "exec", "exec", "echo", "hi"]
+        actions[name] = partial(check_run, argv)
     for peer in found.values():
-        names[peer.name] = peer.run(
-            "run", "-d", "--network", "none", IMAGE, "sleep", "100000"
-        ).strip()
-    actions: dict[str, Callable[[], object]] = {
-        name: partial(peer.run, "exec", names[name], "echo", "hi") for name, peer in found.items()
-    }
-    report("exec … echo", interleave(actions, rounds))
-    actions = {
+        container = peer.run("run", "-d", "--network", "none", IMAGE, "sleep", "100000").strip()
+        actions[peer.name] = partial(peer.run, "exec", container, "echo", "hi")
+    report("exec … echo", interleave(actions, rounds), EXEC)
+    for floor in floors.values():
+        floor.remove("exec")
+    for peer in found.values():
+        peer.clear()
+
+
+def measure_create(found: dict[str, Peer], rounds: int) -> None:
+    """Making one that does not run."""
+    actions: Actions = {
         peer.name: partial(peer.run, "create", "--network", "none", IMAGE, "true")
         for peer in found.values()
     }
-    report("create", interleave(actions, rounds))
+    report("create", interleave(actions, rounds), CREATE)
     for peer in found.values():
-        everything = peer.run("ps", "-aq").split()
-        peer.run("rm", "-f", *everything)
+        peer.clear()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""CPU time of the engines alone, on a machine where others work as well.
+
+The benchmark and what it starts (commands, daemons, monitors) account into a cgroup of their own,
+containers into their engine's. Engines take turns and the others are idle meanwhile, so what all
+these cgroups use during a call is the call's. Without cgroup v1 it is the whole machine's time.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CPUACCT = Path("/sys/fs/cgroup/cpuacct")
+OWN = "runengine-bench"
+PARENTS = ("docker", "runengine", "libpod_parent")
+"""Where the engines put their containers."""
+
+
+class _Meter:
+    """The counters that are read; none before ``metering``."""
+
+    counters: tuple[Path, ...] = ()
+
+
+def cpu_seconds() -> float:
+    """CPU time used so far; only differences mean something."""
+    if _Meter.counters:
+        return sum(int(counter.read_text()) for counter in _Meter.counters) / 1e9
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    idle = int(fields[3]) + int(fields[4])  # proc_stat(5): idle and iowait
+    return (sum(map(int, fields)) - idle) / os.sysconf("SC_CLK_TCK")
+
+
+def scope() -> str:
+    """What ``cpu_seconds`` counts, in words."""
+    return "of the engines" if _Meter.counters else "of the whole machine"
+
+
+@contextmanager
+def metering() -> Iterator[None]:
+    """Account this process and what it starts apart from the rest of the machine."""
+    if not (CPUACCT / "cpuacct.usage").exists():
+        yield
+        return
+    before = _own_group()
+    with ExitStack() as stack:
+        groups = [stack.enter_context(_held(CPUACCT / name)) for name in (OWN, *PARENTS)]
+        (groups[0] / "cgroup.procs").write_text("0")
+        _Meter.counters = tuple(group / "cpuacct.usage" for group in groups)
+        try:
+            yield
+        finally:
+            _Meter.counters = ()
+            (before / "cgroup.procs").write_text("0")
+
+
+@contextmanager
+def _held(group: Path) -> Iterator[Path]:
+    """A cgroup that stays, and its count with it, while an engine removes empty ones."""
+    was_there = group.exists()
+    hold = group / "bench-hold"
+    hold.mkdir(parents=True, exist_ok=True)
+    try:
+        yield group
+    finally:
+        for directory in (hold,) if was_there else (hold, group):
+            with suppress(OSError):  # a container of somebody else is in it
+                directory.rmdir()
+
+
+def _own_group() -> Path:
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "cpuacct" in controllers.split(","):
+            return CPUACCT / path.lstrip("/")
+    return CPUACCT
