@@ -1,9 +1,9 @@
-"""The noun groups: ``container``, ``image``, ``system``."""
+"""The noun groups: ``container``, ``image``, ``system``, ``generate``."""
 
 from __future__ import annotations
 
 from runengine.cli.lazy import Entry, LazyGroup
-from runengine.cli.table_of_commands import CONTAINER, IMAGE, SYSTEM
+from runengine.cli.table_of_commands import CONTAINER, GENERATE, IMAGE, SYSTEM
 
 
 def _group(name: str, brief: str, table: dict[str, Entry]) -> LazyGroup:
@@ -13,3 +13,4 @@ def _group(name: str, brief: str, table: dict[str, Entry]) -> LazyGroup:
 container = _group("container", "Manage containers", CONTAINER)
 image = _group("image", "Manage images", IMAGE)
 system = _group("system", "Manage runengine", SYSTEM)
+generate = _group("generate", "Generate files for other programs", GENERATE)

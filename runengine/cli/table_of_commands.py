@@ -55,6 +55,10 @@ EVENTS = Entry("events:events", "Get real time events from the server")
 VERSION = Entry("system:version", "Show the runengine version information")
 INFO = Entry("system:info", "Display system-wide information")
 
+GENERATE_SYSTEMD = Entry(
+    "generate:systemd", "Generate a systemd unit that supervises a container"
+)
+
 
 def _alias(entry: Entry, name: str) -> Entry:
     return entry._replace(alias_of=name)
@@ -105,6 +109,10 @@ SYSTEM: dict[str, Entry] = {
     "halt": Entry("update:halt", "Stop every container for a shutdown", hidden=True),
 }
 
+GENERATE: dict[str, Entry] = {
+    "systemd": GENERATE_SYSTEMD,
+}
+
 TOP_LEVEL: dict[str, Entry] = {
     "run": RUN,
     "create": CREATE,
@@ -137,5 +145,6 @@ TOP_LEVEL: dict[str, Entry] = {
     "info": INFO,
     "container": Entry("groups:container", "Manage containers"),
     "image": Entry("groups:image", "Manage images"),
+    "generate": Entry("groups:generate", "Generate files for other programs"),
     "system": Entry("groups:system", "Manage runengine"),
 }
