@@ -33,7 +33,7 @@ EXITED, SIGNALLED = b"E", b"S"
 ANSWER_TIMEOUT_S = 2
 """A launcher that has not answered by then is stuck, stopped or overrun."""
 SWITCH = b"RUNENGINE_LAUNCHER"
-"""Set to ``off`` it makes every call a cold one."""
+"""``off`` makes every call a cold one, ``require`` makes a call fail where it would be cold."""
 NUMBER_BYTES = 4
 STANDARD = (0, 1, 2)
 GENERAL_FAILURE = 125
@@ -99,6 +99,8 @@ def main() -> NoReturn:
             _signal.signal(_signal.SIGINT, before)
         call(path, sys.argv[1:], environment)
         _signal.signal(_signal.SIGINT, before)
+    if environment.get(SWITCH) == b"require" and path is not None:
+        _fail("RUNENGINE_LAUNCHER=require, and no launcher takes this call")
     from runengine.cli.main import main as run_cold
 
     run_cold()
@@ -251,9 +253,11 @@ def _end(message: bytes) -> NoReturn:
         posix._exit(number[0])
     if kind == SIGNALLED and len(message) == 2:
         _die_of(number[0])
-    posix.write(
-        2, b"runengine: the process that ran this command ended without a word; look at ps\n"
-    )
+    _fail("the process that ran this command ended without a word; look at ps")
+
+
+def _fail(text: str) -> NoReturn:
+    posix.write(2, b"runengine: " + text.encode() + b"\n")
     posix._exit(GENERAL_FAILURE)
 
 

@@ -21,9 +21,14 @@ _NOT_LOADED = ("runengine.monitor.boot", "runengine.mgr.metrics")
 # What is imported only when used, by us or by libraries; in the launcher once for all.
 _USED_LATE = (
     "concurrent.futures",
+    "difflib",
+    "encodings.ascii",
+    "glob",
     "inspect",
     "json",
     "multiprocessing.connection",
+    "prctl",
+    "psutil",
     "queue",
     "resource",
     "socket",
@@ -89,11 +94,10 @@ def preload() -> None:
     """Import everything that any command may need, so that its worker finds it in memory."""
     import importlib
     import pkgutil
-
-    import runengine
+    import sys
 
     for name in _USED_LATE:
         importlib.import_module(name)
-    for module in pkgutil.walk_packages(runengine.__path__, "runengine."):
+    for module in pkgutil.walk_packages(sys.modules["runengine"].__path__, "runengine."):
         if module.name not in _NOT_LOADED:
             importlib.import_module(module.name)

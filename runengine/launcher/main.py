@@ -83,7 +83,7 @@ def listen(path: str) -> socket.socket:
         inherited = socket.socket(fileno=fd)
         if inherited.family == socket.AF_UNIX and inherited.type == socket.SOCK_STREAM:
             inherited.settimeout(0)
-            inherited.set_inheritable(False)  # noqa: FBT003
+            inherited.set_inheritable(False)
             return inherited
         inherited.detach()
     try:

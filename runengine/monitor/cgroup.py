@@ -20,6 +20,11 @@ MONITORS = "monitors"
 _FROZEN = (b"FROZEN", b"FREEZING")
 
 
+READ_SIZE = 64 << 10
+NO_SUBDIRECTORIES = 2
+"""Links of a directory without directories in it; file systems that do not count have one."""
+
+
 class Account:
     """Counters at the end; None where this kernel does not keep them."""
 
@@ -41,11 +46,20 @@ class Account:
 
 
 def _content(path: str) -> bytes:
+    # By descriptor: a file object asks the kernel four further questions each time.
     try:
-        with open(path, "rb", 0) as file:
-            return file.read()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return b""
+    try:
+        text = os.read(fd, READ_SIZE)
+        while len(text) % READ_SIZE == 0 and (more := os.read(fd, READ_SIZE)):
+            text += more
+        return text
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
 
 
 def _number(path: str) -> int | None:
@@ -59,6 +73,17 @@ def _field(path: str, name: bytes) -> int | None:
         if key == name and value.isdigit():
             return int(value)
     return None
+
+
+def is_empty(directories: dict[str, str]) -> bool:
+    """Whether no process is left, by the one hierarchy that says it for all.
+
+    Only root could have moved a process out of this one alone; ``remove`` fails then.
+    """
+    for name in ("pids", "freezer", "unified"):
+        if name in directories:
+            return not _members_below(directories[name])
+    return not members(directories)
 
 
 def members(directories: dict[str, str]) -> list[int]:
@@ -77,6 +102,8 @@ def _folders(directories: dict[str, str]) -> list[str]:
 def _members_below(directory: str) -> list[int]:
     pids = [int(pid) for pid in _content(f"{directory}/cgroup.procs").split()]
     try:
+        if os.stat(directory).st_nlink == NO_SUBDIRECTORIES:
+            return pids
         with os.scandir(directory) as entries:
             below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
@@ -132,13 +159,23 @@ def _thaw(directories: dict[str, str]) -> None:
                 continue
 
 
-def remove(directories: dict[str, str]) -> None:
-    """Remove the directories that the runtime left; the engine looks again later."""
-    for directory in _folders(directories):
-        _remove_below(directory)
+def remove(directories: dict[str, str]) -> bool:
+    """Remove the directories; False if one is in use. The engine looks again later."""
+    gone = [_remove_below(directory) for directory in _folders(directories)]
+    return all(gone)
 
 
-def _remove_below(directory: str) -> None:
+def _remove_below(directory: str) -> bool:
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return _remove_tree(directory)
+    return True
+
+
+def _remove_tree(directory: str) -> bool:
     try:
         with os.scandir(directory) as entries:
             below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -146,7 +183,8 @@ def _remove_below(directory: str) -> None:
             _remove_below(child)
         os.rmdir(directory)
     except OSError:
-        return
+        return False
+    return True
 
 
 def leave_session(directories: dict[str, str], systemd: str = "/run/systemd/system") -> None:

@@ -278,7 +278,8 @@ class Container:
         if self.health:
             self.health.end()
         # Without a pid namespace of its own the others go on, and hold the output open.
-        cgroup.kill(self.job["cgroup"])
+        if not cgroup.is_empty(self.job["cgroup"]):
+            cgroup.kill(self.job["cgroup"])
         self.process.session.drain(self.job["drain_timeout_s"], self._drained)
 
     def _drained(self) -> None:

@@ -122,6 +122,9 @@ class Job(TypedDict):
     log: LogSpec
     cgroup: dict[str, str]
     """Controller to absolute directory, or ``{"unified": directory}``."""
+    runtime_dir: str | None
+    """Where the runtime keeps its state of the container, if removing that and the cgroup is all
+    that its ``delete`` would do; None: it has to be asked."""
     merged: str | None
     """Overlay mount to unmount after exit."""
     on_exit: list[str] | None

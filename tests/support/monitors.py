@@ -92,6 +92,7 @@ class Host:
             "stdin_once": True,
             "log": {"driver": "none", "path": "", "max_size": 0, "max_file": 1, "attrs": {}},
             "cgroup": layout.cgroup_dirs(cgroup),
+            "runtime_dir": None,
             "merged": None,
             "on_exit": None,
             "drain_timeout_s": 10.0,

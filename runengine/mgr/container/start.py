@@ -84,6 +84,7 @@ def start_settled(
     try:
         spec = _prepare(context, record)
         job = _job(context, record, console_size)
+        job["runtime_dir"] = _runtime_dir(context, job, spec)
         job["health"] = _health(context, record, spec)
         job["events"] = context.events.for_job(record, began_ns)
         started = monitor.run(job, attach)
@@ -191,11 +192,23 @@ def _job(context: Context, record: Record, console_size: tuple[int, int] | None)
         "stdin_once": config["StdinOnce"],
         "log": record.details["log"],
         "cgroup": record.details["cgroup"],
+        "runtime_dir": None,
         "merged": f"{context.data_dir(record.id)}/merged",
         "on_exit": on_exit(context, record),
         "drain_timeout_s": DRAIN_TIMEOUT_S,
         "restart": restart_job(record),
     }
+
+
+def _runtime_dir(context: Context, job: Job, spec: dict[str, Any]) -> str | None:
+    """runc's state of the container; without hooks its ``delete`` does no more than remove that.
+
+    Source: runc's libcontainer/state_linux.go, destroy.
+    """
+    is_runc = os.path.basename(job["runtime"][0]) == "runc"
+    if not is_runc or "hooks" in spec or "intelRdt" in spec["linux"]:
+        return None
+    return f"{context.paths.runtime_root}/{job['id']}"
 
 
 def restart_job(record: Record) -> Restart | None:
