@@ -18,6 +18,8 @@ from runengine.linux import pidfd
 
 GRACE_S = 3.0
 CGROUPS = "/sys/fs/cgroup"
+LASTING_CGROUPS = ("/runengine", "/runengine/monitors")
+"""Hold the cgroups of all containers of the host, whoever made them; they stay."""
 DEFAULT_ROOTS = ("/run/runengine", "/var/lib/runengine")
 
 
@@ -159,7 +161,8 @@ def _nftables() -> list[str]:
 
 
 def _cgroups() -> list[str]:
-    return [f"cgroup {folder}" for folder, _, _ in os.walk(CGROUPS)]
+    return [f"cgroup {folder}" for folder, _, _ in os.walk(CGROUPS)
+            if not folder.endswith(LASTING_CGROUPS)]  # fmt: skip
 
 
 def _files() -> list[str]:

@@ -1,0 +1,190 @@
+"""A guest under qemu: its disks, its console, and what its tests report while they run.
+
+``python -m tests.support.vm`` boots one with a root shell on this terminal and the working tree at
+/carry/tree.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.support import vm_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+CARRY_SIZE = "256M"
+RESULTS = "results"
+MEMORY = "2G"
+_APPEND = ("root=/dev/vda", "rw", "console=ttyS0", "quiet", "apparmor=1", "psi=1",
+           "rootflags=prjquota", "panic=1")  # fmt: skip
+_POLL_S = 0.2
+_SILENCE_S = 360.0
+"""No guest takes longer to boot, no test inside may take longer."""
+
+START = """\
+#!/bin/sh
+cd /carry/tree
+exec env RUNENGINE_GUEST=1 PYTHONUNBUFFERED=1 {venv}/bin/python -m tests.vm.guest.session
+"""
+
+
+class GuestFailed(Exception):
+    """The guest did not boot, hung, or went down by itself; says how its console ended."""
+
+
+def carry_tree(target: Path) -> None:
+    """Copy the working tree as git sees it, without what git ignores."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=vm_image.REPOSITORY, capture_output=True, check=True)
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        source = vm_image.REPOSITORY / name
+        if source.exists():  # else deleted, and git not told yet
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name, follow_symlinks=False)
+
+
+def make_carry_disk(path: Path, plan: dict[str, Any] | None) -> None:
+    """The second disk: tree, plan and, if there is a plan, the command that carries it out."""
+    with tempfile.TemporaryDirectory(prefix="runengine-carry-") as work:
+        top = Path(work)
+        top.chmod(0o755)
+        (top / RESULTS).mkdir()
+        carry_tree(top / "tree")
+        if plan is not None:
+            (top / "plan.json").write_text(json.dumps(plan))
+            (top / "start").write_text(START.format(venv=vm_image.TESTS_VENV))
+            (top / "start").chmod(0o755)
+        options = ["-q", "-t", "ext4", "-L", "carry", "-d", top]
+        subprocess.run(["mke2fs", *map(str, options), path, CARRY_SIZE], check=True)
+
+
+def command_line(image: vm_image.Image, directory: Path, serial: Iterable[str]) -> list[str]:
+    """The qemu that boots the disks in ``directory``."""
+    accelerator = os.environ.get("RUNENGINE_TEST_ACCEL", "tcg,thread=multi,tb-size=512")
+    return [
+        *("qemu-system-x86_64", "-accel", accelerator, "-cpu", "max", "-smp", "2", "-m", MEMORY),
+        *("-display", "none", "-monitor", "none", "-nic", "none", "-no-user-config"),
+        *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
+        *("-drive", f"file={directory}/disk.img,format=raw,if=virtio,cache=unsafe"),
+        *("-drive", f"file={directory}/carry.img,format=raw,if=virtio,cache=unsafe"),
+        *serial,
+    ]
+
+
+def prepare(directory: Path, plan: dict[str, Any] | None) -> vm_image.Image:
+    """Put a fresh pair of disks into ``directory``."""
+    image = vm_image.ensure()
+    copy = ["cp", "--sparse=always", "--reflink=auto"]
+    subprocess.run([*copy, image.disk, directory / "disk.img"], check=True)
+    make_carry_disk(directory / "carry.img", plan)
+    return image
+
+
+class Machine:
+    """One run of a guest; ends with the ``with`` block, whatever happened."""
+
+    def __init__(self, directory: Path, plan: dict[str, Any], timeout_s: float) -> None:
+        self.directory = directory
+        self.console = directory / "console.txt"
+        self._reports = directory / "reports.jsonl"
+        self._plan = plan
+        self._timeout_s = timeout_s
+        self._deadline = 0.0
+        self._heard = 0.0
+        self._offset = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self.messages: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Machine:
+        image = prepare(self.directory, self._plan)
+        serial = ["-serial", f"file:{self.console}", "-serial", f"file:{self._reports}"]
+        serial += ["-append", " ".join((*_APPEND, "systemd.journald.forward_to_console=1"))]
+        self._reports.touch()
+        self._heard = time.monotonic()
+        self._deadline = self._heard + self._timeout_s
+        # It must not outlive us, however we end.
+        command = ["setpriv", "--pdeathsig", "KILL", *command_line(image, self.directory, serial)]
+        with (self.directory / "qemu.txt").open("wb") as output:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        process = self._process
+        if process and process.poll() is None:
+            process.kill()
+        if process:
+            process.wait()
+        self.read_results()
+        for name in ("disk.img", "carry.img"):
+            (self.directory / name).unlink()
+
+    def wait(self, done: Callable[[list[dict[str, Any]]], bool]) -> None:
+        """Return once ``done`` says so of all messages so far; GuestFailed if it never will."""
+        while True:
+            running = self._process is not None and self._process.poll() is None
+            self._read()
+            if done(self.messages):
+                return
+            if not running:
+                raise GuestFailed(self._story("the guest went down"))
+            now = time.monotonic()
+            if now > min(self._deadline, self._heard + _SILENCE_S):
+                raise GuestFailed(self._story("the guest does not answer any more"))
+            time.sleep(_POLL_S)
+
+    def wait_for_end(self) -> None:
+        """Wait until the guest has powered itself off."""
+        self.wait(lambda _: self._process is not None and self._process.poll() is not None)
+
+    def _read(self) -> None:
+        with self._reports.open("rb") as file:
+            file.seek(self._offset)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._offset += len(whole + newline)
+        for line in whole.splitlines():
+            # The firmware writes a few bytes of its own to serial lines.
+            _, brace, rest = line.partition(b"{")
+            if brace:
+                self.messages.append(json.loads(brace + rest))
+                self._heard = time.monotonic()
+
+    def tail(self, lines: int = 60) -> str:
+        """How the console ended."""
+        text = self.console.read_text(errors="replace") if self.console.exists() else ""
+        return "\n".join(text.replace("\r", "").splitlines()[-lines:])
+
+    def _story(self, what: str) -> str:
+        output = (self.directory / "qemu.txt").read_text(errors="replace")
+        return f"{what}; all of its console is in {self.console}\n{output}{self.tail()}"
+
+    def read_results(self) -> Path:
+        """Copy the guest's results (JUnit reports, journal) out of the second disk."""
+        target = self.directory
+        command = ["debugfs", "-R", f"rdump /{RESULTS} {target}", str(target / "carry.img")]
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        return target / RESULTS
+
+
+def shell() -> int:
+    """Boot with a shell on this terminal; ``poweroff`` inside ends it, as does C-a x."""
+    with tempfile.TemporaryDirectory(prefix="runengine-vm-", dir="/var/tmp") as name:
+        directory = Path(name)
+        image = prepare(directory, None)
+        serial = ["-chardev", "stdio,id=tty,mux=on,signal=off", "-serial", "chardev:tty",
+                  "-no-reboot", "-append", " ".join(_APPEND)]  # fmt: skip
+        return subprocess.call(command_line(image, directory, serial))
+
+
+if __name__ == "__main__":
+    sys.exit(shell())

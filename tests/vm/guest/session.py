@@ -1,0 +1,48 @@
+"""Runs inside the guest at each boot: this boot's tests, then a reboot or the end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.vm.guest.reporter import say
+
+CARRY = Path("/carry")
+RESULTS = CARRY / "results"
+TEST_TIMEOUT_S = 300
+"""Of one test; emulation makes all of them slow."""
+
+
+def main() -> None:
+    """Do what the plan has for this boot, which the file ``boot`` counts."""
+    boots: list[list[str]] = json.loads((CARRY / "plan.json").read_text())["boots"]
+    counter = RESULTS / "boot"
+    number = int(counter.read_text()) if counter.exists() else 0
+    counter.write_text(str(number + 1))
+    say({"booted": number, "uptime": Path("/proc/uptime").read_text().split()[0]})
+    if boots[number]:
+        run(number, boots[number])
+    say({"ended": boots[number]})
+    last = number + 1 == len(boots)
+    if last:
+        with (RESULTS / "journal.txt").open("wb") as file:
+            subprocess.run(["journalctl", "-b", "all", "-o", "short-monotonic"], stdout=file)
+    subprocess.run(["systemctl", "poweroff" if last else "reboot"], check=True)
+
+
+def run(number: int, items: list[str]) -> None:
+    """Run these tests; the reporter tells how each went."""
+    options = [
+        *("-v", "--tb=short", "-p", "tests.vm.guest.reporter", "-p", "no:cacheprovider"),
+        # Not /tmp, which is small there and knows no devices.
+        *("--basetemp", f"/var/tmp/tests-{number}"),
+        *("-m", "root or vm", "--junitxml", str(RESULTS / f"junit-{number}.xml")),
+        *("-o", f"timeout={TEST_TIMEOUT_S}", "-o", f"faulthandler_timeout={TEST_TIMEOUT_S}"),
+    ]
+    subprocess.run([sys.executable, "-m", "pytest", *options, *items], check=False)
+
+
+if __name__ == "__main__":
+    main()

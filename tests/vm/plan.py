@@ -1,0 +1,83 @@
+"""Which tests run inside the guest, in which boot, in which order."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+GUEST = "tests/vm/guest"
+ROOT = "tests/root"
+
+# Of the tests that need root, the quick ones that prove what only this kernel and systemd show:
+# limits by cgroup v2, AppArmor, exit records and clean-up under a unified hierarchy.
+CHOSEN = (
+    f"{ROOT}/test_spec.py::test_limits_reach_cgroup_v2",
+    f"{ROOT}/test_spec.py::test_the_default_pids_limit_holds",
+    f"{ROOT}/test_spec.py::test_processes_and_counters_are_found_by_the_path",
+    f"{ROOT}/test_spec.py::test_writable_cgroups",
+    f"{ROOT}/test_spec.py::test_masked_and_read_only_paths",
+    f"{ROOT}/test_spec.py::test_a_device_outside_the_list_cannot_be_opened",
+    f"{ROOT}/test_spec_security.py::test_system_calls_as_seen_from_inside",
+    f"{ROOT}/test_spec_security.py::test_privileged",
+    f"{ROOT}/test_spec_security.py::test_an_exec_has_the_containers_protections",
+    f"{ROOT}/test_containers.py::test_run_to_the_end",
+    f"{ROOT}/test_containers.py::test_stop_and_remove_of_a_paused_one",
+    f"{ROOT}/test_containers.py::test_limits_reach_the_kernel_and_oom_is_the_cgroups_word",
+    f"{ROOT}/test_containers.py::test_exec_has_the_containers_protections",
+    f"{ROOT}/test_containers.py::test_execs_of_a_container_that_dies_end",
+    f"{ROOT}/test_containers.py::test_top_shows_only_the_containers_processes",
+    f"{ROOT}/test_containers.py::test_joining_namespaces_of_another",
+    f"{ROOT}/test_monitor.py::test_streams_exit_record_and_notes",
+    f"{ROOT}/test_monitor.py::test_signal_and_memory_kill",
+    f"{ROOT}/test_monitor.py::test_container_outlives_its_monitor",
+    f"{ROOT}/test_truth.py::test_a_killed_monitor_leaves_the_container_running",
+    f"{ROOT}/test_truth.py::test_monitor_and_container_killed_between_two_commands",
+    f"{ROOT}/test_cli_run.py::test_ulimits_memory_and_pids_reach_the_cgroup",
+)
+
+BOOTS: tuple[tuple[str, ...], ...] = (
+    (
+        f"{GUEST}/test_kernel.py",
+        *CHOSEN,
+        f"{GUEST}/test_sessions.py",
+    ),
+)
+"""Files, all of whose tests run, or single tests; a reboot lies between two boots."""
+
+PREPARATIONS: dict[str, str] = {}
+"""What a file needs to have run in the boot before."""
+
+
+@functools.cache
+def functions(path: str) -> tuple[str, ...]:
+    """Node ids of the test functions in a file, without what they are parametrised with."""
+    tree = ast.parse((REPOSITORY / path).read_text(encoding="utf-8"))
+    return tuple(
+        f"{path}::{node.name}"
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    )
+
+
+def expand(entry: str) -> tuple[str, ...]:
+    """An entry of BOOTS as node ids."""
+    return (entry,) if "::" in entry else functions(entry)
+
+
+def everything() -> list[str]:
+    """Node ids of all boots, in order."""
+    return [item for boot in BOOTS for entry in boot for item in expand(entry)]
+
+
+def select(wanted: set[str]) -> list[list[str]]:
+    """The boots that are needed for ``wanted``, each with its node ids in order."""
+    for later, earlier in PREPARATIONS.items():
+        if not wanted.isdisjoint(functions(later)):
+            wanted = wanted | set(functions(earlier))
+    boots = [[item for entry in boot for item in expand(entry) if item in wanted]
+             for boot in BOOTS]  # fmt: skip
+    while boots and not boots[-1]:
+        boots.pop()
+    return boots
