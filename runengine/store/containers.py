@@ -283,6 +283,11 @@ class Containers:
             raise StateError(f"the record of a container is damaged: {error}") from None
 
 
+def _check_shapes(objects: tuple[Any, ...], layers: Any) -> None:
+    if not all(isinstance(part, dict) for part in objects) or not isinstance(layers, list):
+        raise TypeError("a part of it has the wrong shape")
+
+
 def _record(row: tuple[Any, ...], known: dict[str, Any] | None = None) -> Record:
     """The record in a row. Raises StateError naming the container whose documents are damaged.
 
@@ -295,6 +300,7 @@ def _record(row: tuple[Any, ...], known: dict[str, Any] | None = None) -> Record
         if settings not in known:
             known[settings] = json.loads(settings)
         config, details, layers, state = map(json.loads, (words, *documents))
+        _check_shapes((known[settings], config, details, state), layers)
     except (TypeError, ValueError) as error:
         raise StateError(
             f"the record of container {name} ({identity[:12]}) is damaged: {error}",
