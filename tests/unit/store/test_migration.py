@@ -76,7 +76,7 @@ def test_a_damaged_record_does_not_stop_the_migration(paths):
     store = Store.open(paths)
     assert [record.name for record in store.containers.all()] == ["whole"]
     assert len(store.containers.ids()) == 2
-    with pytest.raises(StateError, match="container torn .* is damaged"):
+    with pytest.raises(StateError, match=r"container torn .* is damaged"):
         store.containers.get(store.containers.resolve("torn"))
     store.close()
 
