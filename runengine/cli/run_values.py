@@ -34,10 +34,7 @@ _DURATION_NS = {
     "m": 60 * NANO,
     "h": 3600 * NANO,
 }
-_DURATION_PART = re.compile(r"([0-9]{0,30})(?:\.([0-9]{0,30}))?(ns|us|µs|μs|ms|s|m|h)")
-_DURATION = re.compile(
-    r"(?:(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:ns|us|µs|μs|ms|s|m|h))+"
-)
+_DURATION_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
@@ -68,18 +65,21 @@ def nano_cpus(text: str) -> int:
 
 def duration(text: str) -> int:
     """Nanoseconds in ``1m30s``, ``100ms``, ``1.5h`` or ``0`` (Go's time.ParseDuration)."""
-    sign, digits = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
-    if digits == "0":
+    sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
+    if rest == "0":
         return 0
-    if not _DURATION.fullmatch(digits):
-        missing = re.fullmatch(rf"(?:{_DURATION.pattern})?(?:[0-9]+\.?[0-9]*|\.[0-9]+)", digits)
-        why = "missing unit in" if missing else "invalid"
-        raise ValueError(f'time: {why} duration "{text}"')
-    total = 0
-    for whole, fraction, unit in _DURATION_PART.findall(digits):
-        size = _DURATION_NS[unit]
+    total = 0 if rest else MAX_INT64 + 1
+    while rest:
+        part = _DURATION_PART.match(rest)
+        if part is None or not (part[1] or part[2]) or len(part[1]) > 19:
+            raise ValueError(f'time: invalid duration "{text}"')
+        if part[3] not in _DURATION_NS:
+            why = f'unknown unit "{part[3]}"' if part[3] else "missing unit"
+            raise ValueError(f'time: {why} in duration "{text}"')
+        size, fraction = _DURATION_NS[part[3]], (part[2] or "")[:18]
         # Digits beyond a nanosecond are dropped.
-        total += int(whole or "0") * size + int(fraction or "0") * size // 10 ** len(fraction)
+        total += int(part[1] or "0") * size + int(fraction or "0") * size // 10 ** len(fraction)
+        rest = rest[part.end() :]
     if total > MAX_INT64:
         raise ValueError(f'time: invalid duration "{text}"')
     return sign * total

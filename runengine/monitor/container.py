@@ -107,7 +107,7 @@ class Container:
         self.process = process
         self.phase = RUNNING
         self._began = time.monotonic()
-        self._begin_health_check()
+        self._begin_health_check(process.pid)
         self._write_init(process)
         # Before the answer, and by us: the end comes to us as well, so it cannot overtake.
         journal.started(self.job, attached=bool(self._attach))
@@ -121,12 +121,14 @@ class Container:
         process.session.begin()
         process.on_exit(self._init_ended)
 
-    def _begin_health_check(self) -> None:
+    def _begin_health_check(self, init_pid: int) -> None:
         spec = self.job.get("health")
         if spec:
             from runengine.monitor.health import Health
 
-            self.health = Health(self.loop, self.programs, self.job, spec, self.server_note)
+            self.health = Health(
+                self.loop, self.programs, self.job, spec, init_pid, self.server_note
+            )
             self.health.begin()
 
     def _write_init(self, process: Process) -> None:

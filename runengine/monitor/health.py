@@ -9,6 +9,7 @@ import time
 
 from runengine.linux import clock, fsatomic
 from runengine.monitor import cgroup, wire
+from runengine.monitor.loop import stat_fields
 from runengine.monitor.probe import FAILED, Probe
 
 TYPE_CHECKING = False
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from runengine.monitor.protocol import HealthSpec, Job
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
+PF_EXITING = 0x4
+"""Flag of a process that is on its way out (Linux, include/linux/sched.h)."""
 REMEMBERED = 5
 """Results in the log."""
 STUCK_S = 10.0
@@ -77,12 +80,14 @@ class Health:
         programs: Programs,
         job: Job,
         spec: HealthSpec,
+        init_pid: int,
         complain: Callable[[str], None],
     ) -> None:
         self._loop = loop
         self._programs = programs
         self._job = job
         self._spec = spec
+        self._init_pid = init_pid
         self._complain = complain
         self._verdict = Verdict(spec)
         self._log: list[dict[str, Any]] = []
@@ -143,8 +148,9 @@ class Health:
         self._probe.begin()
 
     def _on_result(self, exit_code: int, output: str) -> None:
-        # A pause between the tick and now makes any probe fail: that says nothing.
-        if not (exit_code and self._paused()):
+        # A pause between the tick and now makes any probe fail, and so does the container's end:
+        # the kernel kills what is in a pid namespace before its init can be waited for.
+        if exit_code == 0 or not (self._paused() or is_exiting(self._init_pid)):
             self._record(exit_code, output)
         self._set_timer(STUCK_S, self._stuck)
 
@@ -187,3 +193,9 @@ class Health:
             fsatomic.replace(self._spec["path"], wire.dumps(document), durable=False)
         except OSError as error:
             self._complain(f"cannot write {self._spec['path']}: {error}")
+
+
+def is_exiting(pid: int) -> bool:
+    """Whether our child ``pid`` has begun to exit (proc_pid_stat(5), field 9)."""
+    fields = stat_fields(pid)[1]
+    return not fields or bool(int(fields[6]) & PF_EXITING)
