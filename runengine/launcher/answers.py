@@ -173,16 +173,21 @@ class Server:
             self._poll.register(fd, select.POLLIN)
 
     def run(self) -> None:
-        """Serve; returns when there is a reason to end."""
-        while True:
-            for fd, _ in self._poll.poll(self._timeout_ms()):
-                if fd in self._until:
-                    return
-                if fd == self._listener.fileno():
-                    self._accept()
-                elif fd in self._clients:
-                    self._turn(self._clients[fd])
+        """Serve; returns when there is a reason to end, with every connection closed."""
+        while self._serve():
             self._drop_late()
+        for client in list(self._clients.values()):
+            self._drop(client)
+
+    def _serve(self) -> bool:
+        for fd, _ in self._poll.poll(self._timeout_ms()):
+            if fd in self._until:
+                return False
+            if fd == self._listener.fileno():
+                self._accept()
+            elif fd in self._clients:
+                self._turn(self._clients[fd])
+        return True
 
     def _timeout_ms(self) -> float | None:
         if not self._clients:

@@ -83,7 +83,7 @@ def expose(collector: Collector, accept: str) -> Answer:
 
     try:
         encode, content_type = choose_encoder(accept)
-    except ValueError:
+    except (TypeError, ValueError):
         encode, content_type = choose_encoder("")  # it asks for a version that is no number
     return Answer(200, encode(collector), content_type)
 
