@@ -63,7 +63,7 @@ def main() -> None:
         for number in range(chosen.rounds):
             for name in random.sample(list(field), len(field)):
                 play(field[name], scores[name], count, number)
-    publish(scores, count)
+        publish(scores, count)
 
 
 def of_peer(peer: Peer) -> Contestant:

@@ -45,8 +45,10 @@ class Peer(NamedTuple):
     def clear(self) -> None:
         """Remove every container."""
         names = self.run("ps", "-aq").split()
+        # Podman's waits ten seconds for what does not heed SIGTERM.
+        at_once = ["-t", "0"] if self.name == PODMAN else []
         if names:
-            self.run("rm", "-f", *names)
+            self.run("rm", "-f", *at_once, *names)
 
 
 WARM, COLD, DOCKER, PODMAN = "runengine", "runengine cold", "docker", "podman"
