@@ -76,11 +76,15 @@ def cancel(context: Context, container_id: str) -> bool:
 
 def shown(context: Context, record: Record, state: State) -> State:
     """The state as operators see it: ``restarting`` while a restart is waited for."""
-    if state["Status"] != "exited" or record.desired != policy.RUNNING:
+    wanted = record.host_config["RestartPolicy"]
+    if state["Status"] != "exited" or record.desired != policy.RUNNING or policy.is_none(wanted):
         return state
-    if policy.is_none(record.host_config["RestartPolicy"]) or not find(context, record.id):
-        return state
-    return cast("State", {**state, "Status": RESTARTING})
+    # In this order: the monitor writes the note before it ends.
+    if observe.monitor_lives(context, record.id):
+        comes = policy.decide(wanted, record.desired, state, record.restarts, at="exit").restart
+    else:
+        comes = find(context, record.id) is not None
+    return cast("State", {**state, "Status": RESTARTING}) if comes else state
 
 
 def look(context: Context, record: Record) -> State:
