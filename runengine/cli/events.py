@@ -99,7 +99,7 @@ class MessageRow(Row):
 
     def __init__(self, message: dict[str, Any]) -> None:
         actor = message["Actor"]
-        attributes = Map(actor["Attributes"])
+        attributes = Map(dict(sorted(actor["Attributes"].items())))
         self._message = {**message, "Actor": {"ID": actor["ID"], "Attributes": attributes}}
 
     def field(self, name: str) -> Any:
