@@ -47,5 +47,15 @@ check_places() {
     done
 }
 
+# Whether systemd has the units, or would have when it runs: systemd.unit(5), "Unit File Load Path".
+systemd_sees_units() {
+    command -v systemctl >/dev/null || return 1
+    case ${UNIT_DIR%/} in
+        /etc/systemd/system | /run/systemd/system | /usr/local/lib/systemd/system) ;;
+        /usr/lib/systemd/system | /lib/systemd/system) ;;
+        *) return 1 ;;
+    esac
+}
+
 # sd_booted(3).
 systemd_runs() { [ -d /run/systemd/system ] && ! systemd-detect-virt --quiet --chroot 2>/dev/null; }
