@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 REPOSITORY = Path(__file__).parents[2]
 GUEST = "tests/vm/guest"
@@ -37,16 +38,36 @@ CHOSEN = (
     f"{ROOT}/test_cli_run.py::test_ulimits_memory_and_pids_reach_the_cgroup",
 )
 
-BOOTS: tuple[tuple[str, ...], ...] = (
-    (
-        f"{GUEST}/test_kernel.py",
-        *CHOSEN,
-        f"{GUEST}/test_sessions.py",
-    ),
-)
-"""Files, all of whose tests run, or single tests; a reboot lies between two boots."""
 
-PREPARATIONS: dict[str, str] = {}
+
+class Boot(NamedTuple):
+    """What runs in a boot of the guest, and how that ends, unless it is the last one."""
+
+    entries: tuple[str, ...]
+    """Files, all of whose tests run, or single tests."""
+    ending: Literal["reboot", "crash"] = "reboot"
+
+
+BOOTS = (
+    Boot(
+        (
+            f"{GUEST}/test_kernel.py",
+            *CHOSEN,
+            f"{GUEST}/test_sessions.py",
+            f"{GUEST}/test_service.py",
+            f"{GUEST}/test_before_reboot.py",
+        ),
+    ),
+    Boot(
+        (f"{GUEST}/test_after_reboot.py", f"{GUEST}/test_before_crash.py"),
+        ending="crash",
+    ),
+    Boot((f"{GUEST}/test_after_crash.py", f"{GUEST}/test_uninstall.py")),
+)
+PREPARATIONS = {
+    f"{GUEST}/test_after_reboot.py": f"{GUEST}/test_before_reboot.py",
+    f"{GUEST}/test_after_crash.py": f"{GUEST}/test_before_crash.py",
+}
 """What a file needs to have run in the boot before."""
 
 
@@ -68,16 +89,18 @@ def expand(entry: str) -> tuple[str, ...]:
 
 def everything() -> list[str]:
     """Node ids of all boots, in order."""
-    return [item for boot in BOOTS for entry in boot for item in expand(entry)]
+    return [item for boot in BOOTS for entry in boot.entries for item in expand(entry)]
 
 
-def select(wanted: set[str]) -> list[list[str]]:
+def select(wanted: set[str]) -> list[dict[str, Any]]:
     """The boots that are needed for ``wanted``, each with its node ids in order."""
     for later, earlier in PREPARATIONS.items():
         if not wanted.isdisjoint(functions(later)):
             wanted = wanted | set(functions(earlier))
-    boots = [[item for entry in boot for item in expand(entry) if item in wanted]
-             for boot in BOOTS]  # fmt: skip
-    while boots and not boots[-1]:
+    boots = []
+    for boot in BOOTS:
+        items = [item for entry in boot.entries for item in expand(entry) if item in wanted]
+        boots.append({"items": items, "ending": boot.ending})
+    while boots and not boots[-1]["items"]:
         boots.pop()
     return boots

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+from runengine.linux import libc
 from tests.vm.guest.reporter import say
 
 CARRY = Path("/carry")
@@ -17,19 +19,28 @@ TEST_TIMEOUT_S = 300
 
 def main() -> None:
     """Do what the plan has for this boot, which the file ``boot`` counts."""
-    boots: list[list[str]] = json.loads((CARRY / "plan.json").read_text())["boots"]
+    boots = json.loads((CARRY / "plan.json").read_text())["boots"]
     counter = RESULTS / "boot"
     number = int(counter.read_text()) if counter.exists() else 0
     counter.write_text(str(number + 1))
     say({"booted": number, "uptime": Path("/proc/uptime").read_text().split()[0]})
-    if boots[number]:
-        run(number, boots[number])
-    say({"ended": boots[number]})
-    last = number + 1 == len(boots)
-    if last:
+    items, ending = boots[number]["items"], boots[number]["ending"]
+    if items:
+        run(number, items)
+    say({"ended": items})
+    end(ending if number + 1 < len(boots) else "poweroff")
+
+
+def end(how: str) -> None:
+    """Leave this boot, as ordered or, for a crash, as a power cut does it."""
+    if how == "crash":
+        fd = os.open(CARRY, os.O_RDONLY)
+        libc.syncfs(fd)
+        Path("/proc/sysrq-trigger").write_text("b")
+    if how == "poweroff":
         with (RESULTS / "journal.txt").open("wb") as file:
             subprocess.run(["journalctl", "-b", "all", "-o", "short-monotonic"], stdout=file)
-    subprocess.run(["systemctl", "poweroff" if last else "reboot"], check=True)
+    subprocess.run(["systemctl", how], check=True)
 
 
 def run(number: int, items: list[str]) -> None:

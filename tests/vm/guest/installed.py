@@ -1,0 +1,113 @@
+"""The program as scripts/install leaves it, with its own directories and units."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.support.vm_image import WHEELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TREE = Path(__file__).parents[3]
+COMMAND = "/usr/local/bin/runengine"
+UNITS = ("runengine.service", "runengine.socket", "runengine-containers.service")
+PATIENCE_S = 120.0
+
+# Tells whether anything it said was lost, and whether it was asked to go.
+COUNTER = "trap 'echo bye; exit 7' TERM; i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
+
+
+def install(tree: Path = TREE) -> str:
+    """Install as an operator would, from wheels."""
+    words = ["scripts/install", "--no-packages", "--wheels", WHEELS]
+    done = subprocess.run(words, cwd=tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done
+    return str(done.stdout)
+
+
+def run(*words: str, **options: Any) -> str:
+    """Any command that must succeed; what it says on stdout."""
+    done = subprocess.run(words, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done
+    return str(done.stdout).strip()
+
+
+def ok(*arguments: str) -> str:
+    """``runengine ARGUMENTS``, which must succeed."""
+    return run(COMMAND, *arguments)
+
+
+def systemctl(*words: str) -> str:
+    """``systemctl WORDS``, which must succeed."""
+    return run("systemctl", *words)
+
+
+def is_active(unit: str) -> bool:
+    """Whether systemd says so."""
+    command = ["systemctl", "is-active", "--quiet", unit]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what must come; emulation is slow."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.3)
+
+
+def state(name: str) -> dict[str, Any]:
+    """A container's State."""
+    found: dict[str, Any] = json.loads(ok("inspect", "--format", "{{json .State}}", name))
+    return found
+
+
+def states(*names: str) -> dict[str, dict[str, Any]]:
+    """The same of several with one command."""
+    found = json.loads(ok("inspect", *names))
+    return {entry["Name"].lstrip("/"): entry for entry in found}
+
+
+def start(name: str, script: str, *flags: str) -> None:
+    """A detached container that runs a shell script."""
+    ok("run", "-d", "--name", name, *flags, "busybox", "sh", "-c", script)
+
+
+def remove_all() -> None:
+    """Remove every container."""
+    names = ok("ps", "-aq").split()
+    if names:
+        ok("rm", "-f", *names)
+
+
+def inside(pid: int, path: str) -> Path:
+    """A file as that process sees it."""
+    return Path(f"/proc/{pid}/root{path}")
+
+
+def parent(pid: int) -> int:
+    """Of a container's init that is its monitor."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def service_pid() -> int:
+    """The launcher's."""
+    return int(systemctl("show", "--property=MainPID", "--value", "runengine.service"))
+
+
+def prove_counted(name: str) -> None:
+    """Nothing of what a COUNTER said is missing, and it said goodbye."""
+    lines = ok("logs", name).splitlines()
+    assert lines[-1] == "bye"
+    assert lines[:-1] == [str(number) for number in range(1, len(lines))]
+
+
+def is_ours() -> bool:
+    """Whether this is the guest: what follows belongs on no other host."""
+    return "RUNENGINE_GUEST" in os.environ and Path("/carry/plan.json").exists()

@@ -1,0 +1,164 @@
+"""The installed service under systemd: what comes and goes with it, and what does not."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.vm.guest.installed import (
+    COMMAND,
+    COUNTER,
+    TREE,
+    UNITS,
+    inside,
+    install,
+    is_active,
+    ok,
+    parent,
+    prove_counted,
+    run,
+    service_pid,
+    start,
+    state,
+    states,
+    systemctl,
+    wait_until,
+)
+
+pytestmark = pytest.mark.vm
+COUNTERS = tuple(f"counter-{number}" for number in range(1, 6))
+
+
+def kill_service() -> None:
+    old = service_pid()
+    systemctl("kill", "--signal=KILL", "runengine.service")
+    # Restart=on-failure brings it back.
+    wait_until(lambda: is_active("runengine.service") and service_pid() not in (0, old))
+
+
+def stop_and_start() -> None:
+    systemctl("stop", "runengine.service")
+    assert not is_active("runengine.service")
+    systemctl("start", "runengine.service")
+
+
+def restart() -> None:
+    systemctl("restart", "runengine.service")
+
+
+def test_install(service):
+    for unit in UNITS:
+        assert is_active(unit)
+        assert systemctl("is-enabled", unit) == "enabled"
+    run("systemd-analyze", "verify", *UNITS)
+    assert ok("run", "--rm", "busybox", "echo", "hello") == "hello"
+
+
+def test_only_root_reaches_the_socket(service):
+    socket = Path("/run/runengine/launcher.sock")
+    assert (socket.owner(), oct(socket.stat().st_mode & 0o777)) == ("root", "0o600")
+
+
+def test_monitors_are_forked_by_the_launcher_and_leave_its_service(clean):
+    start("one", "sleep 1000")
+    monitor = parent(state("one")["Pid"])
+    launcher = service_pid()
+    assert Path(f"/proc/{monitor}/exe").readlink() == Path(f"/proc/{launcher}/exe").readlink()
+    cmdlines = {Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (monitor, launcher)}
+    assert len(cmdlines) == 1  # what is forked has its parent's
+    group = systemctl("show", "--property=ControlGroup", "--value", "runengine.service")
+    members = Path(f"/sys/fs/cgroup{group}/cgroup.procs").read_text().split()
+    assert str(launcher) in members
+    assert str(monitor) not in members
+
+
+@pytest.mark.parametrize("disturb", [stop_and_start, restart, kill_service])
+def test_containers_go_on(clean, disturb):
+    """Nothing said is lost, no process is another one, and the ends are known."""
+    for name in COUNTERS:
+        start(name, COUNTER)
+    start("talker", "while read -r word; do echo got $word; done", "-i")
+    start("ending", "while [ ! -e /go ]; do sleep 0.1; done; exit 9")
+    before = {name: entry["State"]["Pid"] for name, entry in states(*COUNTERS).items()}
+    inside(state("ending")["Pid"], "/go").touch()
+    disturb()
+    after = {name: entry["State"]["Pid"] for name, entry in states(*COUNTERS).items()}
+    assert after == before
+    assert ok("wait", "ending") == "9"
+    talk("talker")
+    ok("stop", *COUNTERS)
+    for name, entry in states(*COUNTERS).items():
+        assert entry["State"]["ExitCode"] == 7, name
+        prove_counted(name)
+
+
+def talk(name: str) -> None:
+    """Attach, say a word and hear it."""
+    with subprocess.Popen([COMMAND, "attach", "--sig-proxy=false", name],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:  # fmt: skip
+        assert client.stdin
+        assert client.stdout
+        client.stdin.write(b"word\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == b"got word\n"
+        client.kill()
+
+
+def test_without_the_service_exits_are_written_down_and_policies_hold(clean):
+    start("ending", "while [ ! -e /go ]; do sleep 0.1; done; exit 9")
+    start("failing", "while [ ! -e /go ]; do sleep 0.1; done; exit 3", "--restart=on-failure:2")
+    pids = [state(name)["Pid"] for name in ("ending", "failing")]
+    systemctl("stop", "runengine.socket", "runengine.service")
+    for pid in pids:
+        inside(pid, "/go").touch()
+    assert ok("wait", "ending") == "9"
+    wait_until(lambda: states("failing")["failing"]["RestartCount"] == 2
+               and state("failing")["Status"] == "exited")  # fmt: skip
+    assert state("failing")["ExitCode"] == 3
+    assert not is_active("runengine.service")
+    systemctl("start", "runengine.socket", "runengine.service")
+
+
+def test_a_call_starts_the_service_through_its_socket(clean):
+    systemctl("stop", "runengine.service")
+    assert is_active("runengine.socket")
+    assert ok("run", "--rm", "busybox", "echo", "hello") == "hello"
+    wait_until(lambda: is_active("runengine.service"))
+
+
+def test_policies_hold(clean):
+    start("failing", "exit 3", "--restart=on-failure:2")
+    start("lasting", "sleep 1000", "--restart=unless-stopped")
+    first = state("lasting")["Pid"]
+    ok("kill", "--signal=SIGHUP", "lasting")
+    # PID 1 of a container is deaf to what it has no handler for: end it from outside.
+    run("kill", f"-{signal.SIGKILL.value}", str(first))
+    wait_until(lambda: state("lasting")["Pid"] not in (0, first))
+    wait_until(lambda: state("failing")["Status"] == "exited")
+    assert states("failing")["failing"]["RestartCount"] == 2
+
+
+def test_an_upgrade_touches_no_container(clean, tmp_path):
+    """Another version's service takes over from this one's."""
+    start(COUNTERS[0], COUNTER)
+    pid, launcher = state(COUNTERS[0])["Pid"], service_pid()
+    tree = tmp_path / "tree"
+    shutil.copytree(TREE, tree, symlinks=True)
+    version = tree / "runengine/__init__.py"
+    version.write_text(version.read_text() + "\nMARK = 'newer'\n")
+    install(tree)
+    assert service_pid() not in (0, launcher)
+    assert state(COUNTERS[0])["Pid"] == pid
+    assert run("grep", "-rl", "MARK = 'newer'", "/opt/runengine", "--include=__init__.py")
+    ok("stop", COUNTERS[0])
+    prove_counted(COUNTERS[0])
+
+
+def test_the_journal_has_no_complaints(service):
+    words = ["journalctl", "-b", "--no-pager", "-o", "cat", *(f"--unit={unit}" for unit in UNITS)]
+    assert "Traceback" not in run(*words)
+    assert run(*words, "--priority=err") in ("", "-- No entries --")
