@@ -99,8 +99,8 @@ def main() -> NoReturn:
             _signal.signal(_signal.SIGINT, before)
         call(path, sys.argv[1:], environment)
         _signal.signal(_signal.SIGINT, before)
-    if environment.get(SWITCH) == b"require" and path is not None:
-        _fail("RUNENGINE_LAUNCHER=require, and no launcher takes this call")
+        if environment.get(SWITCH) == b"require":
+            _fail("RUNENGINE_LAUNCHER=require, and no launcher takes this call")
     from runengine.cli.main import main as run_cold
 
     run_cold()
@@ -273,3 +273,7 @@ def describe(status: int) -> bytes:
     """The message that tells of a wait status."""
     code = status & 0x7F
     return SIGNALLED + bytes((code,)) if code else EXITED + bytes((status >> 8 & 0xFF,))
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.command_line import CommandLine
+from tests.support.command_line import CommandLine, WarmCommandLine
 from tests.support.engines import engine, runner, shared_roots
 
 if TYPE_CHECKING:
@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 __all__ = ["cli", "engine", "runner", "shared_cli", "shared_roots"]
 
 
-@pytest.fixture(scope="session")
-def shared_cli(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> CommandLine:
-    """The command line on an engine that has the image busybox; shared by the whole run."""
-    shared = CommandLine(tmp_path_factory.mktemp("cli"))
+@pytest.fixture(scope="session", params=[CommandLine, WarmCommandLine], ids=["cold", "warm"])
+def shared_cli(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path
+) -> Iterator[CommandLine]:
+    """The command line on an engine that has the image busybox; shared by the whole run.
+
+    Without and with a service: there must be no difference.
+    """
+    shared: CommandLine = request.param(tmp_path_factory.mktemp("cli"))
     shared.ok("import", str(busybox_tar), "busybox")
-    return shared
+    yield shared
+    shared.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,6 +50,10 @@ class CommandLine:
         """The command line of ``runengine ARGUMENTS``."""
         return [sys.executable, "-m", "runengine.cli.main", *arguments]
 
+    def close(self) -> None:
+        """Remove every container."""
+        self.clear()
+
     def call(self, *arguments: str, stdin: bytes | None = None, **options: Any) -> Done:
         """Run to the end; without ``stdin`` it is empty."""
         done = subprocess.run(
@@ -88,3 +93,53 @@ class CommandLine:
         names = self.names()
         if names:
             self.call("rm", "-f", *names)
+
+
+class WarmCommandLine(CommandLine):
+    """The same with a service: a call that would run cold fails instead."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.log = directory / "service.log"
+        self.service = self.serve()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command runs with."""
+        return {**super().environment, "RUNENGINE_LAUNCHER": "require"}
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        """The command line of ``runengine ARGUMENTS``."""
+        return [sys.executable, "-m", "runengine.front", *arguments]
+
+    def serve(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start the service and wait until it is ready."""
+        # By name, so that a process of it that stays behind is known for this run's.
+        where = ["--root", str(self.root), "--state", str(self.state)]
+        with self.log.open("ab") as log:
+            service = subprocess.Popen(
+                self.command(*where, "serve", *options),
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.await_service(service)
+        return service
+
+    def await_service(self, service: subprocess.Popen[bytes]) -> None:
+        """Wait until it answers calls."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while self.call("ps", "-q").code:
+            assert service.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """Remove every container, end the service; it must have had nothing to complain of."""
+        self.clear()
+        self.service.terminate()
+        self.service.wait(TIMEOUT_S)
+        assert "Traceback" not in self.log.read_text()
