@@ -95,39 +95,30 @@ def runengine(scratch: Path) -> Peer:
 
 @contextmanager
 def service(cold: Peer, scratch: Path) -> Iterator[Peer]:
-    """``runengine serve`` on the same directories, ended with the benchmark."""
+    """``runengine serve`` on the same directories, ended with the benchmark.
+
+    A warm call that would run cold fails, so that no figure is another's.
+    """
     with (scratch / "serve.log").open("wb") as log:
         daemon = subprocess.Popen([*cold.argv, "serve"], stdout=log, stderr=log)
+    warm = Peer(WARM, cold.argv, {"RUNENGINE_LAUNCHER": "require"}, daemon.pid)
     try:
-        warm = Peer(WARM, cold.argv, {"RUNENGINE_LAUNCHER": "on"}, daemon.pid)
-        deadline = time.monotonic() + DAEMON_START_S
-        while not answers(warm):
-            if time.monotonic() > deadline or daemon.poll() is not None:
-                said = (scratch / "serve.log").read_text()
-                sys.exit(f"bench: the service does not take calls: {said}")
-            time.sleep(0.2)
+        await_daemon(warm, "version", daemon, scratch / "serve.log")
         yield warm
-        if not answers(warm):
-            sys.exit("bench: the service stopped taking calls, the warm figures are not warm")
     finally:
         daemon.terminate()
         daemon.wait()
 
 
-def answers(warm: Peer) -> bool:
-    """Whether a call is served by a worker, rather than by the command itself without a word."""
-    before = children_faults(warm.daemon)
-    warm.run("version")
-    for _ in range(50):
-        if children_faults(warm.daemon) > before:
-            return True
-        time.sleep(0.01)
-    return False
-
-
-def children_faults(pid: int) -> int:
-    """Page faults of the children that a process has waited for (proc_pid_stat(5), field 11)."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[8])
+def await_daemon(peer: Peer, verb: str, daemon: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until ``verb`` succeeds; exits with the daemon's last words if it never does."""
+    deadline = time.monotonic() + DAEMON_START_S
+    argv = [*peer.argv, verb]
+    environment = peer.environment
+    while subprocess.run(argv, capture_output=True, check=False, env=environment).returncode:
+        if time.monotonic() > deadline or daemon.poll() is not None:
+            sys.exit(f"bench: the service of {peer.name} does not start: {log.read_text()}")
+        time.sleep(0.2)
 
 
 @contextmanager
@@ -141,11 +132,7 @@ def docker(scratch: Path) -> Iterator[Peer]:
         daemon = subprocess.Popen(argv, stdout=log, stderr=log)
     peer = Peer(DOCKER, ["docker", "--host", socket], {}, daemon.pid)
     try:
-        deadline = time.monotonic() + DAEMON_START_S
-        while subprocess.run([*peer.argv, "info"], capture_output=True, check=False).returncode:
-            if time.monotonic() > deadline or daemon.poll() is not None:
-                sys.exit(f"bench: dockerd does not start, see {scratch}/dockerd.log")
-            time.sleep(0.2)
+        await_daemon(peer, "info", daemon, scratch / "dockerd.log")
         yield peer
     finally:
         daemon.terminate()
