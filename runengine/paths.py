@@ -44,6 +44,17 @@ class Paths(NamedTuple):
         return f"{self.state}/containers/{container_id}"
 
     @property
+    def instance(self) -> str:
+        """What tells this engine's objects from other engines' where the host has one namespace
+        for all: bridges, firewall tables. Empty for the engine on the default root.
+        """
+        if self.root == DEFAULT_ROOT:
+            return ""
+        import hashlib
+
+        return hashlib.sha256(self.root.encode()).hexdigest()[:8]
+
+    @property
     def runtime_root(self) -> str:
         """``--root`` of the OCI runtime."""
         return f"{self.state}/runc"

@@ -10,13 +10,16 @@ from runengine.errors import NotFound, TimedOut, Unavailable
 from runengine.linux.locks import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from runengine.config import Config
     from runengine.mgr.events import Events
+    from runengine.netns.firewall import Firewall
+    from runengine.netns.types import Endpoint, Published
     from runengine.paths import Paths
     from runengine.store.containers import Record
     from runengine.store.images import StoredImage
+    from runengine.store.network_types import Network, ReservedEndpoint, WantedEndpoint
     from runengine.store.store import Store
 
 
@@ -31,6 +34,64 @@ class ImageSource(Protocol):
 
     def collect_garbage(self) -> object:
         """Delete layers that neither an image nor a container refers to."""
+
+
+class NetworkSource(Protocol):
+    """What containers need of the network manager (``mgr.network.manager``).
+
+    The caller holds the container's lock for everything that takes a container's id.
+    """
+
+    @property
+    def firewall(self) -> Firewall:
+        """The engine's nftables table."""
+
+    def get(self, name: str) -> Network:
+        """The network with this name, id or unique id prefix. Raises NotFound, AmbiguousName."""
+
+    def want(self, container_id: str, wanted: Sequence[WantedEndpoint]) -> None:
+        """Keep wishes for the container's next starts; those for other networks stay."""
+
+    def unwant(self, container_id: str, network_id: str) -> None:
+        """Forget the wishes for a network, whose endpoint is released already. Idempotent."""
+
+    def wanted_of(self, container_id: str) -> list[WantedEndpoint]:
+        """The wishes kept, each with the id of the network that now has its name."""
+
+    def reserve(
+        self, container_id: str, wanted: Sequence[WantedEndpoint]
+    ) -> list[ReservedEndpoint]:
+        """Decide addresses, MAC, names and ports, and record all of it at once, or nothing.
+
+        Keeps the wishes too. Raises NotFound, Conflict, InvalidParameter, Unavailable.
+        """
+
+    def release(self, container_id: str, network_id: str | None = None) -> None:
+        """Free the addresses and ports of a run, on one network or on all. Idempotent."""
+
+    def endpoints_of(self, container_id: str) -> list[ReservedEndpoint]:
+        """What the container has reserved, in the order in which it was wanted."""
+
+    def endpoints_on(self, network_id: str) -> list[ReservedEndpoint]:
+        """What is reserved on a network."""
+
+    def published_of(self, container_id: str) -> list[Published]:
+        """The container's published ports, as the firewall takes them."""
+
+    def ensure_up(self, network: Network) -> None:
+        """Make the network's bridge and firewall part if anything of them is missing."""
+
+    def link_of(self, reserved: ReservedEndpoint, *, default_route: bool) -> Endpoint:
+        """The endpoint as ``netns.endpoint.attach`` takes it."""
+
+    def publish(self, published: Sequence[Published]) -> None:
+        """Publish ports; a table that somebody flushed is written anew. One transaction."""
+
+    def withdraw(self, published: Sequence[Published]) -> None:
+        """Take published ports back. Idempotent; a missing table is fine."""
+
+    def refresh_names(self, network_ids: Iterable[str]) -> None:
+        """Write what the resolver answers on these networks anew, from what is reserved."""
 
 
 class Context(NamedTuple):
