@@ -57,7 +57,7 @@ class Published(NamedTuple):
     container_ip: str
     """Of the same family as ``host_ip``."""
     container_port: int
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # nobody needs tuple.count here
     """How many ports in a row, on both sides."""
 
 

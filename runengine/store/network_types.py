@@ -65,7 +65,7 @@ class WantedPort(NamedTuple):
     """The first of ``count`` host ports; 0: any that are free."""
     host_port_last: int = 0
     """With ``count`` 1: any free one from ``host_port`` to this; 0: ``host_port`` itself."""
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # nobody needs tuple.count here
     """How many ports in a row, on both sides; 1 where the host's may be chosen."""
 
 
@@ -99,7 +99,7 @@ class Port(NamedTuple):
     host_port: int
     container_ip: str
     container_port: int
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # nobody needs tuple.count here
 
 
 class ReservedEndpoint(NamedTuple):
