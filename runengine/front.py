@@ -119,11 +119,13 @@ def _at_the_terminal() -> bool:
 def call(path: str, args: list[str], environment: dict[bytes, bytes]) -> None:
     """Run the command in a worker and exit with its code; returns if there is no launcher."""
     worker = None
+    # Before anything is opened: the socket itself takes the place of a stream that is closed.
+    streams = [fd for fd in STANDARD if _is_open(fd)]
     try:
         sock = _connect(path)
         if sock is None:
             return
-        _send(sock, args, environment)
+        _send(sock, streams, args, environment)
         answer = sock.recv(1 + NUMBER_BYTES, _socket.MSG_WAITALL)
         if answer[:1] != READY:
             sock.close()
@@ -164,22 +166,23 @@ def _timeval(seconds: int) -> bytes:
     return seconds.to_bytes(8, sys.byteorder) + bytes(8)
 
 
-def _send(sock: _socket.socket, args: list[str], environment: dict[bytes, bytes]) -> None:
+def _send(
+    sock: _socket.socket, streams: list[int], args: list[str], environment: dict[bytes, bytes]
+) -> None:
     """Send the call. Raises OSError."""
-    present = [fd for fd in STANDARD if _is_open(fd)]
     here = posix.open(".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     words = [arg.encode(errors="surrogateescape") for arg in args]
     fields = [
         PROTOCOL,
         identity(),
-        b"".join(b"%d" % fd for fd in present),
+        b"".join(b"%d" % fd for fd in streams),
         b"%d" % len(words),
         *words,
         *(name + b"=" + value for name, value in environment.items()),
     ]
     body = b"\0".join(fields)
     data = CALL + len(body).to_bytes(NUMBER_BYTES, "big") + body
-    passed = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (*present, here))
+    passed = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (*streams, here))
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, passed)]
     sent = sock.sendmsg([data], rights, _socket.MSG_NOSIGNAL)
     posix.close(here)

@@ -23,7 +23,8 @@ def append_line(path: str, line: bytes, limit_bytes: int) -> None:
 
     The directory is made if it is missing (0700). From ``limit_bytes`` on the file is renamed to
     ``path.1``, over the one before. Raises OSError; on a full disk part of the line may be left,
-    which the next writer ends.
+    which the next writer ends. One that sees a line half written ends it, too, so an empty line
+    may stand between two.
     """
     fd = _open_current(path)
     try:
