@@ -71,6 +71,57 @@ MIGRATIONS: tuple[str, ...] = (
             THEN NOT coalesce(json_extract(state, '$.StopRequested'), 0) ELSE 0 END;
     UPDATE containers SET state = json_remove(state, '$.StopRequested') WHERE json_valid(state)
     """,
+    # Networks; who is to be on them and who is; whose addresses and host ports are in use.
+    """
+    CREATE TABLE networks (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        driver TEXT NOT NULL,
+        device TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        settings TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE UNIQUE INDEX networks_by_bridge ON networks(device) WHERE driver = 'bridge';
+    CREATE TABLE pools (
+        network_id TEXT NOT NULL REFERENCES networks(id) ON DELETE CASCADE,
+        family INTEGER NOT NULL,
+        subnet TEXT NOT NULL UNIQUE,
+        last BLOB,
+        PRIMARY KEY (network_id, family)
+    ) WITHOUT ROWID;
+    CREATE TABLE endpoints (
+        container_id TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+        network_id TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        wanted TEXT NOT NULL,
+        mac TEXT NOT NULL,
+        boot TEXT NOT NULL,
+        reserved TEXT,
+        PRIMARY KEY (container_id, network_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX endpoints_by_network ON endpoints(network_id);
+    CREATE UNIQUE INDEX endpoints_by_mac ON endpoints(network_id, mac) WHERE mac != '';
+    CREATE TABLE leases (
+        network_id TEXT NOT NULL REFERENCES networks(id) ON DELETE CASCADE,
+        address BLOB NOT NULL,
+        container_id TEXT REFERENCES containers(id) ON DELETE CASCADE,
+        use TEXT NOT NULL,
+        PRIMARY KEY (network_id, address)
+    ) WITHOUT ROWID;
+    CREATE INDEX leases_by_container ON leases(container_id) WHERE container_id IS NOT NULL;
+    CREATE TABLE ports (
+        protocol TEXT NOT NULL,
+        host_ip TEXT NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        container_id TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+        network_id TEXT NOT NULL,
+        container_ip TEXT NOT NULL,
+        container_port INTEGER NOT NULL,
+        PRIMARY KEY (protocol, host_ip, first)
+    ) WITHOUT ROWID;
+    CREATE INDEX ports_by_container ON ports(container_id)
+    """,
 )
 
 

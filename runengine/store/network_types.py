@@ -16,6 +16,8 @@ class Pool(NamedTuple):
     """The part of the subnet that addresses are chosen from; empty: all of it."""
     aux: dict[str, str] = {}  # noqa: RUF012
     """Addresses that are in use elsewhere, by the names of those who have them."""
+    chosen: bool = False
+    """The subnet is the engine's choice, so no container may ask for an address of it."""
 
     @property
     def family(self) -> int:

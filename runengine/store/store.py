@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from runengine.errors import Unavailable
 from runengine.store.containers import Containers
 from runengine.store.database import Database
+from runengine.store.endpoints import Endpoints
 from runengine.store.execs import Execs
 from runengine.store.images import Images
+from runengine.store.networks import Networks
 
 if TYPE_CHECKING:
     from runengine.paths import Paths
@@ -23,6 +25,8 @@ class Store:
         self.containers = Containers(database)
         self.images = Images(database)
         self.execs = Execs(database)
+        self.networks = Networks(database)
+        self.endpoints = Endpoints(database)
 
     @classmethod
     def open(cls, paths: Paths) -> Store:
