@@ -61,6 +61,12 @@ def unshare(flags: int) -> None:
         raise _oserror("unshare")
 
 
+def setns(fd: int, kind: int) -> None:
+    """setns(2); of the calling thread. ``kind`` is the CLONE_NEW… of what ``fd`` must be."""
+    if _libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)):
+        raise _oserror("setns")
+
+
 def syncfs(fd: int) -> None:
     """syncfs(2): write out the filesystem that the file is on."""
     if _libc.syncfs(ctypes.c_int(fd)):

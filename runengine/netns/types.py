@@ -44,6 +44,8 @@ class Endpoint(NamedTuple):
     """Bytes; 0 leaves the device's."""
     sysctls: tuple[tuple[str, str], ...] = ()
     """Settings of the interface: ``net.ipv4.conf.IFNAME.…`` and their values."""
+    isolated: bool = False
+    """It reaches the host and what is behind it, but no other isolated endpoint of its bridge."""
 
 
 class Published(NamedTuple):

@@ -1,0 +1,113 @@
+"""Addresses and default routes of an interface, as requests to the kernel."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING
+
+from runengine.errors import InvalidParameter
+from runengine.netns import messages
+from runengine.netns.messages import (
+    CREATE,
+    REPLACE,
+    RTM_DELADDR,
+    RTM_NEWADDR,
+    RTM_NEWROUTE,
+    Attributes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_IFA_F_NODAD = 0x02
+_RT_TABLE_MAIN = 254
+_RTPROT_BOOT = 3
+_RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK = 0, 253
+_RTN_UNICAST = 1
+_RTNH_F_ONLINK = 4
+
+
+def parse(addresses: Iterable[str]) -> list[Interface]:
+    """Addresses with their prefix lengths. Raises InvalidParameter."""
+    found = []
+    for text in addresses:
+        try:
+            found.append(ipaddress.ip_interface(text))
+        except ValueError as error:
+            raise InvalidParameter(f"invalid address {text!r}", details=str(error)) from None
+    return found
+
+
+def parse_gateways(gateways: Iterable[str]) -> list[Address]:
+    """Addresses without prefix lengths, one of a family at most. Raises InvalidParameter."""
+    found: list[Address] = []
+    for text in gateways:
+        try:
+            found.append(ipaddress.ip_address(text))
+        except ValueError as error:
+            raise InvalidParameter(f"invalid gateway {text!r}", details=str(error)) from None
+    if len({gateway.version for gateway in found}) < len(found):
+        raise InvalidParameter(f"more than one gateway of a family: {', '.join(gateways)}")
+    return found
+
+
+def add(address: Interface, index: int) -> bytearray:
+    """Give the interface an address that can be used at once.
+
+    Addresses are ours to give, so IPv6 need not look for duplicates, which takes it seconds.
+    """
+    return _request(RTM_NEWADDR, address, index, flags=CREATE)
+
+
+def remove(address: Interface, index: int) -> bytearray:
+    """Take the address from the interface."""
+    return _request(RTM_DELADDR, address, index)
+
+
+def _request(command: int, address: Interface, index: int, flags: int = 0) -> bytearray:
+    attributes: Attributes = [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))]
+    if address.version == 4 and address.network.prefixlen < 31:
+        attributes.append(("IFA_BROADCAST", str(address.network.broadcast_address)))
+    fields = {
+        "family": _FAMILIES[address.version],
+        "prefixlen": address.network.prefixlen,
+        "flags": _IFA_F_NODAD if address.version == 6 else 0,
+        "index": index,
+    }
+    return messages.request(command, attributes, fields, flags=flags)
+
+
+def default_route(gateway: Address, index: int, subnets: Sequence[Interface]) -> bytearray:
+    """Lead everything else to the gateway, in place of where it led before.
+
+    A gateway outside of the interface's subnets is taken to be on the link nevertheless.
+    """
+    near = any(gateway in subnet.network for subnet in subnets) or gateway.is_link_local
+    return _default(
+        gateway.version,
+        [("RTA_GATEWAY", str(gateway)), ("RTA_OIF", index)],
+        scope=_RT_SCOPE_UNIVERSE,
+        flags=0 if near else _RTNH_F_ONLINK,
+    )
+
+
+def default_route_of_link(version: int, index: int) -> bytearray:
+    """Send everything else out by the interface: its driver knows where to."""
+    return _default(version, [("RTA_OIF", index)], scope=_RT_SCOPE_LINK, flags=0)
+
+
+def _default(version: int, attributes: Attributes, *, scope: int, flags: int) -> bytearray:
+    fields = {
+        "family": _FAMILIES[version],
+        "table": _RT_TABLE_MAIN,
+        "proto": _RTPROT_BOOT,
+        "scope": scope if version == 4 else _RT_SCOPE_UNIVERSE,
+        "type": _RTN_UNICAST,
+        "flags": flags,
+    }
+    return messages.request(RTM_NEWROUTE, attributes, fields, flags=REPLACE)

@@ -1,0 +1,161 @@
+"""Endpoints: the interfaces of containers, made whole or not at all.
+
+The interface is made by the host's namespace directly inside the container's, so that it never has
+another name or another place. Two datagrams to the kernel do it (netlink.py): one here, one there.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from runengine.errors import InvalidParameter, Unsupported
+from runengine.netns import addressing, links, macvlan, names, namespace, refusals, sysctls, veth
+from runengine.netns.messages import RTM_SETLINK, UP, request
+from runengine.netns.netlink import Connection, NetlinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runengine.netns.addressing import Interface
+    from runengine.netns.types import Endpoint
+
+_DRIVERS = {"bridge": veth.make, "macvlan": macvlan.make, "ipvlan": macvlan.make}
+
+
+def attach(endpoint: Endpoint, netns_fd: int) -> None:
+    """Make the interface, give it all that it shall have, and set it up; or leave nothing.
+
+    Raises InvalidParameter, NotFound, Conflict or Unsupported, which name the interface.
+    """
+    check(endpoint)
+    make = _DRIVERS[endpoint.driver]
+    with Connection() as connection:
+        make(connection, endpoint, netns_fd)
+        try:
+            namespace.call(netns_fd, lambda: _configure(endpoint))
+        except NetlinkError as error:
+            _undo(connection, endpoint, netns_fd)
+            raise refusals.of_endpoint(endpoint, error) from error
+        except BaseException:
+            _undo(connection, endpoint, netns_fd)
+            raise
+
+
+def check(endpoint: Endpoint) -> None:
+    """Raise InvalidParameter or Unsupported for what can be known to be wrong beforehand."""
+    names.check(endpoint.name)
+    names.check(endpoint.device)
+    if endpoint.driver not in _DRIVERS:
+        raise InvalidParameter(f"unknown network driver {endpoint.driver!r}")
+    if endpoint.driver == "bridge":
+        names.check(endpoint.host_name)
+    else:
+        macvlan.check(endpoint)
+    addresses = addressing.parse(endpoint.addresses)
+    addressing.parse_gateways(endpoint.gateways)
+    for key, _ in endpoint.sysctls:
+        sysctls.check(key)
+    if any(address.version == 6 for address in addresses) and not sysctls.has_ipv6():
+        raise Unsupported(
+            f"interface {endpoint.name} cannot have an IPv6 address: this kernel has IPv6"
+            " disabled",
+            resolution="use a network without IPv6, or boot without ipv6.disable=1",
+        )
+
+
+def _configure(endpoint: Endpoint) -> None:
+    """Settings come before the interface is up: IPv6 looks at them then."""
+    addresses = addressing.parse(endpoint.addresses)
+    index = links.index_of(endpoint.name)
+    if index is None:
+        raise NetlinkError(errno.ENODEV)
+    _set_sysctls(endpoint, addresses)
+    requests = [addressing.add(address, index) for address in addresses]
+    requests.append(request(RTM_SETLINK, [], {"index": index, **UP}))
+    requests += _routes(endpoint, index, addresses)
+    with Connection() as connection:
+        connection.execute(*requests)
+
+
+def _set_sysctls(endpoint: Endpoint, addresses: Sequence[Interface]) -> None:
+    """What a user asks for comes last.
+
+    The addresses are the engine's to give: none is taken from routers' advertisements, none is
+    probed for duplicates, and the neighbours hear of them when the interface comes up.
+    """
+    name = endpoint.name
+    sysctls.set_ipv4(name, "arp_notify", "1")
+    if any(address.version == 6 for address in addresses):
+        values = {"disable_ipv6": "0", "accept_ra": "0", "accept_dad": "0", "ndisc_notify": "1"}
+    else:
+        values = {"disable_ipv6": "1"}
+    for key, value in values.items():
+        sysctls.set_ipv6(name, key, value)
+    for key, value in endpoint.sysctls:
+        sysctls.set_by_key(name, key, value)
+
+
+def _routes(endpoint: Endpoint, index: int, addresses: Sequence[Interface]) -> list[bytearray]:
+    gateways = addressing.parse_gateways(endpoint.gateways)
+    if endpoint.driver == "ipvlan" and endpoint.mode.startswith("l3") and not gateways:
+        versions = sorted({address.version for address in addresses})
+        return [addressing.default_route_of_link(version, index) for version in versions]
+    return [addressing.default_route(gateway, index, addresses) for gateway in gateways]
+
+
+def set_default_routes(netns_fd: int, endpoint: Endpoint) -> None:
+    """Lead the default routes of the endpoint's families through it, wherever they led before.
+
+    Raises NotFound if the interface is not there.
+    """
+    addresses = addressing.parse(endpoint.addresses)
+
+    def change() -> None:
+        index = links.index_of(endpoint.name)
+        if index is None:
+            raise NetlinkError(errno.ENODEV)
+        with Connection() as connection:
+            connection.execute(*_routes(endpoint, index, addresses))
+
+    try:
+        namespace.call(netns_fd, change)
+    except NetlinkError as error:
+        raise refusals.of_endpoint(endpoint, error) from error
+
+
+def detach(endpoint: Endpoint, netns_fd: int) -> None:
+    """Take the interface out of a living container; nothing happens if it is not there."""
+    if endpoint.driver == "bridge":
+        delete_host_end(endpoint.host_name)
+        return
+
+    def delete() -> None:
+        with Connection() as connection:
+            links.delete(connection, endpoint.name)
+
+    namespace.call(netns_fd, delete)
+
+
+def delete_host_end(host_name: str) -> None:
+    """Remove a veth pair by its end in the host's namespace, if it is there.
+
+    The kernel would do it when the container's namespace goes, which is some time after its last
+    process; a new container with the same address must not wait for that.
+    """
+    names.check(host_name)
+    if links.index_of(host_name) is None:
+        return
+    with Connection() as connection:
+        links.delete(connection, host_name)
+
+
+def _undo(connection: Connection, endpoint: Endpoint, netns_fd: int) -> None:
+    """Remove what this attach made; the error that leads here is what the caller hears of."""
+    try:
+        if endpoint.driver == "bridge":
+            links.delete(connection, endpoint.host_name)
+        else:
+            detach(endpoint, netns_fd)
+    except OSError:
+        return  # it goes with the namespace
