@@ -21,7 +21,7 @@ MAX_FILE_LINES = 500
 
 LEAVES = {"errors", "ids", "paths", "config", "model", "linux", "__version__"}
 MECHANISMS = {"oci_spec", "rootfs", "netns", "cgroups", "registry"}
-BELOW_MANAGERS = MECHANISMS | {"store", "runtime", "monitor"} | LEAVES
+BELOW_MANAGERS = MECHANISMS | {"store", "runtime", "monitor", "resolver"} | LEAVES
 # What each part may import besides itself (DESIGN, packages).
 ALLOWED: dict[str, set[str]] = {
     "cli": {"mgr", "Engine", "launcher"} | BELOW_MANAGERS,
@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "api": {"mgr", "Engine"} | BELOW_MANAGERS,
     "mgr": BELOW_MANAGERS,
     "monitor": {"errors", "linux", "runtime"},
+    "resolver": {"errors", "linux", "paths"},
     "linux": {"errors"},
     "config": {"errors", "ids", "linux", "paths", "settings"},
     "settings": {"errors"},
@@ -43,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
 SHARED_DOCUMENTS = {"runengine.oci_spec.image", "runengine.oci_spec.media_types"}
 # These parts of monitor/ run in the engine's process, not in the monitor's.
 MONITOR_CLIENTS = {"client.py", "detach.py", "launch.py", "protocol.py"}
-HEAVY = {"aiohttp", "asyncio", "oras", "psutil", "pydantic", "pyroute2", "requests"}
+HEAVY = {"aiohttp", "asyncio", "dns", "oras", "psutil", "pydantic", "pyroute2", "requests"}
 
 
 def sources() -> list[Path]:
