@@ -1,0 +1,177 @@
+"""Netlink messages by the standard library: what a start needs of nftables, conntrack and sockets.
+
+Importing a whole netlink library costs more than everything that is said here (ADR 0005).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ROUTE = 0
+SOCK_DIAG = 4
+NETFILTER = 12
+
+REQUEST = 0x1
+ACK = 0x4
+DUMP = 0x300
+CREATE = 0x400
+APPEND = 0x800
+MULTI = 0x2
+
+_ERROR = 2
+_DONE = 3
+_NESTED = 0x8000
+_TYPE_MASK = 0x3FFF
+_SOL_NETLINK = 270
+_CAP_ACK = 10
+_EXT_ACK = 11
+_GET_STRICT_CHK = 12
+_ACK_TLVS = 0x200
+_ERROR_TEXT = 1
+_SO_SNDBUFFORCE = 32
+_SO_RCVBUFFORCE = 33
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_BUFFER_BYTES = 4 << 20
+_RECEIVE_BYTES = 1 << 18
+_TIMEOUT_S = 30
+
+
+class NetlinkError(OSError):
+    """The kernel refused a message: errno, its reason where it gives one, and which message."""
+
+    index: int = -1
+    """Of the refused message among those sent."""
+
+
+class Message(NamedTuple):
+    """One message to the kernel, without its header."""
+
+    type: int
+    flags: int
+    body: bytes
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """One attribute, padded to four bytes."""
+    size = len(value) + 4
+    return _ATTRIBUTE.pack(size, kind) + value + bytes(-size % 4)
+
+
+def nested(kind: int, *values: bytes) -> bytes:
+    """An attribute that holds attributes."""
+    return attribute(kind | _NESTED, b"".join(values))
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """The attributes in ``data`` by kind, the last of each."""
+    return dict(each_attribute(data))
+
+
+def each_attribute(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The attributes in ``data`` in order: kind and value."""
+    position = 0
+    while position + 4 <= len(data):
+        size, kind = _ATTRIBUTE.unpack_from(data, position)
+        if size < 4:
+            return
+        yield kind & _TYPE_MASK, data[position + 4 : position + size]
+        position += size + 3 & ~3
+
+
+@contextmanager
+def connected(family: int) -> Iterator[socket.socket]:
+    """A socket to the kernel, in the calling thread's network namespace."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family) as sock:
+        sock.settimeout(_TIMEOUT_S)
+        sock.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
+        sock.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
+        for option in (_SO_SNDBUFFORCE, _SO_RCVBUFFORCE):
+            # A big transaction is one datagram. Only root of the first user namespace may.
+            with suppress(PermissionError):
+                sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+        sock.bind((0, 0))
+        yield sock
+
+
+def send(family: int, messages: Sequence[Message]) -> None:
+    """Send all messages as one datagram and wait for the last acknowledgement asked for.
+
+    Raises NetlinkError with the first refusal; its ``index`` tells which message it was.
+    """
+    last = max(index for index, message in enumerate(messages) if message.flags & ACK)
+    refusal: NetlinkError | None = None
+    with connected(family) as sock:
+        sock.send(_datagram(messages))
+        answered = -1
+        while answered < last:
+            for _, sequence, kind, flags, body in _received(sock):
+                if kind != _ERROR:
+                    continue
+                answered = sequence
+                error = _refusal(flags, body)
+                if error is None or refusal is not None:
+                    continue
+                error.index, refusal = sequence, error
+                if sequence == 0 and len(messages) > 1:
+                    # The head of a batch stands for the batch: nothing more will come.
+                    answered = last
+    if refusal is not None:
+        raise refusal
+
+
+def ask(family: int, message: Message) -> list[tuple[int, bytes]]:
+    """Send a question; returns the type and the body of each message of the answer."""
+    found: list[tuple[int, bytes]] = []
+    with connected(family) as sock:
+        sock.send(_datagram([message]))
+        while True:
+            for _, _, kind, flags, body in _received(sock):
+                if kind == _DONE:
+                    return found
+                if kind == _ERROR:
+                    error = _refusal(flags, body)
+                    if error is not None:
+                        raise error
+                    return found
+                found.append((kind, body))
+                if not flags & MULTI and not message.flags & ACK:
+                    return found
+
+
+def _datagram(messages: Sequence[Message]) -> bytes:
+    parts = []
+    for index, message in enumerate(messages):
+        size = _HEADER.size + len(message.body)
+        parts += [_HEADER.pack(size, message.type, message.flags, index, 0), message.body]
+    return b"".join(parts)
+
+
+def _received(sock: socket.socket) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """The messages of the next datagram: size, sequence number, type, flags, body."""
+    data = sock.recv(_RECEIVE_BYTES)
+    position = 0
+    while position + _HEADER.size <= len(data):
+        size, kind, flags, sequence, _ = _HEADER.unpack_from(data, position)
+        yield size, sequence, kind, flags, data[position + _HEADER.size : position + size]
+        position += max(_HEADER.size, size + 3 & ~3)
+
+
+def _refusal(flags: int, body: bytes) -> NetlinkError | None:
+    code = -int(struct.unpack_from("=i", body)[0])
+    if code == 0:
+        return None
+    text = os.strerror(code)
+    if flags & _ACK_TLVS:
+        # With _CAP_ACK only the header of the refused message comes back before the attributes.
+        reason = attributes(body[4 + _HEADER.size :]).get(_ERROR_TEXT)
+        if reason:
+            text += f": {reason.rstrip(bytes(1)).decode(errors='replace')}"
+    return NetlinkError(code, text)
