@@ -29,6 +29,7 @@ class Config(NamedTuple):
     default_pids_limit: int = DEFAULT_PIDS_LIMIT
     min_memory_bytes: int = MIN_MEMORY_BYTES
     cgroup_parent: str = "runengine"
+    default_network: str = "bridge"  # of containers that name none
     metrics_address: str = ""  # HOST:PORT or unix:/path; empty: no metrics server
 
 

@@ -7,7 +7,7 @@ Source: Docker Engine API, ``ContainerConfig`` and ``HostConfig``.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class HealthConfig(TypedDict, total=False):
@@ -105,6 +105,25 @@ class WeightDevice(TypedDict):
     Weight: int
 
 
+class IpamConfig(TypedDict, total=False):
+    """Addresses that were asked for; left out: the engine's choice."""
+
+    IPv4Address: str
+    IPv6Address: str
+    LinkLocalIPs: list[str]
+
+
+class EndpointConfig(TypedDict):
+    """What was asked for on one network."""
+
+    IPAMConfig: IpamConfig | None
+    Links: list[str] | None
+    Aliases: list[str] | None
+    MacAddress: str
+    DriverOpts: dict[str, str] | None
+    GwPriority: int
+
+
 class HostConfig(TypedDict):
     """How it runs on this host."""
 
@@ -112,6 +131,7 @@ class HostConfig(TypedDict):
     Mounts: list[MountSpec]
     Tmpfs: dict[str, str]
     VolumesFrom: list[str]
+    Links: NotRequired[list[str] | None]
     ContainerIDFile: str
     LogConfig: LogConfig
     NetworkMode: str
@@ -218,6 +238,7 @@ def host_config() -> HostConfig:
         "Mounts": [],
         "Tmpfs": {},
         "VolumesFrom": [],
+        "Links": None,
         "ContainerIDFile": "",
         "LogConfig": {"Type": "", "Config": {}},
         "NetworkMode": "",
@@ -270,6 +291,18 @@ def host_config() -> HostConfig:
         "BlkioDeviceWriteBps": [],
         "BlkioDeviceReadIOps": [],
         "BlkioDeviceWriteIOps": [],
+    }
+
+
+def endpoint_config() -> EndpointConfig:
+    """An endpoint with every default: the engine chooses."""
+    return {
+        "IPAMConfig": None,
+        "Links": None,
+        "Aliases": None,
+        "MacAddress": "",
+        "DriverOpts": None,
+        "GwPriority": 0,
     }
 
 

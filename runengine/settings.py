@@ -23,6 +23,7 @@ class Settings(BaseModel):
     default_pids_limit: int | None = Field(default=None, ge=-1)
     min_memory_bytes: int | None = Field(default=None, ge=0)
     cgroup_parent: str | None = None
+    default_network: str | None = None
     metrics_address: str | None = None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runengine.cli import context, table, units
+from runengine.cli import context, port_texts, table, units
 from runengine.cli.command import Option, command
 from runengine.cli.filters import filter_option
 from runengine.cli.formats import FORMAT_HELP, quiet_format
@@ -89,8 +89,7 @@ class ContainerRow(Row):
         return units.ago(self.entry["Created"], self.now_s)
 
     def _ports(self) -> str:
-        shown = [_port(port) for port in self.entry.get("Ports") or []]
-        return ", ".join(text for _, text in sorted(shown))
+        return port_texts.listed(self.entry.get("Ports") or [])
 
     def _size(self) -> str:
         written = units.human_size(self.entry.get("SizeRw") or 0, 3)
@@ -111,17 +110,6 @@ class ContainerRow(Row):
 
     def _networks(self) -> str:
         return ",".join((self.entry.get("NetworkSettings") or {}).get("Networks") or {})
-
-
-def _port(port: dict[str, Any]) -> tuple[tuple[bool, int], str]:
-    """A port's place in the list and its text; published ones come last."""
-    inside = f"{port['PrivatePort']}/{port.get('Type', 'tcp')}"
-    public = port.get("PublicPort")
-    if not public:
-        return (False, port["PrivatePort"]), inside
-    address = port.get("IP") or "0.0.0.0"  # noqa: S104
-    address = f"[{address}]" if ":" in address else address
-    return (True, port["PrivatePort"]), f"{address}:{public}->{inside}"
 
 
 def familiar(reference: str) -> str:

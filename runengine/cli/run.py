@@ -96,7 +96,9 @@ def _create(engine: Engine, request: run_flags.Request, *, starts: bool) -> Crea
         ensure_image(engine, request)
         if starts:
             engine.containers.prepare_start()
-        created = engine.containers.create(request.name, request.config, request.host)
+        created = engine.containers.create(
+            request.name, request.config, request.host, endpoints=request.endpoints
+        )
         id_file.write(created.id)
     for text in created.warnings:
         context.warn(text)

@@ -10,13 +10,12 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from runengine import model
-from runengine.cli import env_files
+from runengine.cli import env_files, run_network
 from runengine.cli.flags import arguments
 from runengine.cli.run_table import (
     CONFIG_FIELDS,
     HEALTH_FIELDS,
     HOST_FIELDS,
-    NETWORKS_LATER,
     REFUSED,
     VOLUMES_LATER,
 )
@@ -25,7 +24,7 @@ from runengine.errors import InvalidParameter, Unsupported
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runengine.model import ContainerConfig, HealthConfig, HostConfig
+    from runengine.model import ContainerConfig, EndpointConfig, HealthConfig, HostConfig
 
 PULL_POLICIES = ("always", "missing", "never")
 MAX_PROFILE_BYTES = 4 << 20
@@ -36,6 +35,8 @@ class Request(NamedTuple):
 
     config: ContainerConfig
     host: HostConfig
+    endpoints: dict[str, EndpointConfig]
+    """What is wanted on each network, the container's first one in front."""
     name: str | None
     platform: str | None
     pull: str
@@ -51,11 +52,12 @@ def build(params: Mapping[str, Any]) -> Request:
     _refuse(params)
     config = _config(params)
     host = _host(params)
-    warnings = _network(params, config, host)
+    endpoints, warnings = run_network.apply(params, config, host)
     _check_conflicts(config, host)
     return Request(
         config,
         host,
+        endpoints,
         params["name"] or None,
         _platform(params["platform"]),
         _pull_policy(params["pull"]),
@@ -116,7 +118,6 @@ def _config(params: Mapping[str, Any]) -> ContainerConfig:
         # As with Docker an empty entrypoint clears the image's.
         config["Entrypoint"] = [params["entrypoint"]] if params["entrypoint"] else []
     config["Healthcheck"] = _health_check(params)
-    config["ExposedPorts"] = {port: {} for ports in params["expose"] for port in ports}
     if config["StopTimeout"] is not None and config["StopTimeout"] < -1:
         raise InvalidParameter(
             f"invalid --stop-timeout {config['StopTimeout']}", resolution="-1 waits for ever"
@@ -270,46 +271,6 @@ def _profile(source: str) -> str:
     except (ValueError, RecursionError) as error:
         shown = source if text is not source else "given inline"
         raise InvalidParameter(f"seccomp profile ({shown}) is not JSON: {error}") from None
-
-
-# Networks
-
-
-def _network(
-    params: Mapping[str, Any], config: ContainerConfig, host: HostConfig
-) -> list[str]:
-    names = list(dict.fromkeys(params["network"]))
-    if len(names) > 1:
-        raise Unsupported(
-            f"several networks ({', '.join(names)}) are not supported", resolution=NETWORKS_LATER
-        )
-    mode = names[0] if names else "none"
-    kind, _, target = mode.partition(":")
-    if mode not in ("none", "host") and not (kind == "container" and target):
-        raise Unsupported(f"network {mode!r} is not supported", resolution=NETWORKS_LATER)
-    host["NetworkMode"] = mode
-    if params["publish"] and mode != "host":
-        raise Unsupported(
-            f"--publish {params['publish'][0]} is not supported with network {mode}",
-            resolution=NETWORKS_LATER,
-        )
-    if kind == "container":
-        _refuse_foreign_names(config, host)
-    if params["publish"]:
-        return ["Published ports are discarded when using host network mode"]
-    return []
-
-
-def _refuse_foreign_names(config: ContainerConfig, host: HostConfig) -> None:
-    """A joined network brings its host name and its resolver's files along."""
-    for given, what in (
-        (config["Hostname"], "hostname"),
-        (host["Dns"] or host["DnsOptions"] or host["DnsSearch"], "dns"),
-        (host["ExtraHosts"], "custom host-to-IP mapping"),
-        (config["ExposedPorts"], "port exposing"),
-    ):
-        if given:
-            raise InvalidParameter(f"conflicting options: {what} and the network mode")
 
 
 def _check_conflicts(config: ContainerConfig, host: HostConfig) -> None:

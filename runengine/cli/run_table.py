@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runengine.cli import network_specs, port_specs
 from runengine.cli import run_values as values
 from runengine.cli.flags import flag
 
@@ -79,19 +80,11 @@ HEALTH_FIELDS = {
     "health_timeout": "Timeout",
 }
 
-NETWORKS_LATER = "this release has none, host and container:ID; networks come with runengine 0.2"
 VOLUMES_LATER = "volumes come with a later release; bind a path of the host: -v /path:/path"
 
 # Docker's flags that this release knows and refuses, and why.
 REFUSED = {
     "gpus": "pass the device files with --device",
-    "ip": NETWORKS_LATER,
-    "ip6": NETWORKS_LATER,
-    "link": "links are not supported",
-    "link_local_ip": NETWORKS_LATER,
-    "mac_address": NETWORKS_LATER,
-    "network_alias": NETWORKS_LATER,
-    "publish_all": NETWORKS_LATER,
     "storage_opt": "a size limit on the writable layer is not supported yet",
     "volume_driver": VOLUMES_LATER,
     "volumes_from": VOLUMES_LATER,
@@ -215,17 +208,26 @@ _NETWORK = (
     flag("--dns", "list", help="Set custom DNS servers", convert=values.ip_address),
     flag("--dns-option --dns-opt", "list", help="Set DNS options"),
     flag("--dns-search", "list", help="Set custom DNS search domains"),
-    flag("--expose", "list", help="Expose a port or a range of ports", convert=values.port_range),
-    flag("--network --net", "list", help="Connect a container to a network"),
-    flag("-p --publish", "list", help="Publish a container's port(s) to the host"),
+    flag("--expose", "list", help="Expose a port or a range of ports", convert=port_specs.exposed),
+    flag("--ip", help="IPv4 address (e.g., 172.30.100.104)", convert=network_specs.ipv4),
+    flag("--ip6", help="IPv6 address (e.g., 2001:db8::33)", convert=network_specs.ipv6),
+    flag("--link", "list", help="Add link to another container", convert=network_specs.link),
+    flag("--link-local-ip", "list", help="Container IPv4/IPv6 link-local addresses",
+         convert=values.ip_address),
+    flag("--mac-address", help="Container MAC address (e.g., 92:d0:c6:0a:29:33)",
+         convert=network_specs.mac_address),
+    flag("--network --net", "list", help="Connect a container to a network",
+         convert=network_specs.network),
+    flag("--network-alias --net-alias", "list",
+         help="Add network-scoped alias for the container", convert=network_specs.alias),
+    flag("-p --publish", "list", help="Publish a container's port(s) to the host",
+         convert=port_specs.published),
+    flag("-P --publish-all", "bool", help="Publish all exposed ports to random ports"),
 )
 
 
 def _refused(name: str) -> Option:
-    if name == "publish_all":
-        return flag("-P --publish-all", "bool", hidden=True)
-    names = f"--{name.replace('_', '-')}" + (" --net-alias" if name == "network_alias" else "")
-    return flag(names, "list", hidden=True)
+    return flag(f"--{name.replace('_', '-')}", "list", hidden=True)
 
 
 _COMMON: tuple[click.Parameter, ...] = (

@@ -216,22 +216,9 @@ def extra_host(text: str) -> str:
     if not found or not name or any(letter.isspace() for letter in name):
         raise ValueError(f"bad format for add-host: {text!r}")
     if address == "host-gateway":
-        raise ValueError("host-gateway needs a bridge network, which this release does not have")
+        return f"{name}:{address}"
     try:
         ip_address(address.removeprefix("[").removesuffix("]"))
     except ValueError:
         raise ValueError(f"invalid IP address in add-host: {address!r}") from None
     return f"{name}:{address.removeprefix('[').removesuffix(']')}"
-
-
-def port_range(text: str) -> list[str]:
-    """``PORT[-PORT][/PROTOCOL]`` as a list of ``PORT/PROTOCOL``."""
-    ports, _, protocol = text.partition("/")
-    protocol = protocol or "tcp"
-    first, _, last = ports.partition("-")
-    last = last or first
-    valid = all(port.isascii() and port.isdigit() and 0 < int(port) < 65536
-                for port in (first, last))
-    if protocol not in ("tcp", "udp", "sctp") or not valid or int(first) > int(last):
-        raise ValueError(f"invalid port: {text}")
-    return [f"{port}/{protocol}" for port in range(int(first), int(last) + 1)]

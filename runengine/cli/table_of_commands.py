@@ -30,6 +30,7 @@ EXEC = Entry("streams_commands:exec_command", "Execute a command in a running co
 SPEC = Entry("spec:spec", "Write a bundle that the OCI runtime can run")
 
 PS = Entry("ps:ps", "List containers")
+PORT = Entry("port:port", "List port mappings or a specific mapping for the container")
 LOGS = Entry("logs:logs", "Fetch the logs of a container")
 TOP = Entry("top:top", "Display the running processes of a container")
 INSPECT = Entry("inspect:inspect", "Return low-level information on containers and images")
@@ -83,6 +84,7 @@ CONTAINER: dict[str, Entry] = {
     "ls": PS,
     "list": _alias(PS, "ls"),
     "ps": _alias(PS, "ls"),
+    "port": PORT,
     "logs": LOGS,
     "top": TOP,
     "inspect": INSPECT_CONTAINER,
@@ -130,6 +132,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "exec": EXEC,
     "spec": SPEC,
     "ps": PS,
+    "port": PORT,
     "logs": LOGS,
     "top": TOP,
     "inspect": INSPECT,

@@ -15,13 +15,14 @@ PRIVATE = "private"
 NONE = "none"
 SHAREABLE = "shareable"
 CONTAINER = "container:"
+NETNS = "netns:"
 
 
 class Mode(NamedTuple):
     """How a container gets one of its namespaces."""
 
     kind: str
-    """``private`` (a new one), ``host`` or ``container``."""
+    """``private`` (a new one), ``host``, ``container`` or ``netns`` (one that is pinned)."""
     container: str = ""
     """Name or id of the container to join."""
 
@@ -69,7 +70,9 @@ def _mode(text: str, flag: str, private: set[str]) -> Mode:
 
 
 def _network(text: str) -> Mode:
-    """Everything but host and container:X is a namespace of the container's own."""
+    """Everything but host and what is joined is a namespace of the container's own."""
+    if text.startswith(NETNS):
+        return Mode("netns")
     if text == HOST or text.startswith(CONTAINER):
         return _mode(text, "--network", set())
     return Mode(PRIVATE)

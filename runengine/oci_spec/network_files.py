@@ -16,6 +16,8 @@ HOSTNAME_LIMIT = 64
 HOST_GATEWAY = "host-gateway"
 # Used where the host's own servers cannot be reached from a private network (Docker's choice).
 FALLBACK_SERVERS = ("8.8.8.8", "8.8.4.4")
+MAX_SERVERS = 3
+"""More of them no resolver library asks (resolv.conf(5), MAXNS)."""
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _HOST_ENTRY = re.compile(r"[A-Za-z0-9_.-]+")
@@ -107,29 +109,62 @@ def hosts(
     domain: str = "",
     addresses: Sequence[str] = (),
     extra: Iterable[str] = (),
-    host_gateway: str = "",
+    links: Iterable[tuple[str, str]] = (),
+    host_gateways: Sequence[str] = (),
 ) -> str:
-    """Text of /etc/hosts: the fixed lines, ``--add-host``, then the container's own addresses.
+    """Text of /etc/hosts: the fixed lines, ``--add-host``, links, then the container's own.
 
-    ``host_gateway`` replaces the word of the same name. Raises InvalidParameter.
+    ``links`` are addresses with their names; ``host_gateways`` replace the word host-gateway, one
+    line for each. Raises InvalidParameter.
     """
     lines = [f"{address}\t{names}" for address, names in _FIXED_HOSTS]
     for text in extra:
-        alias, address = parse_host(text)
-        if address == HOST_GATEWAY:
-            if not host_gateway:
-                raise InvalidParameter(
-                    f"--add-host {text}: no address known for {HOST_GATEWAY}",
-                    resolution="use a number, or a network that has a gateway",
-                )
-            address = host_gateway
-        lines.append(f"{address}\t{alias}")
-    names = f"{name}.{domain} {name}" if domain else name
-    check_hostname(name)
-    if domain:
-        check_hostname(domain, "--domainname")
-    lines += [f"{check_address(address, 'address')}\t{names}" for address in addresses]
+        alias, given = parse_host(text)
+        if given == HOST_GATEWAY and not host_gateways:
+            raise InvalidParameter(
+                f"--add-host {text}: no address known for {HOST_GATEWAY}",
+                resolution="use a number, or a network that has a gateway",
+            )
+        targets = host_gateways if given == HOST_GATEWAY else (given,)
+        lines += [f"{address}\t{alias}" for address in targets]
+    own = own_names(name, domain)
+    lines += [host_line(address, names) for address, names in links]
+    lines += [host_line(address, own) for address in addresses]
     return "\n".join(lines) + "\n"
+
+
+def own_names(name: str, domain: str = "") -> str:
+    """A container's own names in its /etc/hosts. Raises InvalidParameter."""
+    check_hostname(name)
+    if not domain:
+        return name
+    return f"{name}.{check_hostname(domain, '--domainname')} {name}"
+
+
+def host_line(address: str, names: str) -> str:
+    """A line of /etc/hosts. Raises InvalidParameter for what would be another line's."""
+    for name in names.split():
+        if not _HOST_ENTRY.fullmatch(name):
+            raise InvalidParameter(f"invalid host name {name!r}")
+    return f"{check_address(address, 'address')}\t{' '.join(names.split())}"
+
+
+def changed_hosts(text: str, gone: Iterable[str], come: Iterable[str]) -> str:
+    """The text without some lines and with others at its end; what else is there stays.
+
+    A line of ``gone`` that begins with ``*`` stands for those with its names and any address.
+    """
+    dropped = {_words(line) for line in gone}
+    lines = [
+        line
+        for line in text.splitlines()
+        if not dropped & {_words(line), ("*", *_words(line)[1:])}
+    ]
+    return "\n".join((*lines, *come)) + "\n"
+
+
+def _words(line: str) -> tuple[str, ...]:
+    return tuple(line.split())
 
 
 def parse_resolv_conf(text: str) -> Resolver:
@@ -167,21 +202,28 @@ def is_local(server: str) -> bool:
     return address.is_loopback or address.is_unspecified or "%" in server
 
 
-def resolv_conf(host: HostConfig, host_text: str, *, private: bool) -> str:
+def resolv_conf(
+    host: HostConfig, host_text: str, *, private: bool, resolvers: Sequence[str] = ()
+) -> str:
     """Text of /etc/resolv.conf: ``--dns*`` over the host's file.
 
-    In a private network namespace the host's loopback servers are left out; if none remains and
-    none was given, the fallback ones are used. ``--dns-search .`` means no search list.
+    ``resolvers`` are the engine's own on the container's networks: they know the servers of
+    ``--dns`` and are the only ones named. Otherwise, in a private network namespace, the host's
+    loopback servers are left out; if none remains and none was given, the fallback ones are used.
+    ``--dns-search .`` means no search list.
     """
     check(host)
     found = parse_resolv_conf(host_text)
-    servers = tuple(host["Dns"]) or tuple(
+    servers = tuple(resolvers[:MAX_SERVERS]) or tuple(host["Dns"]) or tuple(
         server for server in found.servers if not (private and is_local(server))
     )
     if not servers and private:
         servers = FALLBACK_SERVERS
     search = tuple(host["DnsSearch"]) or found.search
     options = tuple(host["DnsOptions"]) or found.options
+    if resolvers and not any(option.startswith("ndots:") for option in options):
+        # A container's name, which has no dot, is asked for as it is before any search domain.
+        options = (*options, "ndots:0")
     lines = [f"nameserver {server}" for server in servers]
     if search and "." not in search:
         lines.append(f"search {' '.join(search)}")

@@ -98,6 +98,37 @@ class Endpoints:
         )
         return [_wanted(row) for row in rows]
 
+    def linking_on(self, network_id: str) -> list[str]:
+        """Ids of the containers that have links, wished for on a network that they are on now."""
+        rows = self._connection.execute(
+            "SELECT container_id FROM endpoints WHERE network_id = ? AND reserved IS NOT NULL"
+            " AND json_valid(wanted) AND json_extract(wanted, '$.links') IS NOT NULL",
+            (network_id,),
+        )
+        return [row[0] for row in rows]
+
+    # All containers at once, for listings
+
+    def networks_by_container(self) -> dict[str, list[str]]:
+        """Names of the networks that each container is to be on, in the order of the wishes."""
+        rows = self._connection.execute(
+            "SELECT container_id, json_extract(wanted, '$.network_name') FROM endpoints"
+            " WHERE json_valid(wanted) ORDER BY container_id, position"
+        )
+        found: dict[str, list[str]] = {}
+        for container_id, name in rows:
+            found.setdefault(container_id, []).append(name or "")
+        return found
+
+    def ports_by_container(self) -> dict[str, list[Port]]:
+        """The host ports that each container has."""
+        found: dict[str, list[Port]] = {}
+        for container_id, _, *port in self._connection.execute(
+            f"SELECT {_PORT_FIELDS} FROM ports ORDER BY protocol, host_ip, first"  # noqa: S608
+        ):
+            found.setdefault(container_id, []).append(Port(*port))
+        return found
+
     # What a run has
 
     def of(self, container_id: str) -> list[ReservedEndpoint]:
@@ -139,6 +170,11 @@ class Endpoints:
             (network_id,),
         )
         return [row[0] for row in rows]
+
+    def networks_in_use(self) -> set[str]:
+        """Ids of the networks that a container is on or is to be on."""
+        rows = self._connection.execute("SELECT DISTINCT network_id FROM endpoints")
+        return {row[0] for row in rows}
 
     def save(self, endpoint: ReservedEndpoint, boot: str) -> None:
         """Write an endpoint down, its wishes kept already, in the caller's transaction."""

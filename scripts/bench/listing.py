@@ -67,7 +67,9 @@ def add_ours(scratch: Path, count: int) -> None:
         for _ in range(count):
             config = container_config(IMAGE)
             config["Cmd"] = ["sleep", "100000"]
-            engine.containers.create(None, config, host_config())
+            host = host_config()
+            host["NetworkMode"] = "none"
+            engine.containers.create(None, config, host)
 
 
 if __name__ == "__main__":

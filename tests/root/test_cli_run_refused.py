@@ -51,9 +51,12 @@ def refuse(cli: CommandLine, *words: str, code: int = 125) -> str:
     [
         (["-d", "-a", "stdout"], "--attach and --detach"),  # E-14
         (["-it"], "not a TTY"),  # E-14
-        (["-p", "80:80"], "networks come with"),
-        (["--network", "mine"], "networks come with"),
-        (["--restart", "always"], "service"),
+        (["-p", "80:80:80:80"], "invalid port"),
+        (["--network", "mine"], "network mine not found"),
+        (["--network", "none", "--network", "host"], "at once"),
+        (["--network", "netns:relative"], "absolute path"),
+        (["--network", "netns:/etc/passwd"], "there is no network namespace"),
+        (["--restart", "always"], "--restart and --rm"),
         (["--env-file", "/nonexistent"], "/nonexistent"),  # E-04
         (["--name", "!"], "Invalid container name (!)"),
         (["--runtime", "nosuch"], "unknown runtime nosuch"),  # E-07

@@ -31,8 +31,9 @@ class CommandLine:
         self.root = directory / "root"
         self.state = directory / "state"
         self.config = directory / "config.json"
-        # Of its own, so that the host's settings make no difference.
-        self.config.write_text("{}")
+        # Of its own, so that the host's settings make no difference. Tests that are about networks
+        # name theirs.
+        self.config.write_text('{"default_network": "none"}')
 
     @property
     def environment(self) -> dict[str, str]:

@@ -45,9 +45,10 @@ class Runner:
         self.engine = engine
 
     def create(self, *command: str, name: str | None = None, config=None, **host) -> str:
-        """Create one; ``host`` are HostConfig fields. Returns its id."""
+        """Create one, by default on no network; ``host`` are HostConfig fields. Returns its id."""
         wanted = changed(container_config(IMAGE), {"Cmd": list(command), **(config or {})})
-        return self.engine.containers.create(name, wanted, changed(host_config(), host)).id
+        fields = changed(host_config(), {"NetworkMode": "none", **host})
+        return self.engine.containers.create(name, wanted, fields).id
 
     def start(self, *command: str, **options) -> str:
         """Create and start one, detached."""

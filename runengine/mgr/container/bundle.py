@@ -10,6 +10,7 @@ from runengine import ids
 from runengine.errors import AlreadyExists, Unavailable
 from runengine.mgr.container.context import discard_directory, make_private_directory
 from runengine.mgr.container.create import make_plan
+from runengine.mgr.network.modes import NONE, has_networks
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
@@ -33,14 +34,24 @@ def write_bundle(
     made = not os.path.isdir(bundle)
     container_id = ids.new_id()
     name = os.path.basename(os.path.abspath(bundle))
-    plan = make_plan(context, container_id, name, config, host)
+    host, warnings = _without_networks(host)
+    plan = make_plan(context, container_id, name, config, host, {})
     record = plan.record(container_id, name)
     try:
         _fill(context, record, os.path.abspath(bundle))
     except BaseException:
         _undo(bundle, made=made)
         raise
-    return plan.warnings
+    return warnings + plan.warnings
+
+
+def _without_networks(host: HostConfig) -> tuple[HostConfig, list[str]]:
+    """A plain runtime knows no networks: the bundle gets an empty network namespace."""
+    mode = host["NetworkMode"]
+    if mode and not has_networks(mode):
+        return host, []
+    warnings = [f"a bundle is on no network: --network {mode} is left out"] if mode else []
+    return {**host, "NetworkMode": NONE, "PortBindings": {}, "PublishAllPorts": False}, warnings
 
 
 def _fill(context: Context, record: Record, bundle: str) -> None:

@@ -15,9 +15,12 @@ from runengine.mgr.container.discard import forget_half_made
 from runengine.store.containers import Record, created_state
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from runengine.mgr.container.context import Context
-    from runengine.model import ContainerConfig, HostConfig
+    from runengine.model import ContainerConfig, EndpointConfig, HostConfig
     from runengine.store.images import StoredImage
+    from runengine.store.network_types import WantedEndpoint
 
 
 class Created(NamedTuple):
@@ -36,6 +39,8 @@ class Plan(NamedTuple):
     host: HostConfig
     details: dict[str, Any]
     warnings: list[str]
+    wanted: list[WantedEndpoint]
+    """What it is to have on each of its networks."""
 
     def record(self, container_id: str, name: str) -> Record:
         """The record of a container that was never started."""
@@ -58,11 +63,13 @@ def create(
     config: ContainerConfig,
     host: HostConfig,
     *,
+    endpoints: Mapping[str, EndpointConfig] | None = None,
     specific_id: str | None = None,
 ) -> Created:
     """Make a container that is ready to start.
 
-    Raises InvalidParameter, NotFound (image), AlreadyExists (name or id), Unsupported.
+    ``endpoints`` has what is wanted on each network, by its name. Raises InvalidParameter,
+    NotFound (image, network), AlreadyExists (name or id), Unsupported.
     """
     began_ns = time.monotonic_ns()
     container_id = _choose_id(specific_id)
@@ -71,9 +78,10 @@ def create(
 
     # Held until the record pins the layers: a sweep in between would take them away.
     with in_use(context.paths):
-        plan = make_plan(context, container_id, chosen, config, host)
+        plan = make_plan(context, container_id, chosen, config, host, endpoints or {})
         record = plan.record(container_id, chosen)
-        _make(context, record._replace(state={**record.state, "Status": "creating"}))
+        half_made = record._replace(state={**record.state, "Status": "creating"})
+        _make(context, half_made, plan.wanted)
     context.events.container("create", record, began_ns=began_ns)
     return Created(container_id, chosen, plan.warnings)
 
@@ -94,13 +102,19 @@ def _free_name(context: Context, container_id: str) -> str:
 
 
 def make_plan(
-    context: Context, container_id: str, name: str, config: ContainerConfig, host: HostConfig
+    context: Context,
+    container_id: str,
+    name: str,
+    config: ContainerConfig,
+    host: HostConfig,
+    endpoints: Mapping[str, EndpointConfig],
 ) -> Plan:
     """Merge the image's settings, check every option, and decide what create decides."""
     from runengine.cgroups import features, layout, limits
     from runengine.linux import kernel, rlimits
     from runengine.mgr.container import policy
     from runengine.mgr.log_options import Subject, log_spec
+    from runengine.mgr.network import wishes
     from runengine.oci_spec import merge, validate
 
     policy.check(host["RestartPolicy"])
@@ -109,6 +123,8 @@ def make_plan(
     document = json.loads(image.config)
     merged = merge.merge_image(config, document.get("config") or {})
     host = _with_defaults(context, host)
+    wished = wishes.check(context, merged, host, endpoints)
+    host = {**host, "NetworkMode": wished.mode}
     host, warnings = validate.discard_unsupported(host, kernel.probe())
     validate.check(merged, host, kernel.probe(), rlimits.hard_limits())
     least = context.config.min_memory_bytes
@@ -137,7 +153,7 @@ def make_plan(
         "cgroup": layout.cgroup_dirs(cgroups_path),
         "mounts": _mount_documents(host),
     }
-    return Plan(image, merged, host, details, warnings + checked.warnings)
+    return Plan(image, merged, host, details, warnings + checked.warnings, wished.wanted)
 
 
 def _with_defaults(context: Context, host: HostConfig) -> HostConfig:
@@ -152,7 +168,6 @@ def _with_defaults(context: Context, host: HostConfig) -> HostConfig:
         **host,
         "LogConfig": log,
         "Runtime": host["Runtime"] or settings.default_runtime,
-        "NetworkMode": host["NetworkMode"] or "none",
         "IpcMode": host["IpcMode"] or "private",
     }
 
@@ -182,7 +197,7 @@ def _mount_documents(host: HostConfig) -> list[dict[str, Any]]:
     ]
 
 
-def _make(context: Context, record: Record) -> None:
+def _make(context: Context, record: Record, wanted: Sequence[WantedEndpoint]) -> None:
     with context.reserved(record.id):
         try:
             context.store.containers.add(record)
@@ -191,6 +206,8 @@ def _make(context: Context, record: Record) -> None:
             raise
         try:
             _make_directories(context, record)
+            if wanted:
+                context.networks.want(record.id, wanted)
             context.store.containers.set_state(record.id, created_state())
         except BaseException:
             forget_half_made(context, record)

@@ -26,6 +26,7 @@ def remove_damaged(context: Context, container_id: str) -> None:
     """
     from runengine.linux.mount import unmount
     from runengine.mgr.container.runtime import runtime_argv
+    from runengine.mgr.network import sandbox
     from runengine.runtime import runc
 
     with context.reserved(container_id):
@@ -35,6 +36,7 @@ def remove_damaged(context: Context, container_id: str) -> None:
         if os.path.exists(f"{context.paths.runtime_root}/{container_id}"):
             argv = runtime_argv(context, context.config.default_runtime)
             runc.Runtime(argv).delete(container_id, force=True)
+        sandbox.tear_down(context, container_id)
         data_dir, state_dir = context.data_dir(container_id), context.state_dir(container_id)
         for target in (f"{data_dir}/merged", f"{state_dir}/shm"):
             unmount(target)

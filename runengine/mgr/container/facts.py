@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from runengine.errors import Conflict, InvalidParameter, Unavailable
 from runengine.linux import kernel, mount
 from runengine.mgr.container import observe
+from runengine.mgr.network.modes import NETNS
 from runengine.oci_spec.facts import SpecFacts
 
 if TYPE_CHECKING:
     from runengine.linux.devices import DeviceEntry
     from runengine.mgr.container.context import Context
+    from runengine.mgr.network.sandbox import Sandbox
     from runengine.model import HostConfig
     from runengine.oci_spec.mounts import MountPoint
     from runengine.oci_spec.users import User
@@ -23,8 +25,17 @@ NOFILE = (1024, 524288)  # systemd's own default: enough, and cheap for programs
 _PASSWD_LIMIT = 1 << 20
 
 
-def gather(context: Context, record: Record, rootfs: str, files_dir: str) -> SpecFacts:
+def gather(
+    context: Context,
+    record: Record,
+    rootfs: str,
+    files_dir: str,
+    *,
+    sandbox: Sandbox | None = None,
+) -> SpecFacts:
     """The facts for one start. ``rootfs`` is mounted; network files go into ``files_dir``.
+
+    ``sandbox`` is the network namespace that was made for it, if it is on a network.
 
     Raises InvalidParameter (no such user, not a device ...), Conflict (a container to be joined
     does not run), Unavailable.
@@ -45,16 +56,21 @@ def gather(context: Context, record: Record, rootfs: str, files_dir: str) -> Spe
         rootfs=rootfs,
         hostname=hostname,
         args=merge.command(config),
-        env=list(config["Env"]),
+        env=[*_link_variables(context, record), *config["Env"]],
         cwd=config["WorkingDir"] or "/",
         user=find_user(rootfs, config["User"], host["GroupAdd"]),
         kernel=here,
         cgroups_path=record.details["cgroups_path"],
         mounts=mounts,
         network_files=network_files.write(
-            context, record, hostname, files_dir, join=_joined(host["NetworkMode"])
+            context,
+            record,
+            hostname,
+            files_dir,
+            join=_joined(host["NetworkMode"]),
+            endpoints=sandbox.endpoints if sandbox else (),
         ),
-        namespaces=join_namespaces(context, record),
+        namespaces=join_namespaces(context, record, sandbox),
         devices=_devices(host),
         host_devices=_host_devices(host),
         block_devices=_block_devices(host),
@@ -73,6 +89,14 @@ def _hostname(record: Record) -> str:
         return os.uname().nodename
     name: str = record.details["hostname"]
     return name
+
+
+def _link_variables(context: Context, record: Record) -> list[str]:
+    if not record.host_config.get("Links"):
+        return []
+    from runengine.mgr.network import links
+
+    return links.environment(context, record)
 
 
 def find_user(root: str, user: str, groups: list[str]) -> User:
@@ -119,15 +143,34 @@ _NAMESPACES = (
 )
 
 
-def join_namespaces(context: Context, record: Record) -> dict[str, str | None]:
-    """Paths of the namespaces of other containers that this one joins."""
+def join_namespaces(
+    context: Context, record: Record, sandbox: Sandbox | None = None
+) -> dict[str, str | None]:
+    """Paths of the namespaces that this one joins: other containers', and what was prepared."""
     joined: dict[str, str | None] = {}
+    if sandbox is not None:
+        joined["network"] = sandbox.path
+    kind, _, path = record.host_config["NetworkMode"].partition(":")
+    if kind == NETNS:
+        joined["network"] = _prepared(path)
     for kind, field, file in _NAMESPACES:
         name = _joined(str(record.host_config[field]))  # type: ignore[literal-required]
         if name is not None:
             pid = _pid_of(context, record, name, kind)
             joined[kind] = f"/proc/{pid}/ns/{file}"
     return joined
+
+
+def _prepared(path: str) -> str:
+    """A network namespace that somebody pinned (ip-netns(8)). Raises InvalidParameter."""
+    from runengine.linux import nsfs
+
+    if not nsfs.is_network(path):
+        raise InvalidParameter(
+            f"--network netns:{path}: there is no network namespace",
+            resolution="ip netns add NAME makes one at /run/netns/NAME",
+        )
+    return path
 
 
 def _pid_of(context: Context, record: Record, name: str, kind: str) -> int:

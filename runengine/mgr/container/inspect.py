@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from runengine.mgr.container import health, observe, pending
 from runengine.mgr.container.listing import command_words, sizes
+from runengine.mgr.network import settings
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
@@ -41,7 +42,9 @@ def inspect(context: Context, record: Record, *, size: bool) -> dict[str, Any]:
         "GraphDriver": {"Name": "overlay", "Data": _layer_dirs(context, record, state)},
         "Mounts": details.get("mounts", []),
         "Config": record.config,
-        "NetworkSettings": network_settings(record, state),
+        "NetworkSettings": settings.network_settings(
+            context, record, state, live=observe.is_live(state)
+        ),
         "Runengine": {
             "Cgroup": details.get("cgroup", {}),
             "Log": details["log"],
@@ -87,15 +90,4 @@ def _layer_dirs(context: Context, record: Record, state: State) -> dict[str, str
         "UpperDir": f"{data_dir}/upper",
         "WorkDir": f"{data_dir}/work",
         "MergedDir": f"{data_dir}/merged" if observe.is_live(state) else "",
-    }
-
-
-def network_settings(record: Record, state: State) -> dict[str, Any]:
-    """Docker's ``NetworkSettings`` of a container without endpoints of its own."""
-    mode = record.host_config["NetworkMode"]
-    private = mode == "none" and observe.is_live(state)
-    return {
-        "SandboxKey": f"/proc/{state['Pid']}/ns/net" if private else "",
-        "Ports": {},
-        "Networks": {mode: {}} if mode in ("none", "host") else {},
     }

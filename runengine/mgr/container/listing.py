@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runengine.errors import InvalidParameter, NotFound
 from runengine.linux import clock
 from runengine.mgr.container import health, observe, pending, status
 from runengine.mgr.container.recover import settle_lost, sweep_orphans
+from runengine.mgr.network import modes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from runengine.mgr.container.context import Context
     from runengine.store.containers import Record, State
+    from runengine.store.network_types import Port
 
 STATUSES = frozenset(
     {"created", "restarting", "running", "removing", "paused", "exited", "dead", "stopped"}
@@ -27,6 +30,10 @@ class Seen(NamedTuple):
 
     record: Record
     state: State
+    networks: Sequence[str] = ()
+    """Names of the networks that it is to be on."""
+    ports: Sequence[Port] = ()
+    """The host ports that it has."""
 
 
 def list_containers(
@@ -54,6 +61,8 @@ def _observe_all(context: Context) -> list[Seen]:
     """Every whole container as it is; what died unseen is written down and cleaned up."""
     seen = []
     records = context.store.containers.all()
+    networks = context.store.endpoints.networks_by_container()
+    ports = context.store.endpoints.ports_by_container()
     sweep_orphans(context, set(context.store.containers.ids()))
     for record in records:
         if record.status in ("creating", "removing"):
@@ -64,13 +73,16 @@ def _observe_all(context: Context) -> list[Seen]:
             settle_lost(context, record.id)
             if record.host_config["AutoRemove"] and context.find(record.id) is None:
                 continue
-        seen.append(Seen(record, pending.shown(context, record, state)))
+        shown = pending.shown(context, record, state)
+        mine = ports.get(record.id, ()) if observe.is_live(state) else ()
+        on = networks.get(record.id) or [record.host_config["NetworkMode"]]
+        seen.append(Seen(record, shown, on, mine))
     return seen
 
 
 def summary(context: Context, seen: Seen, *, size: bool = False) -> dict[str, Any]:
     """One entry of the listing."""
-    record, state = seen
+    record, state = seen.record, seen.state
     config, host = record.config, record.host_config
     words = command_words(record)
     entry: dict[str, Any] = {
@@ -81,12 +93,12 @@ def summary(context: Context, seen: Seen, *, size: bool = False) -> dict[str, An
         "Command": " ".join(words),
         "Created": clock.parse_ns(record.created_at) // 1_000_000_000,
         "CreatedAt": record.created_at,
-        "Ports": [],
+        "Ports": _ports(seen),
         "Labels": config["Labels"],
         "State": state["Status"],
         "Status": status.describe(state, _health_of_live(context, seen)),
         "HostConfig": {"NetworkMode": host["NetworkMode"]},
-        "NetworkSettings": {"Networks": {host["NetworkMode"]: {}}},
+        "NetworkSettings": {"Networks": {name: {} for name in seen.networks}},
         "Mounts": record.details.get("mounts", []),
     }
     if size:
@@ -96,7 +108,20 @@ def summary(context: Context, seen: Seen, *, size: bool = False) -> dict[str, An
 
 def _health_of_live(context: Context, seen: Seen) -> str:
     """What the listing shows; an ended container's is not even looked up."""
-    return health.status(context, *seen) if observe.is_live(seen.state) else health.NONE
+    if not observe.is_live(seen.state):
+        return health.NONE
+    return health.status(context, seen.record, seen.state)
+
+
+def _ports(seen: Seen) -> list[dict[str, Any]]:
+    """Published and exposed ports of a running container; most have neither."""
+    if not observe.is_live(seen.state) or not (seen.ports or seen.record.config["ExposedPorts"]):
+        return []
+    if seen.record.host_config["NetworkMode"].startswith(f"{modes.CONTAINER}:"):
+        return []
+    from runengine.mgr.network import settings
+
+    return settings.listed_ports(seen.record, seen.ports)
 
 
 def command_words(record: Record) -> list[str]:
@@ -198,8 +223,47 @@ def _by_volume(_: Context, value: str) -> Callable[[Seen], bool]:
     )
 
 
-def _by_network(_: Context, value: str) -> Callable[[Seen], bool]:
-    return lambda seen: seen.record.host_config["NetworkMode"] == value
+def _by_network(context: Context, value: str) -> Callable[[Seen], bool]:
+    """By a network's name or id; also one that is no more, by the name it had."""
+    name = value
+    if modes.has_networks(value):
+        with suppress(NotFound):
+            name = context.networks.get(value).name
+    return lambda seen: name in seen.networks or seen.record.host_config["NetworkMode"] == value
+
+
+def _by_published(_: Context, value: str) -> Callable[[Seen], bool]:
+    wanted = _port_range(value, "publish")
+    return lambda seen: any(
+        port.protocol == wanted[2]
+        and port.container_port <= wanted[1]
+        and port.container_port + port.count > wanted[0]
+        for port in seen.ports
+    )
+
+
+def _by_exposed(_: Context, value: str) -> Callable[[Seen], bool]:
+    first, last, protocol = _port_range(value, "expose")
+    wanted = {f"{number}/{protocol}" for number in range(first, last + 1)}
+    return lambda seen: not wanted.isdisjoint(seen.record.config["ExposedPorts"])
+
+
+def _port_range(value: str, key: str) -> tuple[int, int, str]:
+    """``PORT[-PORT][/PROTOCOL]``."""
+    from runengine.mgr.network.port_wishes import parse_port
+
+    ports, _, protocol = value.partition("/")
+    first, _, last = ports.partition("-")
+    try:
+        low, protocol = parse_port(f"{first}/{protocol}")
+        high, _ = parse_port(last or first)
+    except InvalidParameter:
+        high, low = 0, 1
+    if high < low:
+        raise InvalidParameter(
+            f"invalid filter '{key}={value}'", resolution="expected PORT[-PORT][/PROTOCOL]"
+        )
+    return low, high, protocol
 
 
 def _by_health(context: Context, value: str) -> Callable[[Seen], bool]:
@@ -220,5 +284,7 @@ _FILTERS: dict[str, Callable[[Context, str], Callable[[Seen], bool]]] = {
     "since": _by_age(older=False),
     "volume": _by_volume,
     "network": _by_network,
+    "publish": _by_published,
+    "expose": _by_exposed,
     "health": _by_health,
 }

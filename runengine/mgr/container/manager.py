@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
     from runengine.mgr.container.create import Created
     from runengine.mgr.container.wait import Waited
-    from runengine.model import ContainerConfig, ExecConfig, HostConfig, RestartPolicy
+    from runengine.model import (
+        ContainerConfig,
+        EndpointConfig,
+        ExecConfig,
+        HostConfig,
+        RestartPolicy,
+    )
     from runengine.monitor.client import Connection, Monitor
     from runengine.monitor.protocol import AttachOptions
     from runengine.store.containers import Record
@@ -40,10 +46,13 @@ class ContainerMgr:
         config: ContainerConfig,
         host: HostConfig,
         *,
+        endpoints: Mapping[str, EndpointConfig] | None = None,
         specific_id: str | None = None,
     ) -> Created:
         """Make a container that is ready to start. See ``create.create``."""
-        return create_module.create(self._context, name, config, host, specific_id=specific_id)
+        return create_module.create(
+            self._context, name, config, host, endpoints=endpoints, specific_id=specific_id
+        )
 
     def prepare_start(self) -> None:
         """Let a monitor boot now for the next ``start``, while the caller goes on."""

@@ -14,6 +14,7 @@ from runengine.linux import pidfd
 from runengine.linux.locks import try_lock
 from runengine.mgr.container import observe, pending
 from runengine.mgr.container.context import discard_directory, make_private_directory
+from runengine.mgr.network.modes import has_networks
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
@@ -70,6 +71,7 @@ def tear_down(context: Context, record: Record) -> None:
     if os.path.exists(f"{context.paths.runtime_root}/{record.id}"):
         _delete_from_runtime(context, record)
     _clear_cgroups(record)
+    _disconnect(context, record)
     for target in (f"{context.data_dir(record.id)}/merged", f"{state_dir}/shm"):
         unmount(target)
     for name in ("init.json", "monitor.sock", "monitor.lock"):
@@ -90,6 +92,14 @@ def _clear_cgroups(record: Record) -> None:
         from runengine.cgroups import layout
 
         layout.remove(directories)
+
+
+def _disconnect(context: Context, record: Record) -> None:
+    """Give back what a container on a network had there; nothing of it outlives its processes."""
+    if has_networks(record.host_config["NetworkMode"]):
+        from runengine.mgr.network import sandbox
+
+        sandbox.tear_down(context, record.id)
 
 
 def _unlink(path: str) -> None:

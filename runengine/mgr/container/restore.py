@@ -134,4 +134,7 @@ def _needs(context: Context, record: Record) -> set[str]:
         if kind == "container" and name:
             with suppress(NotFound, StateError):
                 found.add(context.resolve(name))
+    for link in host.get("Links") or ():
+        with suppress(NotFound, StateError):
+            found.add(context.resolve(link.partition(":")[0]))
     return found

@@ -15,10 +15,12 @@ from runengine.mgr.container import observe, pending, policy
 from runengine.mgr.container.context import make_private_directory
 from runengine.mgr.container.recover import settle, tear_down
 from runengine.mgr.container.runtime import runtime_argv
+from runengine.mgr.network.modes import has_networks
 from runengine.store.containers import Restarts
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
+    from runengine.mgr.network.sandbox import Sandbox
     from runengine.monitor.client import Connection, Monitor, Started
     from runengine.monitor.protocol import AttachOptions, HealthSpec, Job, Restart
     from runengine.store.containers import Record
@@ -81,8 +83,10 @@ def start_settled(
     """Start a container that does not run and whose lock is held."""
     began_ns = time.monotonic_ns()
     monitor = monitor or spawn_monitor()
+    sandbox: Sandbox | None = None
     try:
-        spec = _prepare(context, record)
+        sandbox = _connect(context, record)
+        spec = _prepare(context, record, sandbox)
         job = _job(context, record, console_size)
         job["runtime_dir"] = _runtime_dir(context, job, spec)
         job["health"] = _health(context, record, spec)
@@ -92,6 +96,9 @@ def start_settled(
         monitor.close()
         _undo(context, record, error)
         raise
+    finally:
+        if sandbox is not None:
+            sandbox.close()
     _note_started(context, record, started)
     if started.connection is None:
         monitor.close()
@@ -124,7 +131,16 @@ def _undo(context: Context, record: Record, error: BaseException) -> None:
         context.store.containers.set_state(record.id, state)
 
 
-def _prepare(context: Context, record: Record) -> dict[str, Any]:
+def _connect(context: Context, record: Record) -> Sandbox | None:
+    """The network namespace with everything in it, for a container that is on a network."""
+    if not has_networks(record.host_config["NetworkMode"]):
+        return None
+    from runengine.mgr.network import sandbox
+
+    return sandbox.set_up(context, record)
+
+
+def _prepare(context: Context, record: Record, sandbox: Sandbox | None) -> dict[str, Any]:
     """Everything on disk that the runtime needs: mounts, files, the bundle; its spec."""
     from runengine.mgr.container import facts
     from runengine.oci_spec.build import build_spec
@@ -136,7 +152,7 @@ def _prepare(context: Context, record: Record) -> dict[str, Any]:
     mount_rootfs(context, record)
     if record.host_config["IpcMode"] == "shareable":
         _mount_shm(facts.shm_dir(context, record.id), record.host_config["ShmSize"])
-    known = facts.gather(context, record, f"{data_dir}/merged", data_dir)
+    known = facts.gather(context, record, f"{data_dir}/merged", data_dir, sandbox=sandbox)
     spec = build_spec(record.config, record.host_config, known)
     write_spec(f"{state_dir}/bundle", spec)
     if known.network_files != record.details.get("network_files"):
@@ -238,7 +254,9 @@ def on_exit(context: Context, record: Record) -> list[str] | None:
     """
     host = record.host_config
     restarts = not policy.is_none(host["RestartPolicy"])
-    if not host["AutoRemove"] and host["IpcMode"] != "shareable" and not restarts:
+    connected = has_networks(host["NetworkMode"])  # its address and ports are for others then
+    shares = host["IpcMode"] == "shareable"
+    if not (host["AutoRemove"] or shares or restarts or connected):
         return None
     return engine_command(context, "container", "cleanup", record.id)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runengine.cli import flags, run_values
+from runengine.cli import flags, network_specs, port_specs, run_values
 from runengine.errors import EngineError
 
 PARSERS = (
@@ -26,7 +26,14 @@ PARSERS = (
     run_values.operation_rate,
     run_values.ip_address,
     run_values.extra_host,
-    run_values.port_range,
+    port_specs.published,
+    port_specs.exposed,
+    network_specs.network,
+    network_specs.ipv4,
+    network_specs.ipv6,
+    network_specs.mac_address,
+    network_specs.alias,
+    network_specs.link,
 )
 
 

@@ -38,14 +38,17 @@ def test_hosts_has_the_fixed_lines_then_extra_then_own():
         domain="example.org",
         addresses=["10.0.0.2", "fd00::2"],
         extra=["db:10.0.0.9", "six=[fd00::9]", "up:host-gateway"],
-        host_gateway="10.0.0.1",
+        links=[("10.0.0.7", "store db.host db")],
+        host_gateways=["10.0.0.1", "fd00::1"],
     )
     lines = text.splitlines()
     assert lines[0] == "127.0.0.1\tlocalhost"
-    assert lines[-5:] == [
+    assert lines[-7:] == [
         "10.0.0.9\tdb",
         "fd00::9\tsix",
         "10.0.0.1\tup",
+        "fd00::1\tup",
+        "10.0.0.7\tstore db.host db",
         "10.0.0.2\tweb.example.org web",
         "fd00::2\tweb.example.org web",
     ]
@@ -163,3 +166,39 @@ def test_no_flag_adds_a_line(name, extra):
 def test_user_mounts_replace_generated_files():  # P-17
     generated = {"/etc/hosts": "a", "/etc/hostname": "b"}
     assert files.without_user_mounts(generated, ["/etc/hosts"]) == {"/etc/hostname": "b"}
+
+
+def test_the_engines_resolver_is_the_only_one_named():  # O-20
+    host = specs.host(Dns=["9.9.9.9"], DnsSearch=["corp.example"])
+    text = files.resolv_conf(host, HOST_TEXT, private=True, resolvers=["10.1.0.1", "10.2.0.1"])
+    assert [line for line in text.splitlines() if line.startswith("nameserver")] == [
+        "nameserver 10.1.0.1", "nameserver 10.2.0.1"
+    ]
+    assert "search corp.example" in text
+    assert text.splitlines()[-1].endswith("ndots:0")
+
+
+def test_ndots_of_the_user_is_kept_beside_the_engines_resolver():
+    host = specs.host(DnsOptions=["ndots:2", "rotate"])
+    text = files.resolv_conf(host, "", private=True, resolvers=["10.1.0.1"])
+    assert text == "nameserver 10.1.0.1\noptions ndots:2 rotate\n"
+
+
+def test_no_more_servers_than_a_resolver_library_asks():
+    many = [f"10.{number}.0.1" for number in range(5)]
+    text = files.resolv_conf(specs.host(), "", private=True, resolvers=many)
+    assert text.count("nameserver") == files.MAX_SERVERS
+
+
+def test_lines_of_hosts_change_and_the_rest_stays():
+    text = "127.0.0.1\tlocalhost\n# mine\n10.0.0.2\tweb\n10.0.0.9   store  db\n"
+    changed = files.changed_hosts(text, ["10.0.0.2\tweb"], ["10.1.0.2\tweb"])
+    assert changed == "127.0.0.1\tlocalhost\n# mine\n10.0.0.9   store  db\n10.1.0.2\tweb\n"
+    moved = files.changed_hosts(changed, ["*\tstore db"], ["10.0.0.8\tstore db"])
+    assert moved == "127.0.0.1\tlocalhost\n# mine\n10.1.0.2\tweb\n10.0.0.8\tstore db\n"
+
+
+@pytest.mark.parametrize(("address", "names"), [("10.0.0.1\n1.1.1.1", "a"), ("10.0.0.1", "a#b")])
+def test_no_line_of_hosts_is_two(address: str, names: str):
+    with pytest.raises(InvalidParameter):
+        files.host_line(address, names)

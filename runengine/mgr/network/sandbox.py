@@ -1,0 +1,123 @@
+"""A container's network namespace: made for a start, and what is given back after a run.
+
+The namespace is pinned by nothing. The starting process holds it by a descriptor and names it to
+the runtime by that; then the container's processes hold it, and with the last of them the kernel
+takes it, and the veth pairs in it, away. What the kernel does not know of (addresses, published
+ports, names) is recorded before anything is made and given back by ``tear_down``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from runengine.mgr.network import port_wishes, routes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runengine.mgr.container.context import Context
+    from runengine.store.containers import Record
+    from runengine.store.network_types import Network, ReservedEndpoint, WantedEndpoint
+
+
+class Sandbox:
+    """A network namespace on its way to a container, and the endpoints in it."""
+
+    def __init__(self, fd: int, endpoints: Sequence[ReservedEndpoint]) -> None:
+        self._fd = fd
+        self.endpoints = endpoints
+
+    @property
+    def path(self) -> str:
+        """The namespace, for other processes, while this one lives and has not closed it."""
+        return f"/proc/{os.getpid()}/fd/{self._fd}"
+
+    def close(self) -> None:
+        """Leave the namespace to the container."""
+        os.close(self._fd)
+
+
+def set_up(context: Context, record: Record) -> Sandbox | None:
+    """Connect a container that is about to start; None if it is on no network.
+
+    The container's lock is held. Raises NotFound (network), Conflict (address or port in use) and
+    what the mechanisms raise; ``tear_down`` then gives back what was reserved.
+    """
+    networks = context.networks
+    wanted = networks.wanted_of(record.id)
+    if not wanted:
+        return None
+    known = [networks.get(one.network) for one in wanted]
+    reserved = networks.reserve(record.id, for_run(record, wanted, known))
+    from runengine.netns import namespace
+
+    fd = namespace.new()
+    try:
+        for network in known:
+            networks.ensure_up(network)
+        attach(context, fd, reserved)
+        networks.publish(networks.published_of(record.id))
+        networks.refresh_names([network.id for network in known])
+    except BaseException:
+        os.close(fd)
+        raise
+    return Sandbox(fd, reserved)
+
+
+def for_run(
+    record: Record, wanted: Sequence[WantedEndpoint], networks: Sequence[Network]
+) -> list[WantedEndpoint]:
+    """The wishes with what only this run has: names of the interfaces, and the ports."""
+    ports = port_wishes.wanted(record.config, record.host_config)
+    through = routes.publishing(wanted, networks) if ports else None
+    return [
+        one._replace(interface=f"eth{index}", ports=ports if network.id == through else ())
+        for index, (one, network) in enumerate(zip(wanted, networks, strict=True))
+    ]
+
+
+def attach(context: Context, fd: int, reserved: Sequence[ReservedEndpoint]) -> None:
+    """Make the interfaces of a whole container in a namespace, with its default routes."""
+    from runengine.netns import endpoint
+
+    for one in reserved:
+        gateways = routes.gateways(reserved, one)
+        link = context.networks.link_of(one, default_route=bool(gateways))
+        endpoint.attach(link._replace(gateways=gateways), fd)
+
+
+def tear_down(context: Context, container_id: str) -> None:
+    """Give back what a run had: links, ports, names, addresses. Idempotent; the lock is held."""
+    networks = context.networks
+    reserved = networks.endpoints_of(container_id)
+    if not reserved:
+        return
+    # First, so that the address answers no more when another container gets it.
+    delete_host_ends(reserved)
+    published = networks.published_of(container_id)
+    if published:
+        networks.withdraw(published)
+    networks.release(container_id)
+    networks.refresh_names([one.network_id for one in reserved])
+
+
+def delete_host_ends(reserved: Sequence[ReservedEndpoint]) -> None:
+    """Remove the host's ends of veth pairs, and the others with them; they may be gone."""
+    # Mostly the kernel was faster: a look costs nothing, the netlink library does.
+    here = [one.host_name for one in reserved if one.host_name and _is_there(one.host_name)]
+    if here:
+        from runengine.netns import endpoint
+
+        for name in here:
+            endpoint.delete_host_end(name)
+
+
+def _is_there(device: str) -> bool:
+    import socket
+
+    try:
+        socket.if_nametoindex(device)
+    except OSError:
+        return False
+    return True
