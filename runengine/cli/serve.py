@@ -99,5 +99,5 @@ def preload() -> None:
     for name in _USED_LATE:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(sys.modules["runengine"].__path__, "runengine."):
-        if module.name not in _NOT_LOADED:
+        if module.name not in _NOT_LOADED and not module.name.endswith(".__main__"):
             importlib.import_module(module.name)
