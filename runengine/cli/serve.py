@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from runengine.paths import Paths
 
-# Parts of a monitor's own process, and what a module does that runs when imported; and what only
-# the metrics server needs, in a process of its own.
-_NOT_LOADED = ("runengine.monitor.boot", "runengine.mgr.metrics")
+# Where processes of their own begin: such a module runs when imported. And what only the metrics
+# server needs, in a process of its own.
+_NOT_LOADED = ("runengine.monitor.boot", "runengine.resolver.boot", "runengine.mgr.metrics")
 # What is imported only when used, by us or by libraries; in the launcher once for all.
 _USED_LATE = (
     "concurrent.futures",
@@ -99,5 +99,5 @@ def preload() -> None:
     for name in _USED_LATE:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(sys.modules["runengine"].__path__, "runengine."):
-        if module.name not in _NOT_LOADED and not module.name.endswith(".__main__"):
+        if module.name not in _NOT_LOADED:
             importlib.import_module(module.name)
