@@ -10,6 +10,7 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.name
+import dns.rcode
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
@@ -121,13 +122,20 @@ def answer(query: bytes, records: Sequence[dns.rdata.Rdata], *, stream: bool) ->
     except dns.exception.DNSException:
         raise Unanswerable(packets.FORMERR) from None
     if asked.edns > 0:
-        raise Unanswerable(packets.FORMERR)
+        return _bad_version(asked)
     limit = MAX_SIZE if stream else _udp_limit(asked)
     response = _response(asked, records)
     try:
         return response.to_wire(max_size=limit)
     except dns.exception.TooBig:
         return _truncated(asked, records, limit)
+
+
+def _bad_version(asked: dns.message.Message) -> bytes:
+    """A version of EDNS that is none yet (RFC 6891, 6.1.3)."""
+    response = dns.message.make_response(asked, our_payload=UDP_SIZE)
+    response.set_rcode(dns.rcode.BADVERS)
+    return response.to_wire()
 
 
 def _udp_limit(asked: dns.message.Message) -> int:

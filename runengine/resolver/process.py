@@ -40,22 +40,22 @@ def main(directory: str) -> None:
     """
     close_above(2)
     os.umask(0o077)
-    with locks.locked(f"{directory}/{control.LOCK_NAME}", timeout_s=LOCK_TIMEOUT_S):
-        door = control.listen(directory)
-        if os.fork():
-            os._exit(0)  # the lock is the open file's, which the child has as well
-        serve(directory, door)
+    try:
+        with locks.locked(f"{directory}/{control.LOCK_NAME}", timeout_s=LOCK_TIMEOUT_S):
+            door = control.listen(directory)
+            if os.fork():
+                os._exit(0)  # the lock is the open file's, which the child has as well
+            serve(directory, door)
+    except BaseException as error:
+        Log(directory).write(f"the resolver ends: {describe(error)}")
+        raise
 
 
 def serve(directory: str, door: socket.socket) -> None:
     """Serve until there is nothing left to do."""
-    log = Log(directory)
     try:
         detach()
         Server(directory, door).serve()
-    except BaseException as error:
-        log.write(f"the resolver ends: {describe(error)}")
-        raise
     finally:
         control.unlink(directory)
 

@@ -100,12 +100,13 @@ def read(path: str) -> Table:
         content = file.read()
     try:
         return _table(json.loads(content))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StateError(f"damaged table of names {path}", details=repr(error)) from None
 
 
 def _table(document: dict[str, Any]) -> Table:
-    upstream = document["upstream"]
+    # What has a default may be missing: another version of the engine may have written it.
+    upstream = document.get("upstream")
     return Table(
         _text(document["network_id"]),
         _text(document["name"]),
@@ -113,7 +114,7 @@ def _table(document: dict[str, Any]) -> Table:
         _texts(document["subnets"]),
         tuple(_host(host) for host in document["hosts"]),
         None if upstream is None else _texts(upstream),
-        bool(document["internal"]),
+        bool(document.get("internal")),
     )
 
 
@@ -122,8 +123,8 @@ def _host(document: dict[str, Any]) -> Host:
         _text(document["container_id"]),
         _texts(document["names"]),
         _texts(document["addresses"]),
-        _texts(document["upstream"]),
-        tuple((_text(name), _text(container)) for name, container in document["links"]),
+        _texts(document.get("upstream", [])),
+        tuple((_text(name), _text(container)) for name, container in document.get("links", [])),
     )
 
 
