@@ -28,7 +28,8 @@ class Config(NamedTuple):
     log_driver: str = "cri"
     default_pids_limit: int = DEFAULT_PIDS_LIMIT
     min_memory_bytes: int = MIN_MEMORY_BYTES
-    cgroup_parent: str = "runengine"
+    cgroup_driver: str = "cgroupfs"  # or systemd: who makes the cgroups of new containers
+    cgroup_parent: str = ""  # empty: /runengine, or system.slice with systemd
     default_network: str = "bridge"  # of containers that name none
     metrics_address: str = ""  # HOST:PORT or unix:/path; empty: no metrics server
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +22,7 @@ class Settings(BaseModel):
     log_opts: dict[str, str] | None = None
     default_pids_limit: int | None = Field(default=None, ge=-1)
     min_memory_bytes: int | None = Field(default=None, ge=0)
+    cgroup_driver: Literal["cgroupfs", "systemd"] | None = None
     cgroup_parent: str | None = None
     default_network: str | None = None
     metrics_address: str | None = None

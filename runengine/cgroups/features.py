@@ -65,10 +65,11 @@ _V1_FILES = {
     "blkio_write_iops": ("blkio", "blkio.throttle.write_iops_device"),
     "pids": ("pids", ""),
 }
-# The runtime falls back to these where the first is missing (BFQ instead of CFQ).
+# The scheduler BFQ's weights, which the runtime uses where there are none of CFQ's. The root group
+# has its counters only, and they come and go together (the kernel's block/bfq-cgroup.c).
 _V1_ALTERNATIVES = {
-    "blkio_weight": "blkio.bfq.weight",
-    "blkio_weight_device": "blkio.bfq.weight_device",
+    "blkio_weight": "blkio.bfq.io_service_bytes",
+    "blkio_weight_device": "blkio.bfq.io_service_bytes",
 }
 # Controllers of cgroup v2 and, where a kernel option decides, a file (cgroup-v2.rst).
 _V2_NEEDS = {
@@ -119,15 +120,24 @@ def _has_v2(layout: Layout, name: str, sample: str | None) -> bool:
     controller, files = _V2_NEEDS[name]
     if controller not in layout.controllers:
         return False
-    if not files or sample is None or not os.path.exists(f"{sample}/{controller}.stat"):
-        return True
+    if not files or sample is None or controller not in _controllers_of(sample):
+        return True  # the runtime switches the controller on; what its files are nothing tells
     return any(os.path.exists(f"{sample}/{file}") for file in files.split())
 
 
+def _controllers_of(directory: str) -> list[str]:
+    try:
+        with open(f"{directory}/cgroup.controllers", encoding="ascii") as file:
+            return file.read().split()
+    except OSError:
+        return []  # removed meanwhile
+
+
 def _v2_sample(root: str) -> str | None:
-    """A cgroup below the root, which itself has none of the limits' files."""
+    """A cgroup below the root, which itself has none of the limits' files.
+
+    The one with the most controllers: all have those that the root hands down, but for threads.
+    """
     with os.scandir(root) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                return entry.path
-    return None
+        found = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return max(found, key=lambda path: len(_controllers_of(path)), default=None)

@@ -7,11 +7,17 @@ import posixpath
 import time
 from typing import NamedTuple
 
+from runengine.cgroups import slices
 from runengine.errors import InvalidParameter
 from runengine.linux import mount
 
 ROOT = "/sys/fs/cgroup"
 UNIFIED = "unified"
+
+CGROUPFS = "cgroupfs"
+SYSTEMD = "systemd"
+DEFAULT_PARENTS = {CGROUPFS: "runengine", SYSTEMD: "system.slice"}
+"""Where containers go, by who makes their cgroups: the runtime itself, or systemd for it."""
 
 
 class Layout(NamedTuple):
@@ -65,12 +71,17 @@ def _read_v1(mountinfo: str) -> Layout:
 _NOT_CONTROLLERS = frozenset({"rw", "ro", "xattr", "none", "noprefix", "clone_children", "all"})
 
 
-def container_path(parent: str, default_parent: str, container_id: str) -> str:
-    """The container's cgroup as the runtime wants it: ``/<parent>/<id>``, never above the root.
+def container_path(
+    parent: str, default_parent: str, container_id: str, driver: str = CGROUPFS
+) -> str:
+    """The container's cgroup as the runtime wants it, in the first parent that is not empty.
 
-    Raises InvalidParameter for a parent that no file system can hold.
+    ``/<parent>/<id>``, never above the root; of systemd's driver ``<slice>:runengine:<id>``.
+    Raises InvalidParameter for a parent that no file system can hold, or that is no slice.
     """
-    chosen = parent or default_parent
+    chosen = parent or default_parent or DEFAULT_PARENTS[driver]
+    if driver == SYSTEMD:
+        return slices.container_path(chosen, container_id)
     if "\0" in chosen or any(len(part.encode()) > 255 for part in chosen.split("/")):
         raise InvalidParameter(f"invalid --cgroup-parent {chosen!r}")
     # Cleaning an absolute path swallows every leading "..".
@@ -80,8 +91,8 @@ def container_path(parent: str, default_parent: str, container_id: str) -> str:
 def cgroup_dirs(cgroups_path: str, layout: Layout | None = None) -> dict[str, str]:
     """Controller to the absolute folder of ``cgroups_path``; ``unified`` alone is v2."""
     hierarchies = (layout or detect()).mounts
-    inner = cgroups_path.lstrip("/")
-    return {name: f"{target}/{inner}" for name, target in hierarchies.items()}
+    inner = cgroups_path if cgroups_path.startswith("/") else slices.directory(cgroups_path)
+    return {name: f"{target}/{inner.lstrip('/')}" for name, target in hierarchies.items()}
 
 
 def procs(dirs: dict[str, str]) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runengine.cgroups.machine import Machine, parse_list, show_list
 from runengine.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 DEFAULT_MIN_MEMORY_BYTES = 4 << 20
 UNLIMITED = -1
+CPU_SHARES = (2, 262144)
+"""What the kernel takes; the runtime refuses what it would have to bend."""
+NANO = 1_000_000_000
+LITTLE_MEMORY_BYTES = 2 << 30
+UNKNOWN = Machine()
 
 
 class Checked(NamedTuple):
@@ -96,6 +102,10 @@ SWAP_ADVICE = (
     "You should typically size your swap space to approximately 2x main memory"
     " for systems with less than 2GB of RAM"
 )
+OOM_ADVICE = (
+    "OOM killer is disabled for the container, but no memory limit is set, this can result in the"
+    " system running out of resources."
+)
 
 
 def check(
@@ -103,25 +113,29 @@ def check(
     features: Features,
     *,
     min_memory_bytes: int = DEFAULT_MIN_MEMORY_BYTES,
-    total_memory_bytes: int | None = None,
-    cpus: int | None = None,
-    updating: bool = False,
+    machine: Machine = UNKNOWN,
 ) -> Checked:
     """Complete and check the limits; the configuration given is left as it is.
 
-    Units are HostConfig's. ``total_memory_bytes`` and ``cpus`` are the host's, None if unknown.
-    ``updating`` a container may set swap alone. Raises InvalidParameter.
+    Units are HostConfig's. Raises InvalidParameter.
     """
     result: HostConfig = host.copy()
-    if not updating and result["Memory"] > 0 and result["MemorySwap"] == 0:
+    if result["Memory"] > 0 and result["MemorySwap"] == 0:
         result["MemorySwap"] = 2 * result["Memory"]
-    check_ranges(result, min_memory_bytes=min_memory_bytes, cpus=cpus, updating=updating)
+    check_ranges(result, min_memory_bytes=min_memory_bytes, machine=machine)
     warnings = _discard(result, host, features)
-    swap, memory = result["MemorySwap"], result["Memory"]
-    small = total_memory_bytes is None or total_memory_bytes < 2 << 30
-    if swap > 0 and memory > 0 and swap < 2 * memory and small:
-        warnings.append(SWAP_ADVICE)
-    return Checked(result, warnings)
+    return Checked(result, warnings + _advice(result, machine))
+
+
+def _advice(host: HostConfig, machine: Machine) -> list[str]:
+    """What may be meant so, and mostly is not."""
+    found = []
+    swap, memory, total = host["MemorySwap"], host["Memory"], machine.memory_bytes
+    if 0 < swap < 2 * memory and (total is None or total < LITTLE_MEMORY_BYTES):
+        found.append(SWAP_ADVICE)
+    if host["OomKillDisable"] and not memory:
+        found.append(OOM_ADVICE)
+    return found
 
 
 def _discard(result: HostConfig, asked: HostConfig, features: Features) -> list[str]:
@@ -150,12 +164,12 @@ def _speaks(rule: _Rule, asked: HostConfig) -> bool:
     return True
 
 
-def check_ranges(
-    host: HostConfig, *, min_memory_bytes: int, cpus: int | None, updating: bool = False
-) -> None:
+def check_ranges(host: HostConfig, *, min_memory_bytes: int, machine: Machine) -> None:
     """Raise InvalidParameter for values that no kernel takes or that contradict each other."""
-    _check_memory(host, min_memory_bytes, updating=updating)
-    _check_cpu(host, cpus)
+    _check_memory(host, min_memory_bytes)
+    _check_cpu(host, machine)
+    _check_realtime(host)
+    _check_cpusets(host, machine)
     _check_block_io(host)
     if not -1000 <= host["OomScoreAdj"] <= 1000:
         raise InvalidParameter(
@@ -167,7 +181,7 @@ def check_ranges(
         )
 
 
-def _check_memory(host: HostConfig, minimum: int, *, updating: bool) -> None:
+def _check_memory(host: HostConfig, minimum: int) -> None:
     memory, reservation, swap = host["Memory"], host["MemoryReservation"], host["MemorySwap"]
     floor = f"{minimum >> 20}M"
     if memory < 0 or 0 < memory < minimum:
@@ -180,7 +194,7 @@ def _check_memory(host: HostConfig, minimum: int, *, updating: bool) -> None:
         )
     if swap < UNLIMITED:
         raise InvalidParameter(f"invalid --memory-swap {swap}: use -1 for no limit")
-    if swap > 0 and memory == 0 and not updating:
+    if swap > 0 and memory == 0:
         raise InvalidParameter(
             "You should always set the Memory limit when using Memoryswap limit"
         )
@@ -191,7 +205,7 @@ def _check_memory(host: HostConfig, minimum: int, *, updating: bool) -> None:
         raise InvalidParameter(f"invalid --memory-swappiness {swappiness}: the range is 0 to 100")
 
 
-def _check_cpu(host: HostConfig, cpus: int | None) -> None:
+def _check_cpu(host: HostConfig, machine: Machine) -> None:
     quota, period, nano = host["CpuQuota"], host["CpuPeriod"], host["NanoCpus"]
     if quota < -1 or 0 < quota < 1000:
         raise InvalidParameter(
@@ -208,45 +222,53 @@ def _check_cpu(host: HostConfig, cpus: int | None) -> None:
             resolution="use one of them",
         )
     if nano < 0 or 0 < nano < 10_000_000:
-        raise InvalidParameter(f"invalid --cpus {nano / 1e9:g}: the least is 0.01")
-    if cpus is not None and nano > cpus * 1_000_000_000:
+        raise InvalidParameter(f"invalid --cpus {nano / NANO:g}: the least is 0.01")
+    if machine.cpus is not None and nano > len(machine.cpus) * NANO:
+        count = len(machine.cpus)
         raise InvalidParameter(
-            f"invalid --cpus {nano / 1e9:g}: this host has {cpus} CPUs",
-            resolution=f"use 0.01 to {cpus}",
+            f"invalid --cpus {nano / NANO:g}: this host has {count} CPUs",
+            resolution=f"use 0.01 to {count}",
         )
-    if host["CpuShares"] < 0:
-        raise InvalidParameter(f"invalid --cpu-shares {host['CpuShares']}: it cannot be negative")
-    chosen = check_cpu_list(host["CpusetCpus"], "--cpuset-cpus")
-    if cpus is not None and chosen and max(chosen) >= cpus:
+    shares, (least, most) = host["CpuShares"], CPU_SHARES
+    if shares and not least <= shares <= most:
         raise InvalidParameter(
-            f"invalid --cpuset-cpus {host['CpusetCpus']}: Requested CPUs are not available",
-            resolution=f"this host has 0-{cpus - 1}",
+            f"invalid --cpu-shares {shares}: the range is {least} to {most}, or 0 for the default"
         )
-    check_cpu_list(host["CpusetMems"], "--cpuset-mems")
 
 
-def check_cpu_list(text: str, flag: str) -> set[int]:
-    """The numbers of a list such as ``0-3,7`` (cpuset(7)); raises InvalidParameter."""
-    numbers: set[int] = set()
-    for part in text.split(",") if text else ():
-        first, dash, last = part.strip().partition("-")
-        low, high = _cpu_number(first), _cpu_number(last if dash else first)
-        if low is None or high is None or high < low:
+def _check_realtime(host: HostConfig) -> None:
+    runtime, period = host["CpuRealtimeRuntime"], host["CpuRealtimePeriod"]
+    for flag, value in (("--cpu-rt-runtime", runtime), ("--cpu-rt-period", period)):
+        if value < 0:
+            raise InvalidParameter(f"invalid {flag} {value}: it cannot be negative")
+    if 0 < period < runtime:
+        raise InvalidParameter(
+            f"invalid --cpu-rt-runtime {runtime}: cpu real-time runtime cannot be higher than cpu"
+            f" real-time period ({period})"
+        )
+
+
+def _check_cpusets(host: HostConfig, machine: Machine) -> None:
+    for flag, text, available, what in (
+        ("--cpuset-cpus", host["CpusetCpus"], machine.cpus, "CPUs"),
+        ("--cpuset-mems", host["CpusetMems"], machine.memory_nodes, "memory nodes"),
+    ):
+        chosen = check_list(text, flag)
+        if available is not None and not chosen <= available:
             raise InvalidParameter(
-                f"invalid {flag} {text!r}", resolution="use a list such as 0-3,7"
+                f"invalid {flag} {text}: Requested {what} are not available"
+                f" - requested {text}, available: {show_list(available)}"
             )
-        numbers.update(range(low, high + 1))
-    return numbers
 
 
-# More than any kernel is built for (NR_CPUS), so that a typo costs no memory.
-_CPU_LIMIT = 1 << 16
-
-
-def _cpu_number(text: str) -> int | None:
-    if not (text.isascii() and text.isdigit()) or int(text) >= _CPU_LIMIT:
-        return None
-    return int(text)
+def check_list(text: str, flag: str) -> frozenset[int]:
+    """The numbers of a list such as ``0-3,7``. Raises InvalidParameter naming the flag."""
+    try:
+        return parse_list(text)
+    except ValueError:
+        raise InvalidParameter(
+            f"invalid {flag} {text!r}", resolution="use a list such as 0-3,7"
+        ) from None
 
 
 def _check_block_io(host: HostConfig) -> None:
@@ -258,12 +280,15 @@ def _check_block_io(host: HostConfig) -> None:
     for flag, weight in weights:
         if weight and not 10 <= weight <= 1000:
             raise InvalidParameter(f"invalid {flag}: {weight}: the range is 10 to 1000")
-    for key in (
-        "BlkioDeviceReadBps",
-        "BlkioDeviceWriteBps",
-        "BlkioDeviceReadIOps",
-        "BlkioDeviceWriteIOps",
-    ):
-        for device in host[key]:
+    for key in THROTTLES:
+        for device in host[key]:  # type: ignore[literal-required]  # keys of the table below
             if device["Rate"] < 0:
                 raise InvalidParameter(f"invalid rate {device['Rate']} for {device['Path']}")
+
+
+THROTTLES = (
+    "BlkioDeviceReadBps",
+    "BlkioDeviceWriteBps",
+    "BlkioDeviceReadIOps",
+    "BlkioDeviceWriteIOps",
+)

@@ -78,7 +78,7 @@ class SystemMgr:
             "Driver": "overlay",
             "DriverStatus": [["Backing Filesystem", _filesystem(config.paths.root)]],
             "LoggingDriver": config.log_driver,
-            "CgroupDriver": "cgroupfs",
+            "CgroupDriver": config.cgroup_driver,
             "CgroupVersion": str(here.cgroup_version),
             "KernelVersion": here.release,
             "OperatingSystem": _os_name(),

@@ -16,6 +16,9 @@ else:
 
 MONITORS = "monitors"
 """Cgroup of every monitor, beside its containers'."""
+HOME = "runengine"
+"""Where that is if the containers are systemd's: out of its slices, which are stopped as one."""
+_SLICE = ".slice"
 
 _FROZEN = (b"FROZEN", b"FREEZING")
 
@@ -197,7 +200,16 @@ def leave_session(directories: dict[str, str], systemd: str = "/run/systemd/syst
         return
     for name in ("systemd", "unified"):
         if name in directories:
-            _move_to(f"{os.path.dirname(directories[name])}/{MONITORS}")
+            _move_to(_monitors(directories[name]))
+
+
+def _monitors(directory: str) -> str:
+    parent = os.path.dirname(directory)
+    if not parent.endswith(_SLICE):
+        return f"{parent}/{MONITORS}"
+    while parent.endswith(_SLICE):
+        parent = os.path.dirname(parent)
+    return f"{parent}/{HOME}/{MONITORS}"
 
 
 def _move_to(directory: str) -> None:

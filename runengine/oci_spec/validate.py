@@ -141,8 +141,3 @@ def check_exclusions(config: ContainerConfig, host: HostConfig) -> None:
         raise InvalidParameter(
             "conflicting options: hostname and the UTS mode", resolution="leave out --hostname"
         )
-    if host["OomKillDisable"] and not host["Memory"]:
-        raise InvalidParameter(
-            "--oom-kill-disable without a memory limit can freeze the host",
-            resolution="set --memory as well",
-        )

@@ -59,6 +59,8 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("/proc/sys/", "no such file"), INVALID, "no such sysctl on this kernel"),
     (("sysctl", "not in a separate"), INVALID, "only sysctls of a namespace can be set"),
     (("unable to set memory limit",), INVALID, "raise --memory"),
+    (("weight", "operation not supported"), UNSUPPORTED, "the device's I/O scheduler must be bfq,"
+     " see /sys/block/DEVICE/queue/scheduler"),
     (("cgroup", "cpuset"), INVALID, "name processors and memory nodes that this host has"),
     (("cgroup", "invalid argument"), INVALID, ""),
     (("namespace path",), CONFLICT, "the process whose namespace is to be joined has gone"),

@@ -110,7 +110,7 @@ def make_plan(
     endpoints: Mapping[str, EndpointConfig],
 ) -> Plan:
     """Merge the image's settings, check every option, and decide what create decides."""
-    from runengine.cgroups import features, layout, limits
+    from runengine.cgroups import features, layout, limits, machine
     from runengine.linux import kernel, rlimits
     from runengine.mgr.container import policy
     from runengine.mgr.log_options import Subject, log_spec
@@ -128,12 +128,12 @@ def make_plan(
     host, warnings = validate.discard_unsupported(host, kernel.probe())
     validate.check(merged, host, kernel.probe(), rlimits.hard_limits())
     least = context.config.min_memory_bytes
-    checked = limits.check(host, features.probe(), min_memory_bytes=least, cpus=os.cpu_count())
+    checked = limits.check(
+        host, features.probe(), min_memory_bytes=least, machine=machine.probe()
+    )
     host = checked.host
     _check_runtime(context, host["Runtime"])
-    cgroups_path = layout.container_path(
-        host["CgroupParent"], context.config.cgroup_parent, container_id
-    )
+    cgroups_path = _cgroups_path(context, host, container_id)
     data_dir = context.data_dir(container_id)
     subject = Subject(
         container_id,
@@ -149,6 +149,7 @@ def make_plan(
         "architecture": document.get("architecture") or "",
         "log": log,
         "log_dir": log_dir,
+        "cgroup_driver": context.config.cgroup_driver,
         "cgroups_path": cgroups_path,
         "cgroup": layout.cgroup_dirs(cgroups_path),
         "mounts": _mount_documents(host),
@@ -170,6 +171,16 @@ def _with_defaults(context: Context, host: HostConfig) -> HostConfig:
         "Runtime": host["Runtime"] or settings.default_runtime,
         "IpcMode": host["IpcMode"] or "private",
     }
+
+
+def _cgroups_path(context: Context, host: HostConfig, container_id: str) -> str:
+    from runengine.cgroups import layout, slices
+
+    driver = context.config.cgroup_driver
+    if driver == layout.SYSTEMD:
+        slices.require_systemd()
+    parents = host["CgroupParent"], context.config.cgroup_parent
+    return layout.container_path(*parents, container_id, driver)
 
 
 def _check_runtime(context: Context, name: str) -> None:

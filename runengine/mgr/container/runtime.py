@@ -21,8 +21,15 @@ def runtime_argv(context: Context, name: str) -> list[str]:
     return [runc.find(program), *arguments, "--root", context.paths.runtime_root]
 
 
+def argv_of(context: Context, record: Record) -> list[str]:
+    """Start of every command line for this container, by the driver that it was made with."""
+    words = runtime_argv(context, record.host_config["Runtime"])
+    by_systemd = record.details.get("cgroup_driver") == "systemd"
+    return [*words, "--systemd-cgroup"] if by_systemd else words
+
+
 def runtime_of(context: Context, record: Record) -> Runtime:
     """The runtime that runs this container."""
     from runengine.runtime import runc
 
-    return runc.Runtime(runtime_argv(context, record.host_config["Runtime"]))
+    return runc.Runtime(argv_of(context, record))

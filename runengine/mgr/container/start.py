@@ -14,7 +14,7 @@ from runengine.linux import clock
 from runengine.mgr.container import observe, pending, policy
 from runengine.mgr.container.context import make_private_directory
 from runengine.mgr.container.recover import settle, tear_down
-from runengine.mgr.container.runtime import runtime_argv
+from runengine.mgr.container.runtime import argv_of
 from runengine.mgr.network.modes import has_networks
 from runengine.store.containers import Restarts
 
@@ -152,6 +152,10 @@ def _prepare(context: Context, record: Record, sandbox: Sandbox | None) -> dict[
     mount_rootfs(context, record)
     if record.host_config["IpcMode"] == "shareable":
         _mount_shm(facts.shm_dir(context, record.id), record.host_config["ShmSize"])
+    if record.host_config["CpuRealtimeRuntime"]:
+        from runengine.mgr.container import realtime
+
+        realtime.make_room(record)
     known = facts.gather(context, record, f"{data_dir}/merged", data_dir, sandbox=sandbox)
     spec = build_spec(record.config, record.host_config, known)
     write_spec(f"{state_dir}/bundle", spec)
@@ -201,7 +205,7 @@ def _job(context: Context, record: Record, console_size: tuple[int, int] | None)
         "state_dir": state_dir,
         "data_dir": context.data_dir(record.id),
         "bundle": f"{state_dir}/bundle",
-        "runtime": runtime_argv(context, record.host_config["Runtime"]),
+        "runtime": argv_of(context, record),
         "terminal": config["Tty"],
         "console_size": list(console_size) if console_size else None,
         "open_stdin": config["OpenStdin"],
@@ -222,7 +226,8 @@ def _runtime_dir(context: Context, job: Job, spec: dict[str, Any]) -> str | None
     Source: runc's libcontainer/state_linux.go, destroy.
     """
     is_runc = os.path.basename(job["runtime"][0]) == "runc"
-    if not is_runc or "hooks" in spec or "intelRdt" in spec["linux"]:
+    has_unit = job["runtime"][-1] == "--systemd-cgroup"
+    if not is_runc or has_unit or "hooks" in spec or "intelRdt" in spec["linux"]:
         return None
     return f"{context.paths.runtime_root}/{job['id']}"
 

@@ -109,7 +109,7 @@ def test_removal_takes_children_first_and_names_what_is_left(tmp_path):
 V1_FILES = {
     "memory": ["memory.limit_in_bytes", "memory.soft_limit_in_bytes", "memory.swappiness"],
     "cpu": ["cpu.shares", "cpu.cfs_quota_us"],
-    "blkio": ["blkio.bfq.weight", "blkio.throttle.read_bps_device"],
+    "blkio": ["blkio.bfq.io_service_bytes", "blkio.throttle.read_bps_device"],
     "pids": [],
 }
 
@@ -122,16 +122,18 @@ def test_v1_features_are_files(tmp_path):
     there = {name for name, value in found._asdict().items() if value}
     assert there == {
         *("memory", "memory_reservation", "memory_swappiness", "cpu_shares", "cpu_quota"),
-        *("blkio_weight", "blkio_read_bps", "pids"),
+        *("blkio_weight", "blkio_weight_device", "blkio_read_bps", "pids"),
     }
 
 
 V2_FILES = ["memory.stat", "memory.swap.max", "cpu.stat", "cpu.max", "cpu.weight", "io.stat"]
 
 
-def v2(tmp_path, controllers, files):
+def v2(tmp_path, controllers, files, handed_down=None):
     root = write(tmp_path, {"cgroup.controllers": controllers})
-    write(tmp_path / "child.slice", dict.fromkeys(files, ""))
+    child = tmp_path / "child.slice"
+    write(child, dict.fromkeys(files, ""))
+    write(child, {"cgroup.controllers": handed_down or controllers})
     return features.probe(layout.read(root, ""))
 
 
@@ -149,6 +151,15 @@ def test_v2_features_are_controllers_and_files(tmp_path):
     assert not found.pids
     assert not found.blkio_weight
     assert not found.blkio_read_bps
+
+
+def test_v2_controllers_that_nobody_uses_yet_are_there_all_the_same(tmp_path):
+    """systemd hands a controller down only once a unit needs it; cpu.stat is always there."""
+    found = v2(tmp_path, "cpu io memory", ["cpu.stat", "memory.stat"], handed_down="memory")
+    assert found.cpu_quota
+    assert found.cpu_shares
+    assert found.blkio_read_bps
+    assert not found.memory_swap
 
 
 def test_v2_without_a_cgroup_to_look_at_trusts_the_controllers(tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from runengine.cgroups import limits
 from runengine.cgroups.features import Features
+from runengine.cgroups.machine import Machine
 from runengine.errors import InvalidParameter
 from tests.support import specs
 
@@ -18,10 +19,13 @@ MIB = 1 << 20
 DEVICE = "/dev/sda"
 
 
-def check(features=ALL, **changes):
-    options = {name: changes.pop(name) for name in ("cpus", "updating", "total_memory_bytes",
-                                                    "min_memory_bytes") if name in changes}
-    return limits.check(specs.host(**changes), features, **options)  # fmt: skip
+BIG = Machine(8 << 30)
+TWO_CPUS = Machine(None, frozenset({0, 1}), frozenset({0}))
+
+
+def check(features=ALL, machine=BIG, **changes):
+    options = {key: changes.pop(key) for key in list(changes) if key == "min_memory_bytes"}
+    return limits.check(specs.host(**changes), features, machine=machine, **options)
 
 
 # Row: feature, what is asked for, exact text, what is left of it.
@@ -83,15 +87,15 @@ WARNINGS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
 def test_an_option_the_kernel_lacks_is_discarded_with_the_exact_text(row):
     feature, asked, text, left = WARNINGS[row]
     lacking = ALL._replace(**{feature: False})
-    found = check(lacking, total_memory_bytes=8 << 30, **asked)
-    assert found.warnings == [text]
+    found = check(lacking, **asked)
+    assert [one for one in found.warnings if one != limits.OOM_ADVICE] == [text]
     assert {key: found.host[key] for key in left} == left
 
 
 @pytest.mark.parametrize("row", WARNINGS)
 def test_no_warning_where_the_kernel_can_or_nothing_was_asked(row):
     feature, asked, _, _ = WARNINGS[row]
-    assert check(total_memory_bytes=8 << 30, **asked).warnings == []
+    assert check(**{"Memory": 64 * MIB, **asked}).warnings == []
     assert check(ALL._replace(**{feature: False})).warnings == []
 
 
@@ -156,9 +160,21 @@ def test_swappiness_of_minus_one_asks_for_nothing():  # A-41
         ({"NanoCpus": 10**9, "CpuPeriod": 5000}, "exclude each other"),
         ({"NanoCpus": 1}, "the least is 0.01"),
         ({"NanoCpus": -1}, "the least is 0.01"),
-        ({"NanoCpus": 3 * 10**9, "cpus": 2}, "this host has 2 CPUs"),
-        ({"CpuShares": -1}, "--cpu-shares"),
-        ({"CpusetCpus": "0,2", "cpus": 2}, "Requested CPUs are not available"),
+        ({"NanoCpus": 3 * 10**9}, "this host has 2 CPUs"),
+        ({"CpuShares": -1}, "--cpu-shares -1: the range is 2 to 262144"),
+        ({"CpuShares": 1}, "--cpu-shares 1"),
+        ({"CpuShares": 262145}, "--cpu-shares 262145"),
+        ({"CpuRealtimeRuntime": -1}, "--cpu-rt-runtime -1"),
+        ({"CpuRealtimePeriod": -1}, "--cpu-rt-period -1"),
+        ({"CpuRealtimePeriod": 1000, "CpuRealtimeRuntime": 1001}, "cannot be higher"),
+        (
+            {"CpusetCpus": "0,2"},
+            "Requested CPUs are not available - requested 0,2, available: 0-1",
+        ),
+        (
+            {"CpusetMems": "1"},
+            "Requested memory nodes are not available - requested 1, available: 0",
+        ),
         ({"CpusetCpus": "a"}, "--cpuset-cpus 'a'"),
         ({"CpusetCpus": "3-1"}, "--cpuset-cpus"),
         ({"CpusetMems": "0-"}, "--cpuset-mems"),
@@ -169,7 +185,7 @@ def test_swappiness_of_minus_one_asks_for_nothing():  # A-41
 @pytest.mark.parametrize("features", [ALL, Features(**dict.fromkeys(Features._fields, False))])
 def test_refused_whatever_the_kernel_can(features, changes, words):
     with pytest.raises(InvalidParameter, match=words):
-        check(features, **changes)
+        check(features, TWO_CPUS, **changes)
 
 
 @pytest.mark.parametrize(
@@ -188,9 +204,13 @@ def test_refused_whatever_the_kernel_can(features, changes, words):
         {"BlkioWeight": 10},
         {"BlkioWeight": 1000},
         {"BlkioWeightDevice": [{"Path": DEVICE, "Weight": 0}]},
-        {"NanoCpus": 2 * 10**9, "cpus": 2},
+        {"NanoCpus": 2 * 10**9, "machine": TWO_CPUS},
         {"NanoCpus": 10_000_000},
-        {"CpusetCpus": "0-1", "cpus": 2},
+        {"CpusetCpus": "0-1", "CpusetMems": "0", "machine": TWO_CPUS},
+        {"CpuShares": 2},
+        {"CpuShares": 262144},
+        {"CpuRealtimePeriod": 1000, "CpuRealtimeRuntime": 1000},
+        {"CpuRealtimeRuntime": 1000},
         {"Memory": 0, "MemorySwap": -1},
     ],
 )
@@ -207,18 +227,20 @@ def test_the_floor_is_a_setting():  # A-17
 def test_swap_defaults_to_twice_the_memory_before_the_checks():
     assert check(Memory=64 * MIB).host["MemorySwap"] == 128 * MIB
     assert check(Memory=64 * MIB, MemorySwap=-1).host["MemorySwap"] == -1
-    assert check(Memory=64 * MIB, updating=True).host["MemorySwap"] == 0
-
-
-def test_an_update_may_set_swap_alone():
-    assert check(MemorySwap=8 * MIB, updating=True).host["MemorySwap"] == 8 * MIB
 
 
 @pytest.mark.parametrize(("total", "advised"), [(None, True), (1 << 30, True), (4 << 30, False)])
 def test_little_swap_is_advised_against_on_small_hosts(total, advised):
-    found = check(Memory=64 * MIB, MemorySwap=65 * MIB, total_memory_bytes=total)
+    found = check(machine=Machine(total), Memory=64 * MIB, MemorySwap=65 * MIB)
     assert (found.warnings == [limits.SWAP_ADVICE]) is advised
     assert found.host["MemorySwap"] == 65 * MIB
+
+
+def test_no_oom_killer_and_no_limit_is_advised_against():
+    assert check(OomKillDisable=True).warnings == [limits.OOM_ADVICE]
+    assert check(OomKillDisable=True, Memory=64 * MIB).warnings == []
+    lacking = ALL._replace(oom_kill_disable=False)
+    assert limits.OOM_ADVICE not in check(lacking, OomKillDisable=True).warnings
 
 
 def test_the_configuration_given_is_left_as_it_is():
@@ -230,7 +252,7 @@ def test_the_configuration_given_is_left_as_it_is():
 @given(st.text("0123456789-, ", max_size=20))
 def test_cpu_lists(text):
     try:
-        numbers = limits.check_cpu_list(text, "--x")
+        numbers = limits.check_list(text, "--x")
     except InvalidParameter:
         return
     assert all(0 <= number < 1 << 16 for number in numbers)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from runengine.monitor import cgroup
 
 if TYPE_CHECKING:
@@ -77,3 +79,16 @@ def test_leaving_the_session_only_under_systemd(tmp_path: Path) -> None:
     procs = tmp_path / "s" / cgroup.MONITORS / "cgroup.procs"
     assert procs.read_text() == str(os.getpid())
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("directory", "home"),
+    [
+        ("/cg/unified/runengine/id", "/cg/unified/runengine/monitors"),
+        ("/cg/jobs/a/id", "/cg/jobs/a/monitors"),
+        ("/cg/system.slice/runengine-id.scope", "/cg/runengine/monitors"),
+        ("/cg/a.slice/a-b.slice/runengine-id.scope", "/cg/runengine/monitors"),
+    ],
+)
+def test_monitors_are_beside_their_containers_but_in_no_slice(directory, home):
+    assert cgroup._monitors(directory) == home

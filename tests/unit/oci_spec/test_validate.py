@@ -37,7 +37,6 @@ def test_the_defaults_pass():
             {"AutoRemove": True, "RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}},
             "restart policy",
         ),
-        ({}, {"OomKillDisable": True}, "without a memory limit"),
         ({}, {"PidMode": "x"}, "--pid"),
         ({}, {"Binds": ["/a:b"]}, "invalid bind path"),
         ({}, {"Sysctls": {"vm.swappiness": "1"}}, "whole host"),
