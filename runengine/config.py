@@ -31,6 +31,7 @@ class Config(NamedTuple):
     cgroup_driver: str = "cgroupfs"  # or systemd: who makes the cgroups of new containers
     cgroup_parent: str = ""  # empty: /runengine, or system.slice with systemd
     default_network: str = "bridge"  # of containers that name none
+    default_address_pools: tuple[tuple[str, int], ...] = ()  # base, size of subnets; (): usual
     metrics_address: str = ""  # HOST:PORT or unix:/path; empty: no metrics server
 
 

@@ -9,6 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from runengine.errors import InvalidParameter
 
 
+class AddressPool(BaseModel):
+    """Where subnets of networks are taken from: a large one, and the prefix length of each."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    base: str
+    size: int = Field(ge=1, le=126)
+
+
 class Settings(BaseModel):
     """Keys of /etc/runengine/config.json, with the names of the ``Config`` fields."""
 
@@ -25,6 +34,7 @@ class Settings(BaseModel):
     cgroup_driver: Literal["cgroupfs", "systemd"] | None = None
     cgroup_parent: str | None = None
     default_network: str | None = None
+    default_address_pools: list[AddressPool] | None = None
     metrics_address: str | None = None
 
 
@@ -38,4 +48,7 @@ def parse_settings(data: bytes, path: str) -> dict[str, Any]:
         raise InvalidParameter(f"configuration file {path}: {where}: {first['msg']}") from None
     values = {key: value for key, value in settings if value is not None}
     values["runtimes"] = {"runc": ["runc"], **settings.runtimes}
+    if settings.default_address_pools is not None:
+        pools = tuple((pool.base, pool.size) for pool in settings.default_address_pools)
+        values["default_address_pools"] = pools
     return values

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from runengine import config, paths
 from runengine.mgr.container.context import Context
 from runengine.mgr.container.manager import ContainerMgr
+from runengine.mgr.container.recover import settle_lost
 from runengine.mgr.events import Events
 from runengine.store.store import Store
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from runengine.mgr.image.manager import ImageMgr
+    from runengine.mgr.network.manager import NetworkMgr
     from runengine.mgr.system import SystemMgr
 
 
@@ -26,13 +28,17 @@ class Engine:
 
     def __init__(self, settings: config.Config, store: Store) -> None:
         from runengine.mgr.image.manager import ImageMgr
+        from runengine.mgr.network.manager import NetworkMgr
         from runengine.mgr.system import SystemMgr
 
         self.config = settings
         self.store = store
         self.events = Events(settings.paths.journal)
         self.images: ImageMgr = ImageMgr(settings, store, self.events)
-        context = Context(settings, store, self.images, self.events)
+        self.networks: NetworkMgr = NetworkMgr(
+            settings, store, self.events, lambda container_id: settle_lost(context, container_id)
+        )
+        context = Context(settings, store, self.images, self.events, self.networks)
         self.containers = ContainerMgr(context)
         self.system: SystemMgr = SystemMgr(context)
 

@@ -11,6 +11,7 @@ from runengine.monitor import journal
 
 if TYPE_CHECKING:
     from runengine.store.containers import Record
+    from runengine.store.network_types import Network
 
 UNKNOWN = "unknown"
 """Exit code of an end that nobody saw: never a number that could be taken for one."""
@@ -42,6 +43,15 @@ class Events:
     ) -> None:
         """An action on an image; ``name`` as Docker shows it."""
         self._append("image", action, image_id, {**(labels or {}), "name": name}, began_ns)
+
+    def network(self, action: str, network: Network, **extra: str) -> None:
+        """An action on a network, such as ``connect`` with the attribute ``container``."""
+        attributes = {**extra, "name": network.name, "type": network.driver}
+        self._append("network", action, network.id, attributes, None)
+
+    def pruned(self, kind: str, reclaimed_bytes: int = 0) -> None:
+        """Objects of a kind that nobody needed were removed."""
+        self._append(kind, "prune", "", {"reclaimed": str(reclaimed_bytes)}, None)
 
     def died(self, record: Record) -> None:
         """The end of a run that nobody saw, by whoever finds it."""

@@ -65,7 +65,12 @@ def family_of(address: str) -> int:
 
 def text(address: int, family: int) -> str:
     """An address as users read it."""
-    return socket.inet_ntop(_FAMILIES[family], address.to_bytes(_BITS[family] // 8, "big"))
+    return socket.inet_ntop(_FAMILIES[family], to_bytes(address, family))
+
+
+def to_bytes(address: int, family: int) -> bytes:
+    """An address as the database keeps it."""
+    return address.to_bytes(_BITS[family] // 8, "big")
 
 
 def ends(subnet: str) -> tuple[int, int]:

@@ -36,7 +36,7 @@ def make(connection: Connection, endpoint: Endpoint, netns_fd: int) -> None:
         [
             _pair(endpoint, netns_fd, bridge, mtu),
             *_without_own_address(endpoint.host_name),
-            _port(endpoint),
+            port(endpoint),
         ]
     )
     if errors[0] is not None:
@@ -81,7 +81,7 @@ def _without_own_address(host_name: str) -> list[bytearray]:
     return [request(RTM_SETLINK, [("IFLA_IFNAME", host_name), ("IFLA_AF_SPEC", mode)])]
 
 
-def _port(endpoint: Endpoint) -> bytearray:
+def port(endpoint: Endpoint) -> bytearray:
     """Set the port up. Hairpin: a container that reaches itself by a port of the host's must get
     its own frames back, where bridged traffic passes the firewall (``bridge-nf-call-iptables``).
     """

@@ -137,16 +137,17 @@ class Endpoints:
             "endpoints.container_id = ? AND reserved IS NOT NULL ORDER BY position", container_id
         )
 
-    def on(self, network_id: str) -> list[ReservedEndpoint]:
-        """What containers have reserved on a network."""
-        return self._reserved("endpoints.network_id = ? AND reserved IS NOT NULL", network_id)
+    def on(self, network_id: str, boot: str) -> list[ReservedEndpoint]:
+        """What containers have reserved on a network since this boot."""
+        where = "endpoints.network_id = ? AND boot = ? AND reserved IS NOT NULL"
+        return self._reserved(where, network_id, boot)
 
     def of_boot(self, boot: str) -> list[ReservedEndpoint]:
         """What was reserved since this boot: the rest went with the kernel that had it."""
         return self._reserved("boot = ? AND reserved IS NOT NULL", boot)
 
-    def _reserved(self, where: str, value: str) -> list[ReservedEndpoint]:
-        rows = self._connection.execute(f"{_SELECT} WHERE {where}", (value,)).fetchall()
+    def _reserved(self, where: str, *values: str) -> list[ReservedEndpoint]:
+        rows = self._connection.execute(f"{_SELECT} WHERE {where}", values).fetchall()
         if not rows:
             return []
         ports: dict[tuple[str, str], list[Port]] = {}
@@ -154,7 +155,7 @@ class Endpoints:
             f"SELECT {_PORT_FIELDS} FROM endpoints JOIN ports"  # noqa: S608
             " ON ports.container_id = endpoints.container_id"
             f" AND ports.network_id = endpoints.network_id WHERE {where}",
-            (value,),
+            values,
         ):
             ports.setdefault((container_id, network_id), []).append(Port(*port))
         found = []
@@ -319,6 +320,21 @@ class Endpoints:
                 for port in ports
             ],
         )
+
+
+    def move_ports(self, old: ReservedEndpoint, new: ReservedEndpoint) -> None:
+        """Let a container's host ports lead to its endpoint on another network.
+
+        Those of a family that it has no address of there stay where they are.
+        """
+        with self._database.write():
+            for is_six, address in ((0, new.ip), (1, new.ip6)):
+                if address:
+                    self._connection.execute(
+                        "UPDATE ports SET network_id = ?, container_ip = ? WHERE container_id = ?"
+                        " AND network_id = ? AND (instr(host_ip, ':') > 0) = ?",
+                        (new.network_id, address, old.container_id, old.network_id, is_six),
+                    )
 
 
 def _wishes(wanted: WantedEndpoint) -> str:

@@ -46,6 +46,8 @@ class Network(NamedTuple):
     internal: bool = False
     attachable: bool = False
     builtin: bool = False
+    removing: bool = False
+    """Its links are being removed; then the record goes. To all others it is gone."""
     labels: dict[str, str] = {}  # noqa: RUF012
     options: dict[str, str] = {}  # noqa: RUF012
     """Of the driver, as the user gave them."""
@@ -127,6 +129,10 @@ class ReservedEndpoint(NamedTuple):
     ip6_prefix: int = 0
     gateway6: str = ""
     mtu: int = 0
+    mode: str = ""
+    """Of a macvlan or ipvlan."""
+    isolated: bool = False
+    """Containers on the network do not reach each other."""
     wanted: WantedEndpoint = WantedEndpoint("")
     """The wishes it was made by."""
     ports: tuple[Port, ...] = ()

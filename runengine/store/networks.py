@@ -73,6 +73,11 @@ class Networks:
         row = self._connection.execute(sql, (value,)).fetchone()
         return str(row[0]) if row else "unknown"
 
+    def has(self, network_id: str) -> bool:
+        """Whether there is a network with this full id."""
+        row = self._connection.execute("SELECT 1 FROM networks WHERE id = ?", (network_id,))
+        return row.fetchone() is not None
+
     def get(self, network_id: str) -> Network:
         """The network with this full id. Raises NotFound."""
         row = self._connection.execute(f"{_SELECT} WHERE id = ?", (network_id,)).fetchone()
@@ -80,10 +85,12 @@ class Networks:
             raise NotFound(f"network {network_id[:12]} not found")
         return _network(row)
 
-    def find_by_name(self, name: str) -> Network | None:
-        """The network with exactly this name."""
-        row = self._connection.execute(f"{_SELECT} WHERE name = ?", (name,)).fetchone()
-        return None if row is None else _network(row)
+    def find_id(self, name: str) -> str | None:
+        """The id of the network with exactly this name."""
+        row = self._connection.execute(
+            "SELECT id FROM networks WHERE name = ?", (name,)
+        ).fetchone()
+        return str(row[0]) if row else None
 
     def ids(self, prefix: str = "") -> list[str]:
         """The id of every network, also of damaged records, that begins like this."""
@@ -97,24 +104,27 @@ class Networks:
 
         Raises NotFound or AmbiguousName.
         """
-        named = self._connection.execute("SELECT id FROM networks WHERE name = ?", (text,))
-        found = [row[0] for row in named] or (self.ids(text) if text else [])
+        return self.find_id(text) or self.resolve_id(text)
+
+    def resolve_id(self, prefix: str) -> str:
+        """Full id for a unique prefix of one. Raises NotFound or AmbiguousName."""
+        found = self.ids(prefix) if prefix else []
         if not found:
-            raise NotFound(f"network {text} not found")
+            raise NotFound(f"network {prefix} not found")
         if len(found) > 1:
             raise AmbiguousName(
-                f"network {text} is ambiguous: {len(found)} networks have this prefix",
+                f"network {prefix} is ambiguous: {len(found)} networks have this prefix",
                 resolution="give more digits of the id",
             )
-        return str(found[0])
+        return found[0]
 
-    def all(self) -> list[Network]:
-        """Every network whose record is whole, by name."""
-        found = []
+    def all(self, *, removing: bool = False) -> list[Network]:
+        """Every network whose record is whole, by name; or those that are being removed."""
+        found: list[Network] = []
         for row in self._connection.execute(f"{_SELECT} ORDER BY name").fetchall():
             with suppress(StateError):  # one that is damaged must not hide the others
                 found.append(_network(row))
-        return found
+        return [network for network in found if network.removing == removing]
 
     def subnets(self) -> list[tuple[str, str]]:
         """Every subnet with the name of the network that has it."""
@@ -122,6 +132,13 @@ class Networks:
             "SELECT subnet, name FROM pools JOIN networks ON id = network_id"
         )
         return [(row[0], row[1]) for row in rows]
+
+    def set_removing(self, network: Network, *, removing: bool) -> None:
+        """Mark a network whose links are going, in the caller's transaction."""
+        self._connection.execute(
+            "UPDATE networks SET settings = ? WHERE id = ?",
+            (json.dumps(_settings(network._replace(removing=removing))), network.id),
+        )
 
     def remove(self, network_id: str) -> None:
         """Forget a network and its own addresses, in the caller's transaction."""

@@ -55,12 +55,12 @@ class NetworkSource(Protocol):
     def unwant(self, container_id: str, network_id: str) -> None:
         """Forget the wishes for a network, whose endpoint is released already. Idempotent."""
 
-    def wanted_of(self, container_id: str) -> list[WantedEndpoint]:
+    def wanted_of(self, container_id: str) -> Sequence[WantedEndpoint]:
         """The wishes kept, each with the id of the network that now has its name."""
 
     def reserve(
         self, container_id: str, wanted: Sequence[WantedEndpoint]
-    ) -> list[ReservedEndpoint]:
+    ) -> Sequence[ReservedEndpoint]:
         """Decide addresses, MAC, names and ports, and record all of it at once, or nothing.
 
         Keeps the wishes too. Raises NotFound, Conflict, InvalidParameter, Unavailable.
@@ -69,13 +69,13 @@ class NetworkSource(Protocol):
     def release(self, container_id: str, network_id: str | None = None) -> None:
         """Free the addresses and ports of a run, on one network or on all. Idempotent."""
 
-    def endpoints_of(self, container_id: str) -> list[ReservedEndpoint]:
+    def endpoints_of(self, container_id: str) -> Sequence[ReservedEndpoint]:
         """What the container has reserved, in the order in which it was wanted."""
 
-    def endpoints_on(self, network_id: str) -> list[ReservedEndpoint]:
+    def endpoints_on(self, network_id: str) -> Sequence[ReservedEndpoint]:
         """What is reserved on a network."""
 
-    def published_of(self, container_id: str) -> list[Published]:
+    def published_of(self, container_id: str) -> Sequence[Published]:
         """The container's published ports, as the firewall takes them."""
 
     def ensure_up(self, network: Network) -> None:
@@ -101,6 +101,7 @@ class Context(NamedTuple):
     store: Store
     images: ImageSource
     events: Events
+    networks: NetworkSource
 
     @property
     def paths(self) -> Paths:

@@ -38,10 +38,20 @@ class FakeImages:
         raise AssertionError("nothing here makes garbage")
 
 
+class FakeNetworks:
+    """Nobody is on a network."""
+
+    def endpoints_of(self, _container_id):
+        return []
+
+    def wanted_of(self, _container_id):
+        return []
+
+
 @pytest.fixture
 def context(roots):
     store = Store.open(roots)
-    yield Context(defaults(roots), store, FakeImages(), Events(roots.journal))
+    yield Context(defaults(roots), store, FakeImages(), Events(roots.journal), FakeNetworks())
     store.close()
 
 

@@ -1,0 +1,109 @@
+"""What the resolver answers on a network: written from what is reserved there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runengine import ids
+from runengine.errors import AmbiguousName, EngineError, NotFound
+from runengine.linux.clock import boot_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runengine.mgr.network.context import NetworkContext
+    from runengine.resolver.tables import Host, Table
+    from runengine.store.containers import Record
+    from runengine.store.network_types import Network, ReservedEndpoint
+
+
+def resolves(network: Network) -> bool:
+    """Whether containers on the network find each other by name.
+
+    Not on the default one, as users of Docker know it; and the resolver listens on a bridge.
+    """
+    return network.driver == "bridge" and not network.builtin
+
+
+def refresh(context: NetworkContext, network_ids: Iterable[str]) -> None:
+    """Write the tables of these networks anew, and have the resolver run if one has somebody."""
+    from runengine.resolver import tables
+
+    wanted = False
+    for network_id in dict.fromkeys(network_ids):
+        try:
+            network = context.store.networks.get(network_id)
+        except NotFound:
+            tables.remove(context.names_directory, network_id)
+            continue
+        if resolves(network):
+            table = _update(context, network)
+            wanted = wanted or table is not None
+    if wanted:
+        from runengine.resolver import launch
+
+        launch.ensure(context.config.paths)
+
+
+def _update(context: NetworkContext, network: Network) -> Table | None:
+    from runengine.resolver import tables
+
+    made: list[Table | None] = []
+
+    def make() -> Table | None:
+        made.append(_table(context, network))
+        return made[-1]
+
+    tables.update(context.names_directory, network.id, make)
+    return made[-1]
+
+
+def _table(context: NetworkContext, network: Network) -> Table | None:
+    """The table of a network; None while nobody is on it."""
+    from runengine.resolver.tables import Table
+
+    boot = boot_id()
+    hosts = [
+        _host(context, record, endpoint)
+        for endpoint in context.store.endpoints.on(network.id, boot)
+        if (record := _record(context, endpoint.container_id)) is not None
+    ]
+    if not hosts:
+        return None
+    return Table(
+        network.id,
+        network.name,
+        gateways=tuple(pool.gateway for pool in network.pools),
+        subnets=tuple(pool.subnet for pool in network.pools),
+        hosts=tuple(hosts),
+        internal=network.internal,
+    )
+
+
+def _record(context: NetworkContext, container_id: str) -> Record | None:
+    try:
+        return context.store.containers.get(container_id)
+    except EngineError:  # gone just now, or damaged
+        return None
+
+
+def _host(context: NetworkContext, record: Record, endpoint: ReservedEndpoint) -> Host:
+    from runengine.resolver.tables import Host
+
+    wanted = endpoint.wanted
+    return Host(
+        record.id,
+        tuple(dict.fromkeys((record.name, *wanted.aliases, ids.short(record.id)))),
+        tuple(filter(None, (endpoint.ip, endpoint.ip6))),
+        upstream=tuple(record.host_config["Dns"]),
+        links=tuple(_links(context, wanted.links)),
+    )
+
+
+def _links(context: NetworkContext, links: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for link in links:
+        target, _, alias = link.partition(":")
+        try:
+            yield alias or target, context.store.containers.resolve(target)
+        except (NotFound, AmbiguousName):
+            continue  # the linked container may come later

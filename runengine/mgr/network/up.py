@@ -1,0 +1,183 @@
+"""Bring a network up: its bridge and its part of the firewall, made when they are first needed.
+
+A note in the state directory says that a bridge was made, and with which index. As long as the
+link has that index, nothing of the network is asked or made again: a start reads two small files.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from runengine.linux.fsatomic import read_optional, replace
+from runengine.mgr.network import options
+from runengine.netns.types import Bridge, Endpoint, Published
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from runengine.mgr.network.context import NetworkContext
+    from runengine.store.network_types import Network, ReservedEndpoint
+
+NOWHERE = "dm-"
+"""Names of links that are made for a macvlan or ipvlan that has none of the host's begin so."""
+_LINKS = "/sys/class/net"
+
+
+def exists(device: str) -> bool:
+    """Whether the host has this link."""
+    return os.path.exists(f"{_LINKS}/{device}")
+
+
+def bridge_of(network: Network) -> Bridge:
+    """A bridge network as the mechanisms take it."""
+    return Bridge(
+        network.device,
+        tuple(f"{pool.gateway}/{pool.prefix}" for pool in network.pools),
+        mtu=options.mtu(network.options),
+        internal=network.internal,
+        icc=options.flag(network.options, options.ICC, default=True),
+        masquerade=options.flag(network.options, options.MASQUERADE, default=True),
+    )
+
+
+def link_of(reserved: ReservedEndpoint, *, default_route: bool) -> Endpoint:
+    """A reserved endpoint as ``netns.endpoint.attach`` takes it."""
+    gateways = (reserved.gateway, reserved.gateway6) if default_route else ()
+    return Endpoint(
+        reserved.driver,
+        reserved.device,
+        reserved.interface,
+        reserved.addresses,
+        host_name=reserved.host_name,
+        mode=reserved.mode,
+        mac=reserved.mac,
+        gateways=tuple(filter(None, gateways)),
+        mtu=reserved.mtu,
+        sysctls=options.sysctls(reserved.wanted.driver_opts),
+        isolated=reserved.isolated,
+    )
+
+
+def published(endpoints: Iterable[ReservedEndpoint]) -> list[Published]:
+    """The ports of endpoints as the firewall takes them."""
+    return [Published(*port) for endpoint in endpoints for port in endpoint.ports]
+
+
+def ensure_up(context: NetworkContext, network: Network, *, again: bool = False) -> None:
+    """Make the network's bridge and its part of the firewall if anything of them is missing.
+
+    ``again`` looks at everything even if it was made before. Raises Conflict (the device is
+    another's), NotFound (parent link), Unsupported.
+    """
+    if network.driver in options.MODES:
+        _ensure_parent(context, network)
+    if network.driver != "bridge" or (not again and _is_up(context, network)):
+        return
+    with context.locked(network.id):
+        if again or not _is_up(context, network):
+            _make(context, network)
+
+
+def _ensure_parent(context: NetworkContext, network: Network) -> None:
+    """A link of the host's own is only looked for; a VLAN of one is made."""
+    if exists(network.device):
+        return
+    from runengine.netns import parents
+
+    with context.locked(network.id):
+        parents.ensure(network.device)
+
+
+def _make(context: NetworkContext, network: Network) -> None:
+    from runengine.netns import bridge, forwarding
+    from runengine.netns.firewall import TableMissing
+
+    wanted = bridge_of(network)
+    bridge.ensure(wanted)
+    if not network.internal:
+        changed = forwarding.enable(network.device, ipv6=network.pool(6) is not None)
+        context.notices.extend(changed)
+    try:
+        context.firewall.add_network(wanted)
+    except TableMissing:
+        replay(context, also=wanted)
+    _plug_in(context, network)
+    replace(_note(context, network.id), _index(network.device), durable=False)
+
+
+def _plug_in(context: NetworkContext, network: Network) -> None:
+    """Running containers lost their bridge if somebody has deleted it."""
+    from runengine.linux.clock import boot_id
+    from runengine.netns import plugging
+
+    reserved = context.store.endpoints.on(network.id, boot_id())
+    plugging.plug_in(link_of(one, default_route=False) for one in reserved)
+
+
+def _note(context: NetworkContext, network_id: str) -> str:
+    return f"{context.directory}/{network_id}.up"
+
+
+def _index(device: str) -> bytes:
+    return read_optional(f"{_LINKS}/{device}/ifindex") or b""
+
+
+def _is_up(context: NetworkContext, network: Network) -> bool:
+    """Whether bridge and table are those that were made; the table goes if others flush all."""
+    noted = read_optional(_note(context, network.id))
+    return bool(noted) and noted == _index(network.device) and context.firewall.is_whole()
+
+
+def publish(context: NetworkContext, ports: Sequence[Published]) -> None:
+    """Publish ports in one transaction; a table that somebody flushed is written anew."""
+    from runengine.netns.firewall import TableMissing
+
+    if not ports:
+        return
+    try:
+        context.firewall.publish(ports)
+    except TableMissing:
+        replay(context)
+
+
+def replay(context: NetworkContext, *, also: Bridge | None = None) -> None:
+    """Write the whole table anew from what is recorded: networks whose bridge is there, and the
+    ports of what was started since the host did.
+    """
+    from runengine.linux.clock import boot_id
+
+    bridges = {
+        network.device: bridge_of(network)
+        for network in context.store.networks.all()
+        if network.driver == "bridge" and exists(network.device)
+    }
+    if also is not None:
+        bridges[also.device] = also
+    ports = published(context.store.endpoints.of_boot(boot_id()))
+    context.firewall.replay(list(bridges.values()), ports)
+
+
+def take_down(context: NetworkContext, network: Network) -> None:
+    """Remove what ``ensure_up`` made. Idempotent; nothing of the host's own is touched."""
+    with context.locked(network.id):
+        if network.driver == "bridge":
+            from runengine.netns import bridge
+
+            context.firewall.remove_network(network.device)
+            bridge.remove(network.device)
+        elif network.driver in options.MODES and not _shared(context, network):
+            from runengine.netns import parents
+
+            parents.remove(network.device)
+        for path in (_note(context, network.id), context.lock_path(network.id)):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _shared(context: NetworkContext, network: Network) -> bool:
+    return any(
+        other.device == network.device and other.id != network.id
+        for other in context.store.networks.all()
+    )
