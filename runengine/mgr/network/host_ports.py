@@ -76,9 +76,7 @@ class Chooser:
                 )
             who = _listener(wish.protocol, address, wish.host_port, wish.count)
             if who:
-                raise Conflict(
-                    _refusal(address, wish.host_port, wish.count), details=f"{who} listens there"
-                )
+                raise Conflict(_refusal(address, wish.host_port, wish.count), details=who)
 
     def _free_one(self, wish: WantedPort, addresses: Sequence[str]) -> int:
         """A port that nobody has on any of the addresses. Raises HeldError."""
@@ -198,13 +196,10 @@ def _share(one: str, other: str) -> bool:
 
 
 def _listener(protocol: str, address: str, first: int, count: int) -> str:
-    """The program that listens on one of these ports, as an error names it; empty: none."""
+    """Who of the host's programs listens on one of these ports, in words; empty: none."""
     from runengine.netns import listening
 
-    found = listening.find(protocol, address, first, count)
-    if found is None:
-        return ""
-    return f"{found.program} (pid {found.pid})" if found.pid else "a program of the host"
+    return str(listening.find(protocol, address, first, count) or "")
 
 
 def _refusal(address: str, first: int, count: int) -> str:

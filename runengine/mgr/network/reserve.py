@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runengine import ids
 from runengine.errors import Conflict, InvalidParameter, NotFound
 from runengine.linux.clock import boot_id
-from runengine.mgr.network import host_ports, options
+from runengine.mgr.network import host_ports, options, up
 from runengine.mgr.network.context import HeldError
 from runengine.netns import ipam
 from runengine.store.network_types import ReservedEndpoint
@@ -42,7 +42,7 @@ def reserve(
     context: NetworkContext, container_id: str, wanted: Sequence[WantedEndpoint]
 ) -> list[ReservedEndpoint]:
     """Decide and record everything about a container's endpoints. See ``NetworkMgr.reserve``."""
-    networks = [context.store.networks.get(wish.network) for wish in wanted]
+    networks = [_network(context, wish.network) for wish in wanted]
     for network, wish in zip(networks, wanted, strict=True):
         check(network, wish)
     settled = {container_id}
@@ -58,6 +58,16 @@ def reserve(
             settled.update(others)
             context.reclaim(others)
     raise Conflict(f"container {container_id[:12]}: others take every host port just before it")
+
+
+def _network(context: NetworkContext, network_id: str) -> Network:
+    """The network as its first container finds it: its subnet may need to be another by now."""
+    network = context.store.networks.get(network_id)
+    if network.driver != "bridge" or up.exists(network.device):
+        return network
+    from runengine.mgr.network import subnets
+
+    return subnets.renew(context, network)
 
 
 def check(network: Network, wish: WantedEndpoint) -> None:

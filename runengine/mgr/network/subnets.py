@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from runengine.mgr.network.context import NetworkContext
     from runengine.netns.ipam import IPNetwork
+    from runengine.store.network_types import Network
 
 
 def used_by_host() -> list[IPNetwork]:
@@ -45,6 +46,33 @@ def choose(context: NetworkContext, family: int, taken: Iterable[IPNetwork]) -> 
 def first_address(subnet: str) -> str:
     """The address that is the gateway's unless the user says otherwise."""
     return ipam.text(ipam.usable(subnet)[0], ipam.family_of(subnet))
+
+
+def renew(context: NetworkContext, network: Network) -> Network:
+    """The network with other subnets, if those that were chosen for it are the host's by now.
+
+    Only while it is neither up nor anybody's: a VPN or another engine may have come before it.
+    """
+    if not network.pools or not all(pool.chosen for pool in network.pools):
+        return network
+    used = used_by_host()
+    if not any(_meets(pool, used) for pool in network.pools):
+        return network
+    networks = context.store.networks
+    with context.store.database.write():
+        if context.store.endpoints.holders(network.id):
+            return network
+        networks.remove(network.id)
+        taken = [*used, *of_networks(context)]
+        pools = tuple(choose(context, pool.family, taken) for pool in network.pools)
+        renewed = network._replace(pools=pools)
+        networks.add(renewed)
+    return renewed
+
+
+def _meets(pool: Pool, used: Iterable[IPNetwork]) -> bool:
+    own = ipaddress.ip_network(pool.subnet)
+    return any(other.version == own.version and other.overlaps(own) for other in used)
 
 
 def _pools(context: NetworkContext, family: int) -> list[ipam.AddressPool]:

@@ -96,9 +96,9 @@ def _make(context: NetworkContext, network: Network) -> None:
 
     wanted = bridge_of(network)
     bridge.ensure(wanted)
-    if not network.internal:
-        changed = forwarding.enable(network.device, ipv6=network.pool(6) is not None)
-        context.notices.extend(changed)
+    changed = forwarding.enable(wanted)
+    if changed:
+        context.notices.append(f"network {network.name} needs forwarding: set {' '.join(changed)}")
     try:
         context.firewall.add_network(wanted)
     except TableMissing:
