@@ -1,24 +1,201 @@
 """Connections that the kernel tracks, where they would outlive what they were translated by.
 
-A datagram of a "connection" that is known already goes where the first one went, whatever our
-table says by now. So entries are deleted when a port is published (what was sent to it before went
-to the host itself) and when it is withdrawn (it would go on to an address that may soon be another
-container's). TCP cares for itself: a dead connection's packets are refused.
+A packet of a "connection" that is known already goes where the first one went, whatever our table
+says by now. So entries are deleted when a port is published (datagrams that came before went to
+the host itself, and their sender would never reach the container) and when it is withdrawn (what
+comes later would go on to an address that nobody has, or already another container).
+
+The kernel deletes by a filter in one pass over its table, at 0.1 to 0.5 ms on an ordinary host. An
+older one (Debian 12's) takes a filter for a mistake; there the entries are listed and deleted one
+by one, which takes 10 ms and more.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+import socket
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from runengine.errors import EngineError
+from runengine.linux import netlink
+from runengine.linux.netlink import Message, NetlinkError, attribute, attributes, nested
+from runengine.netns.elements import EVERYWHERE, family_of
+from runengine.netns.nftables import PROTOCOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from runengine.netns.types import Published
+
+_SUBSYSTEM = 1
+_GET, _DELETE = 1, 2
+_ORIGINAL, _REPLY, _STATUS, _ZONE, _FILTER, _STATUS_MASK = 1, 2, 3, 18, 25, 26
+_IP, _PROTOCOL = 1, 2
+_SOURCES, _DESTINATIONS = {4: 1, 6: 3}, {4: 2, 6: 4}
+_NUMBER, _DESTINATION_PORT = 1, 3
+_BY_SOURCE, _BY_DESTINATION, _BY_NUMBER, _BY_DESTINATION_PORT = 1 << 0, 1 << 1, 1 << 3, 1 << 5
+_TRANSLATED = 1 << 4 | 1 << 5
+"""Status bits IPS_SRC_NAT and IPS_DST_NAT."""
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_DELETED_AT_ONCE = 500
+_FILTERS = 8
+"""So many passes of the kernel's cost less than one list of ours."""
+
+
+class Filter(NamedTuple):
+    """Chooses connections of one family and protocol; what is empty or 0 does not matter."""
+
+    family: int
+    protocol: str
+    destination: str = ""
+    port: int = 0
+    """Where the first packet was sent to."""
+    answering: str = ""
+    """Whose address the answers come from."""
+    untranslated: bool = False
+
+    def encoded(self) -> bytes:
+        """As attributes of a message to the kernel."""
+        service = [attribute(_NUMBER, bytes((PROTOCOLS[self.protocol],)))]
+        flags = _BY_NUMBER
+        if self.port:
+            service.append(attribute(_DESTINATION_PORT, struct.pack("!H", self.port)))
+            flags |= _BY_DESTINATION_PORT
+        parts = [nested(_PROTOCOL, *service)]
+        if self.destination:
+            parts.append(self._address(_DESTINATIONS, self.destination))
+            flags |= _BY_DESTINATION
+        found = nested(_ORIGINAL, *parts)
+        by = attribute(_ORIGINAL, struct.pack("=I", flags))
+        if self.answering:
+            found += nested(_REPLY, self._address(_SOURCES, self.answering))
+            by += attribute(_REPLY, struct.pack("=I", _BY_SOURCE))
+        found += nested(_FILTER, by)
+        if self.untranslated:
+            found += attribute(_STATUS, struct.pack("!I", 0))
+            found += attribute(_STATUS_MASK, struct.pack("!I", _TRANSLATED))
+        return found
+
+    def _address(self, kinds: dict[int, int], address: str) -> bytes:
+        packed = socket.inet_pton(_FAMILIES[self.family], address)
+        return nested(_IP, attribute(kinds[self.family], packed))
+
+    def matches(self, entry: Tracked) -> bool:
+        """For kernels that filter less."""
+        return (
+            entry.protocol == PROTOCOLS[self.protocol]
+            and self.destination in ("", entry.destination)
+            and self.port in (0, entry.port)
+            and self.answering in ("", entry.answering)
+            and not (self.untranslated and entry.status & _TRANSLATED)
+        )
+
+
+class Tracked(NamedTuple):
+    """A connection as it was listed; ``identity`` are the attributes by which it is deleted."""
+
+    protocol: int
+    destination: str
+    port: int
+    answering: str
+    status: int
+    identity: bytes
 
 
 def forget_unpublished(published: Sequence[Published]) -> None:
     """Forget datagrams that went to these ports of the host before they were published."""
+    filters = [
+        Filter(family_of(one.host_ip), one.protocol, address, port, untranslated=True)
+        for one in published
+        if one.protocol == "udp"
+        for address in ["" if one.host_ip in EVERYWHERE else one.host_ip]
+        for port in range(one.host_port, one.host_port + one.count)
+    ]
+    if len(filters) <= _FILTERS:
+        _forget(filters)
+        return
+    meant = {(one.destination, one.port) for one in filters}
+    for family in {one.family for one in filters}:
+        _forget_listed(
+            Filter(family, "udp", untranslated=True),
+            lambda entry: (
+                not meant.isdisjoint(((entry.destination, entry.port), ("", entry.port)))
+            ),
+        )
 
 
 def forget_published(published: Sequence[Published]) -> None:
-    """Forget datagrams that these ports led to their container."""
+    """Forget what the container's address answers in these protocols: the address is given up."""
+    answering = dict.fromkeys((one.protocol, one.container_ip) for one in published)
+    _forget([Filter(family_of(ip), protocol, answering=ip) for protocol, ip in answering])
+
+
+def _forget(filters: Sequence[Filter]) -> None:
+    for chosen in filters:
+        message = _message(_DELETE, netlink.REQUEST | netlink.ACK, chosen.family, chosen.encoded())
+        try:
+            netlink.send(netlink.NETFILTER, [message])
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise _refused(error) from error
+            _forget_listed(chosen, chosen.matches)
+
+
+def _forget_listed(chosen: Filter, is_meant: Callable[[Tracked], bool]) -> None:
+    """Delete those of the chosen that are meant, one by one."""
+    try:
+        stale = [entry for entry in _listed(chosen) if chosen.matches(entry) and is_meant(entry)]
+        for start in range(0, len(stale), _DELETED_AT_ONCE):
+            _delete(chosen.family, stale[start : start + _DELETED_AT_ONCE])
+    except OSError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: OSError) -> EngineError:
+    return EngineError("cannot forget tracked connections", details=error.strerror)
+
+
+def _listed(chosen: Filter) -> list[Tracked]:
+    flags = netlink.REQUEST | netlink.DUMP
+    answer = netlink.ask(netlink.NETFILTER, _message(_GET, flags, chosen.family, chosen.encoded()))
+    return [_tracked(chosen.family, body[4:]) for _, body in answer]
+
+
+def _delete(family: int, entries: Sequence[Tracked]) -> None:
+    messages = [_message(_DELETE, netlink.REQUEST, family, entry.identity) for entry in entries]
+    last = messages[-1]
+    messages[-1] = last._replace(flags=last.flags | netlink.ACK)
+    try:
+        netlink.send(netlink.NETFILTER, messages)
+    except NetlinkError as error:
+        # It has ended in the meantime; the others are deleted nevertheless.
+        if error.errno != errno.ENOENT:
+            raise
+
+
+def _message(command: int, flags: int, family: int, body: bytes) -> Message:
+    head = struct.pack("!BBH", _FAMILIES[family], 0, 0)
+    return Message(_SUBSYSTEM << 8 | command, flags, head + body)
+
+
+def _tracked(family: int, data: bytes) -> Tracked:
+    found = attributes(data)
+    original, reply = attributes(found[_ORIGINAL]), attributes(found[_REPLY])
+    service = attributes(original[_PROTOCOL])
+    ends = (
+        attributes(original[_IP])[_DESTINATIONS[family]],
+        attributes(reply[_IP])[_SOURCES[family]],
+    )
+    destination, answering = (socket.inet_ntop(_FAMILIES[family], end) for end in ends)
+    identity = nested(_ORIGINAL, found[_ORIGINAL])
+    if _ZONE in found:
+        identity += attribute(_ZONE, found[_ZONE])
+    return Tracked(
+        service[_NUMBER][0],
+        destination,
+        int.from_bytes(service.get(_DESTINATION_PORT, b"")),
+        answering,
+        int.from_bytes(found[_STATUS]),
+        identity,
+    )

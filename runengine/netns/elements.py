@@ -111,7 +111,7 @@ def of_published(published: Published) -> list[Element]:
 
 
 def _of_port(published: Published, offset: int) -> list[Element]:
-    family = _family(published.host_ip)
+    family = family_of(published.host_ip)
     service = (published.protocol, str(published.host_port + offset))
     value = (published.container_ip, str(published.container_port + offset))
     if published.host_ip in EVERYWHERE:
@@ -128,12 +128,13 @@ def _of_row(published: Published) -> list[Element]:
     high = EVERYWHERE.get(low, low)
     first = (published.protocol, str(published.host_port))
     last = (published.protocol, str(published.host_port + published.count - 1))
-    ranges = f"ranges{_family(low)}"
+    ranges = f"ranges{family_of(low)}"
     found = [Element(ranges, (low, *first), (published.container_ip,), (high, *last))]
     if low in ("::", "::1"):
         found.append(Element("loopback_ranges6", first, key_end=last))
     return found
 
 
-def _family(address: str) -> int:
+def family_of(address: str) -> int:
+    """4 or 6."""
     return 6 if ":" in address else 4
