@@ -228,6 +228,22 @@ class ContainerMgr:
 
         read_logs(record.details["log"], is_running=is_running, emit=emit, **options)
 
+    # Networks
+
+    def connect(
+        self, name: str, network: str, endpoint: EndpointConfig | None = None
+    ) -> None:
+        """Connect a container to one more network, running or not. See ``connect.connect``."""
+        from runengine.mgr.network import connect
+
+        connect.connect(self._context, network, name, endpoint)
+
+    def disconnect(self, name: str, network: str) -> None:
+        """Disconnect a container from a network. See ``connect.disconnect``."""
+        from runengine.mgr.network import connect
+
+        connect.disconnect(self._context, network, name)
+
     # Streams
 
     def attach_container_io(self, name: str, options: AttachOptions) -> Connection:

@@ -161,8 +161,10 @@ def tell_linked(
         if one.network_name != BRIDGE:
             continue  # elsewhere links are the resolver's
         for container_id in context.store.endpoints.linking_on(one.network_id):
-            other = context.find(container_id) if container_id != record.id else None
-            for link in links.to(context, other, record, one.ip or one.ip6) if other else ():
+            other = context.find(container_id)
+            if other is None or other.id == record.id:
+                continue
+            for link in links.to(context, other, record, one.ip or one.ip6):
                 line = network_files.host_line(link.address, link.names)
                 change_lines(other, [f"*\t{link.names}"], [line])
 

@@ -14,7 +14,7 @@ from runengine.errors import NotFound, StateError, Unavailable
 from runengine.linux import fsatomic
 from runengine.mgr.container import observe, pending, reconcile
 from runengine.mgr.container.context import make_private_directory
-from runengine.mgr.container.recover import finish, settle, sweep_orphans
+from runengine.mgr.container.recover import finish, settle, settle_lost, sweep_orphans
 from runengine.mgr.container.stop import stop_and_settle
 from runengine.store.containers import Restarts
 
@@ -90,11 +90,22 @@ def _all(context: Context, ids: Iterable[str], turn: Turn, at_once: int) -> list
         return [f"container {one[:12]}: {problem}" for one, problem in told if problem]
 
 
-def _take_turn(context: Context, container_id: str, turn: Turn) -> str | None:
+def _of_own_connection(context: Context) -> Context:
+    """The engine with a database connection for one thread."""
+    from runengine.mgr.network.manager import NetworkMgr
     from runengine.store.store import Store
 
+    store = Store.open(context.paths)
+    networks = NetworkMgr(
+        context.config, store, context.events, lambda other: settle_lost(own, other)
+    )
+    own = context._replace(store=store, networks=networks)
+    return own
+
+
+def _take_turn(context: Context, container_id: str, turn: Turn) -> str | None:
     try:
-        own = context._replace(store=Store.open(context.paths))
+        own = _of_own_connection(context)
         try:
             return turn(own, container_id)
         except NotFound:

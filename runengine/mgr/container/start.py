@@ -142,7 +142,7 @@ def _connect(context: Context, record: Record) -> Sandbox | None:
 
 def _prepare(context: Context, record: Record, sandbox: Sandbox | None) -> dict[str, Any]:
     """Everything on disk that the runtime needs: mounts, files, the bundle; its spec."""
-    from runengine.mgr.container import facts
+    from runengine.mgr.container import facts, network_files
     from runengine.oci_spec.build import build_spec
 
     state_dir, data_dir = context.state_dir(record.id), context.data_dir(record.id)
@@ -157,6 +157,8 @@ def _prepare(context: Context, record: Record, sandbox: Sandbox | None) -> dict[
 
         realtime.make_room(record)
     known = facts.gather(context, record, f"{data_dir}/merged", data_dir, sandbox=sandbox)
+    if sandbox is not None:
+        network_files.tell_linked(context, record, sandbox.endpoints)
     spec = build_spec(record.config, record.host_config, known)
     write_spec(f"{state_dir}/bundle", spec)
     if known.network_files != record.details.get("network_files"):

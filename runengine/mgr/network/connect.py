@@ -7,17 +7,16 @@ command again, or the end of the container's run, puts it right.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from runengine.errors import Conflict
+from runengine.errors import Conflict, NotFound
 from runengine.linux import pidfd
 from runengine.mgr.container import network_files, observe
 from runengine.mgr.container.recover import settle
 from runengine.mgr.network import modes, port_wishes, routes, wishes
 from runengine.model import endpoint_config
 from runengine.netns.types import Published
-from runengine.store.network_types import WantedPort
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,16 +52,31 @@ def connect(
 
 def disconnect(context: Context, network: str, container: str) -> None:
     """Disconnect a container from a network. Raises NotFound, Conflict (not connected)."""
-    found = context.networks.get(network)
     with context.locked(context.resolve(container)) as record:
         state = settle(context, record)
-        _check_network(found)
-        if found.id not in {wish.network for wish in context.networks.wanted_of(record.id)}:
-            raise Conflict(f"container {record.name} is not connected to network {found.name}")
+        network_id = _wished_id(context, record, network)
         if observe.is_live(state):
-            _disconnect_live(context, record, state, found.id)
-        context.networks.unwant(record.id, found.id)
-        context.events.network("disconnect", found, container=record.id)
+            _disconnect_live(context, record, state, network_id)
+        context.networks.unwant(record.id, network_id)
+        with suppress(NotFound):  # it may be no more than a wish by now
+            found = context.networks.get(network_id)
+            context.events.network("disconnect", found, container=record.id)
+
+
+def _wished_id(context: Context, record: Record, network: str) -> str:
+    """The id of the network that the container is to be on; it may have been removed."""
+    wanted = context.networks.wanted_of(record.id)
+    try:
+        found = context.networks.get(network)
+    except NotFound:
+        for wish in wanted:
+            if network in (wish.network_name, wish.network):
+                return wish.network
+        raise
+    _check_network(found)
+    if found.id not in {wish.network for wish in wanted}:
+        raise Conflict(f"container {record.name} is not connected to network {found.name}")
+    return found.id
 
 
 def _check_mode(record: Record) -> None:
@@ -188,9 +202,9 @@ def _disconnect_live(context: Context, record: Record, state: State, network_id:
         return
     after = [one for one in before if one is not gone]
     with _namespace_of(record, state) as fd:
+        _move_ports(context, gone, after)
         _remove(context, fd, record, network_id)
         _move_routes(context, fd, before, after)
-        _move_ports(context, record, gone, after)
     network_files.change(context, record, before, after)
 
 
@@ -229,21 +243,17 @@ def _move_routes(
 
 
 def _move_ports(
-    context: Context, record: Record, gone: ReservedEndpoint, after: Sequence[ReservedEndpoint]
+    context: Context, gone: ReservedEndpoint, rest: Sequence[ReservedEndpoint]
 ) -> None:
-    """Published ports go on through the network that has the default route now."""
-    if not gone.ports or not after:
+    """Let published ports go on through the network that has the default route now.
+
+    They stay reserved all the while; the firewall leads a port to one place only.
+    """
+    if not gone.ports or not rest:
         return
-    networks = context.networks
-    wanted = [one.wanted._replace(network=one.network_id) for one in after]
-    known = [networks.get(one.network_id) for one in after]
-    through = _on(after, routes.publishing(wanted, known) or "")
+    known = [context.networks.get(one.network_id) for one in rest]
+    through = _on(rest, routes.publishing([one.wanted for one in rest], known) or "")
     if through is not None:
-        # At the same host ports: they may have been chosen at the start.
-        ports = [
-            WantedPort(
-                port.container_port, port.protocol, port.host_ip, port.host_port, count=port.count
-            )
-            for port in gone.ports
-        ]
-        networks.publish(networks.reserve_ports(record.id, through.network_id, ports))
+        context.store.endpoints.move_ports(gone, through)
+        moved = _on(context.networks.endpoints_of(gone.container_id), through.network_id)
+        context.networks.publish(_published(moved))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from runengine.errors import NotFound
 from runengine.mgr.network import port_wishes, routes
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def set_up(context: Context, record: Record) -> Sandbox | None:
     wanted = networks.wanted_of(record.id)
     if not wanted:
         return None
-    known = [networks.get(one.network) for one in wanted]
+    known = [_network(context, one) for one in wanted]
     reserved = networks.reserve(record.id, for_run(record, wanted, known))
     from runengine.netns import namespace
 
@@ -63,6 +64,16 @@ def set_up(context: Context, record: Record) -> Sandbox | None:
         os.close(fd)
         raise
     return Sandbox(fd, reserved)
+
+
+def _network(context: Context, wish: WantedEndpoint) -> Network:
+    try:
+        return context.networks.get(wish.network)
+    except NotFound:
+        raise NotFound(
+            f"network {wish.network_name or wish.network} not found",
+            resolution="make it again, or disconnect the container from it",
+        ) from None
 
 
 def for_run(

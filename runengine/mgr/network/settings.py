@@ -67,6 +67,8 @@ def _addresses(one: ReservedEndpoint) -> Document:
 
 def _endpoint(record: Record, wish: WantedEndpoint, made: ReservedEndpoint | None) -> Document:
     wanted = wishes.document(wish)
+    if wish.network_name == BRIDGE:
+        wanted["Links"] = None  # they are the container's own: HostConfig.Links
     return {
         **wanted,
         "NetworkID": wish.network,

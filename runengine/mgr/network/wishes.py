@@ -54,6 +54,9 @@ def check(
         if network.id in wanted:
             raise InvalidParameter(f'network "{network.name}" is specified multiple times')
         wanted[network.id] = wish(network, endpoint)
+        if network.builtin:
+            # Kept with the endpoint as well: there those who link to a container are found.
+            wanted[network.id] = wanted[network.id]._replace(links=tuple(host.get("Links") or ()))
     _check_links(context, host)
     return Wishes(first.name, sorted(wanted.values(), key=lambda one: one.network != first.id))
 
@@ -116,34 +119,16 @@ def _check_wish(network: Network, wanted: WantedEndpoint) -> None:
             "user specified IP address is supported on user defined networks only",
             resolution="make one: runengine network create --subnet SUBNET NAME",
         )
-    for address, family in ((wanted.ip, 4), (wanted.ip6, 6)):
-        if address:
-            _check_address(network, address, family)
+    from runengine.mgr.network import reserve
 
-
-def _check_address(network: Network, address: str, family: int) -> None:
-    """Raise InvalidParameter unless the network can give the address to a container."""
-    from ipaddress import ip_address, ip_network
-
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        raise InvalidParameter(f"invalid IPv{family} address: {address}") from None
-    pool = network.pool(family)
-    if parsed.version != family or pool is None:
-        raise InvalidParameter(
-            f"invalid IPv{family} address {address}: network {network.name} has no IPv{family}"
-        )
-    if parsed not in ip_network(pool.subnet):
-        raise InvalidParameter(
-            f"invalid address {address}: it is not in the subnet of network {network.name}",
-            resolution=f"choose one of {pool.subnet}",
-        )
-    taken = {pool.gateway: "the gateway's", **{ip: f"{who}'s" for who, ip in pool.aux.items()}}
-    if address in taken:
-        raise InvalidParameter(
-            f"invalid address {address}: on network {network.name} it is {taken[address]}"
-        )
+    reserve.check(network, wanted)
+    for pool in network.pools:
+        taken = {pool.gateway: "gateway", **{address: name for name, address in pool.aux.items()}}
+        for address in {wanted.ip, wanted.ip6} & taken.keys() - {""}:
+            raise InvalidParameter(
+                f"invalid address {address}: it is network {network.name}'s own:"
+                f" {taken[address]}"
+            )
 
 
 def _check_links(context: Context, host: HostConfig) -> None:
