@@ -95,7 +95,10 @@ class Stream:
         """Hand on whole questions, as many as may be open, and send what there is."""
         self._busy = True
         try:
-            while self._open < MAX_OPEN and not self._closed and (query := self._query()):
+            while self._open < MAX_OPEN and not self._closed:
+                query = self._query()
+                if query is None:
+                    break
                 self._active = time.monotonic()
                 self._open += 1
                 self._handle(query, self._answer)
