@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 
-_GET_TABLE, _NEW_ELEMENT, _GET_ELEMENT, _DELETE_ELEMENT = 1, 12, 13, 14
+_GET_TABLE, _GET_CHAIN = 1, 4
+_NEW_ELEMENT, _GET_ELEMENT, _DELETE_ELEMENT = 12, 13, 14
 _SUBSYSTEM = 10
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _INET = 1
+_FAMILIES = {_INET: "inet", 2: "ip", 10: "ip6"}
+_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _HOOK_NUMBER = 1, 3, 4, 5, 1
 _TABLE_NAME, _TABLE_USERDATA = 1, 6
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS, _LIST_ELEMENT = 1, 2, 3, 1
 _KEY, _DATA, _KEY_END, _VALUE = 1, 2, 10, 1
@@ -55,6 +58,17 @@ class Stored(NamedTuple):
             and other.key[at : at + 4] <= ends[0][at : at + 4]
             for at in range(0, len(self.key), 4)
         )
+
+
+class Chain(NamedTuple):
+    """A chain of any table on the host."""
+
+    family: str
+    """``ip``, ``ip6`` or ``inet``; empty for others."""
+    table: str
+    name: str
+    drops_forwarded: bool
+    """Whether forwarded packets that it does not accept are lost."""
 
 
 def encode(elements: Iterable[Element]) -> list[Stored]:
@@ -114,6 +128,23 @@ def comment(table: str) -> str | None:
     userdata = netlink.attributes(answer[0][1][4:]).get(_TABLE_USERDATA, b"")
     # Type, length, text and a NUL: libnftnl's own format, of which a comment is the first.
     return userdata[2 : 2 + userdata[1]].rstrip(b"\0").decode() if len(userdata) > 2 else ""
+
+
+def chains() -> list[Chain]:
+    """Every chain of every table, the host's own ones too. Raises NetlinkError."""
+    flags = netlink.REQUEST | netlink.DUMP
+    answer = netlink.ask(netlink.NETFILTER, Message(_SUBSYSTEM << 8 | _GET_CHAIN, flags, bytes(4)))
+    return [_chain(body) for _, body in answer]
+
+
+def _chain(body: bytes) -> Chain:
+    found = netlink.attributes(body[4:])
+    table, name = (found[kind].rstrip(b"\0").decode() for kind in (_CHAIN_TABLE, _CHAIN_NAME))
+    hook = netlink.attributes(found.get(_CHAIN_HOOK, b"")).get(_HOOK_NUMBER, b"")
+    # NF_INET_FORWARD is 2; a policy of 0 is NF_DROP. A chain without a hook has neither.
+    forwards = int.from_bytes(hook) == 2
+    drops = forwards and found.get(_CHAIN_POLICY) == bytes(4)
+    return Chain(_FAMILIES.get(body[0], ""), table, name, drops)
 
 
 def run(text: str, what: str) -> None:
