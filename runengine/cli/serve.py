@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from runengine.paths import Paths
 
 # Where processes of their own begin: such a module runs when imported. And what only the metrics
-# server needs, in a process of its own.
-_NOT_LOADED = ("runengine.monitor.boot", "runengine.resolver.boot", "runengine.mgr.metrics")
+# server and the resolver need, in processes of their own.
+_NOT_LOADED = (
+    "runengine.monitor.boot",
+    "runengine.resolver.boot",
+    "runengine.resolver.answers",
+    "runengine.resolver.messages",
+    "runengine.mgr.metrics",
+)
 # What is imported only when used, by us or by libraries; in the launcher once for all.
 _USED_LATE = (
     "concurrent.futures",
