@@ -6,6 +6,7 @@ Docker parses flags with pflag, which differs from click in what users notice: b
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -83,7 +84,8 @@ def flag_value(text: str) -> bool | None:
 class Normaliser:
     """Rewrites pflag's spellings into click's and takes the boolean flags out.
 
-    After ``run()``, ``args`` are what click is to parse and ``switches`` holds the booleans given.
+    After ``run()``, ``args`` are what click is to parse, ``given`` the options among them, and
+    ``switches`` holds the booleans given.
     """
 
     def __init__(self, ctx: click.Context, params: list[click.Parameter]) -> None:
@@ -94,6 +96,7 @@ class Normaliser:
                 for name in (*param.opts, *param.secondary_opts):
                     self.options[name] = param
         self.args: list[str] = []
+        self.given: set[click.Parameter] = set()
         self.positional: list[str] = []
         self.switches: dict[str, bool] = {}
         self.wants_help = False
@@ -127,9 +130,9 @@ class Normaliser:
         if not _takes_value(known):
             self._switch(known, value if equals else "true")
         elif equals:
-            self.args += [name, value]
+            self._option(known, name, value)
         elif rest:
-            self.args += [name, rest.pop(0)]
+            self._option(known, name, rest.pop(0))
         else:
             raise self._fail(f"flag needs an argument: {name}")
 
@@ -143,17 +146,22 @@ class Normaliser:
             if _takes_value(known):
                 if not letters and not rest:
                     raise self._fail(f"flag needs an argument: {name[1]!r} in {word}")
-                self.args += [name, letters.removeprefix("=") if letters else rest.pop(0)]
+                value = letters.removeprefix("=") if letters else rest.pop(0)
+                self._option(known, name, value)
                 return
             if letters.startswith("="):
                 self._switch(known, letters[1:])
                 return
             self._switch(known, "true")
 
+    def _option(self, known: click.Option, *words: str) -> None:
+        self.given.add(known)
+        self.args += words
+
     def _switch(self, known: click.Option, text: str) -> None:
         if not (isinstance(known, Option) and known.switches and known.name):
             self.wants_help |= "--help" in known.opts
-            self.args.append(known.opts[-1])
+            self._option(known, known.opts[-1])
             return
         value = flag_value(text)
         if value is None:
@@ -195,18 +203,28 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as pflag would; raises FlagError and ArgumentError."""
-        words = Normaliser(ctx, self.get_params(ctx))
+        params = self.get_params(ctx)
+        words = Normaliser(ctx, params)
         words.run(args, interspersed=self.allow_interspersed_args)
         if not words.wants_help:
             self._check_count(ctx, len(words.positional))
+        present = [param for param in params if param in words.given or not _may_be_absent(param)]
         try:
-            rest = super().parse_args(ctx, [*words.args, "--", *words.positional])
+            rest = _parse(ctx, present, [*words.args, "--", *words.positional])
         except click.BadParameter as exc:
             raise _bad_value(exc, ctx) from exc
+        ctx.params = {**self._absent, **ctx.params}
         for name, value in words.switches.items():
             ctx.params[name] = value
             ctx.set_parameter_source(name, ParameterSource.COMMANDLINE)
         return rest
+
+    @cached_property
+    def _absent(self) -> dict[str, Any]:
+        """Values of the options that are not given."""
+        ctx = click.Context(self)
+        _parse(ctx, [param for param in self.params if _may_be_absent(param)], [])
+        return ctx.params
 
     def _check_count(self, ctx: click.Context, given: int) -> None:
         arguments = [p for p in self.params if isinstance(p, click.Argument)]
@@ -242,6 +260,19 @@ class Command(click.Command):
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """What follows the command's name in the usage line."""
         return [self.usage]
+
+
+def _may_be_absent(param: click.Parameter) -> bool:
+    """Whether it is always the same where it is not given."""
+    if not isinstance(param, click.Option) or param.required:
+        return False
+    return param.callback is None or not param.expose_value
+
+
+def _parse(ctx: click.Context, params: list[click.Parameter], args: list[str]) -> list[str]:
+    """Let click parse with these parameters only: each costs it time, given or not."""
+    parser = click.Command(None, params=params, add_help_option=False)
+    return parser.parse_args(ctx, args)
 
 
 def _bad_value(exc: click.BadParameter, ctx: click.Context) -> click.UsageError:
