@@ -196,7 +196,7 @@ def _mount_shm(target: str, size_bytes: int) -> None:
 def write_spec(bundle: str, spec: dict[str, Any]) -> None:
     """Write config.json; it goes with the run, so nothing is synced."""
     with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
-        json.dump(spec, file)
+        file.write(json.dumps(spec))  # dump() would encode in Python, piece by piece
 
 
 def _job(context: Context, record: Record, console_size: tuple[int, int] | None) -> Job:
