@@ -57,8 +57,10 @@ class App:
         return Engine.open(self.paths())
 
     def close(self) -> None:
-        """Close the engine if it was opened."""
+        """Close the engine if it was opened, and tell what it has changed on the host."""
         if self._engine is not None:
+            for notice in self._engine.notices:
+                complain(notice, prefix="NOTICE: ")
             self._engine.close()
             self._engine = None
 
@@ -115,8 +117,14 @@ def complain(message: str, *, prefix: str = "Error: ") -> None:
     """One line on stderr."""
     with suppress(OSError):  # a full disk is what there may be to complain of
         sys.stdout.flush()
-    sys.stderr.write(f"{prefix}{one_line(message)}\n")
-    sys.stderr.flush()
+    write_error(f"{prefix}{one_line(message)}\n")
+
+
+def write_error(text: str) -> None:
+    """Write text to stderr. Where nobody can read it, the exit code still tells."""
+    with suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def warn(message: str) -> None:

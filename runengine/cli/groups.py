@@ -1,9 +1,9 @@
-"""The noun groups: ``container``, ``image``, ``system``, ``generate``."""
+"""The noun groups: ``container``, ``image``, ``network``, ``system``, ``generate``."""
 
 from __future__ import annotations
 
 from runengine.cli.lazy import Entry, LazyGroup
-from runengine.cli.table_of_commands import CONTAINER, GENERATE, IMAGE, SYSTEM
+from runengine.cli.table_of_commands import CONTAINER, GENERATE, IMAGE, NETWORK, SYSTEM
 
 
 def _group(name: str, brief: str, table: dict[str, Entry]) -> LazyGroup:
@@ -12,5 +12,6 @@ def _group(name: str, brief: str, table: dict[str, Entry]) -> LazyGroup:
 
 container = _group("container", "Manage containers", CONTAINER)
 image = _group("image", "Manage images", IMAGE)
+network = _group("network", "Manage networks", NETWORK)
 system = _group("system", "Manage runengine", SYSTEM)
 generate = _group("generate", "Generate files for other programs", GENERATE)

@@ -1,4 +1,4 @@
-"""``inspect``: containers and images in full."""
+"""``inspect``: containers, images and networks in full."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runengine.errors import EngineError, NotFound
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-TYPES = ("container", "image")
+TYPES = ("container", "image", "network")
 _SIZES = ("SizeRw", "SizeRootFs")
 
 
@@ -38,17 +38,18 @@ def _size_option(help: str) -> Option:
             ["--type", "kind"],
             metavar="string",
             default="",
-            help="Only inspect objects of the given type (container, image)",
+            help="Only inspect objects of the given type (container, image, network)",
         ),
     ],
 )
 @argument("names", nargs=-1, required=True)
 @click.pass_context
 def inspect(ctx: click.Context, /, **options: Any) -> None:
-    """Return low-level information on containers and images."""
+    """Return low-level information on containers, images and networks."""
     kind = options["kind"]
     if kind and kind not in TYPES:
-        raise ArgumentError(f'unknown type: "{kind}": must be one of "container", "image"', ctx)
+        known = ", ".join(f'"{word}"' for word in TYPES)
+        raise ArgumentError(f'unknown type: "{kind}": must be one of {known}', ctx)
     _show(ctx, options, (kind,) if kind else TYPES)
 
 
@@ -70,6 +71,21 @@ def inspect_container(ctx: click.Context, /, **options: Any) -> None:
 def inspect_image(ctx: click.Context, /, **options: Any) -> None:
     """Display detailed information on one or more images."""
     _show(ctx, options, ("image",))
+
+
+@command(
+    "inspect",
+    usage="[OPTIONS] NETWORK [NETWORK...]",
+    params=[
+        _format_option(),
+        Option(["-v", "--verbose"], is_flag=True, help="Verbose output for diagnostics"),
+    ],
+)
+@argument("names", nargs=-1, required=True)
+@click.pass_context
+def inspect_network(ctx: click.Context, /, **options: Any) -> None:
+    """Display detailed information on one or more networks."""
+    _show(ctx, options, ("network",))
 
 
 def _show(ctx: click.Context, options: dict[str, Any], kinds: Sequence[str]) -> None:
@@ -97,6 +113,7 @@ def _finders(ctx: click.Context, *, size: bool) -> dict[str, Callable[[str], dic
     return {
         "container": lambda name: engine.containers.inspect(name, size=size),
         "image": lambda name: engine.images.inspect(name),
+        "network": lambda name: engine.networks.inspect(name),
     }
 
 

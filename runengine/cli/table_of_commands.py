@@ -33,7 +33,9 @@ PS = Entry("ps:ps", "List containers")
 PORT = Entry("port:port", "List port mappings or a specific mapping for the container")
 LOGS = Entry("logs:logs", "Fetch the logs of a container")
 TOP = Entry("top:top", "Display the running processes of a container")
-INSPECT = Entry("inspect:inspect", "Return low-level information on containers and images")
+INSPECT = Entry(
+    "inspect:inspect", "Return low-level information on containers, images and networks"
+)
 INSPECT_CONTAINER = Entry(
     "inspect:inspect_container", "Display detailed information on one or more containers"
 )
@@ -50,6 +52,12 @@ INSPECT_IMAGE = Entry(
     "inspect:inspect_image", "Display detailed information on one or more images"
 )
 DEFAULT_IMAGE = Entry("images:default", "Make the embedded default image runengine/busybox")
+
+NETWORK_LS = Entry("network:ls", "List networks")
+NETWORK_RM = Entry("network:rm", "Remove one or more networks")
+INSPECT_NETWORK = Entry(
+    "inspect:inspect_network", "Display detailed information on one or more networks"
+)
 
 SERVE = Entry("serve:serve", "Run the service: warm starts, restart policies, restore at boot")
 EVENTS = Entry("events:events", "Get real time events from the server")
@@ -104,6 +112,19 @@ IMAGE: dict[str, Entry] = {
     "default": DEFAULT_IMAGE,
 }
 
+NETWORK: dict[str, Entry] = {
+    "connect": Entry("network:connect", "Connect a container to a network"),
+    "create": Entry("network:create", "Create a network"),
+    "disconnect": Entry("network:disconnect", "Disconnect a container from a network"),
+    "inspect": INSPECT_NETWORK,
+    "ls": NETWORK_LS,
+    "list": _alias(NETWORK_LS, "ls"),
+    "prune": Entry("network:prune", "Remove all unused networks"),
+    "reload": Entry("network:reload", "Put networks on the host again after others removed them"),
+    "rm": NETWORK_RM,
+    "remove": _alias(NETWORK_RM, "rm"),
+}
+
 SYSTEM: dict[str, Entry] = {
     "events": EVENTS,
     "info": INFO,
@@ -148,6 +169,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "info": INFO,
     "container": Entry("groups:container", "Manage containers"),
     "image": Entry("groups:image", "Manage images"),
+    "network": Entry("groups:network", "Manage networks"),
     "generate": Entry("groups:generate", "Generate files for other programs"),
     "system": Entry("groups:system", "Manage runengine"),
 }

@@ -51,6 +51,11 @@ class Engine:
         settings = config.load(where or paths.resolve())
         return cls(settings, Store.open(settings.paths))
 
+    @property
+    def notices(self) -> list[str]:
+        """What was changed on the host beside containers, for its operator to know."""
+        return self.networks.notices
+
     def close(self) -> None:
         """Let go of everything; containers go on."""
         self.containers.close()

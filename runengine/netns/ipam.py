@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-    Used = Callable[[int, int], Iterable[int]]
-    """The addresses in use from the first to the last number, in ascending order."""
+    Used = Callable[[int, int], int]
+    """How many addresses are in use from the first to the last number."""
 
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _BITS = {4: 32, 6: 128}
@@ -122,12 +122,24 @@ def next_free(first: int, last: int, after: int, used: Used) -> int | None:
 
 
 def _gap(first: int, last: int, used: Used) -> int | None:
-    expected = first
-    for address in used(first, last):
-        if address != expected:
-            return expected
-        expected += 1
-    return expected if expected <= last else None
+    """The first free address: looks at twice as many at a time until not all are in use."""
+    size = 1
+    while first <= last:
+        end = min(first + size - 1, last)
+        if used(first, end) <= end - first:
+            return _first_free(first, end, used)
+        first, size = end + 1, size * 2
+    return None
+
+
+def _first_free(low: int, high: int, used: Used) -> int:
+    while low < high:
+        middle = (low + high) // 2
+        if used(low, middle) <= middle - low:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def mac_of(address: bytes) -> str:

@@ -236,14 +236,14 @@ class Endpoints:
         )
         return None
 
-    def leased(self, network_id: str, first: bytes, last: bytes) -> Iterator[bytes]:
-        """Addresses that somebody has, from the first to the last, in ascending order."""
-        rows = self._connection.execute(
-            "SELECT address FROM leases WHERE network_id = ? AND address BETWEEN ? AND ?"
-            " AND length(address) = ? ORDER BY address",
+    def leased(self, network_id: str, first: bytes, last: bytes) -> int:
+        """How many addresses from the first to the last somebody has."""
+        row = self._connection.execute(
+            "SELECT count(*) FROM leases WHERE network_id = ? AND address BETWEEN ? AND ?"
+            " AND length(address) = ?",
             (network_id, first, last, len(first)),
-        )
-        return (row[0] for row in rows)
+        ).fetchone()
+        return int(row[0])
 
     def last_lease(self, network_id: str, family: int) -> bytes | None:
         """The address that was chosen last in a pool."""

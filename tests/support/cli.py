@@ -15,6 +15,7 @@ class FakeEngine(SimpleNamespace):
     """Managers by name; notes whether it was closed."""
 
     closed = False
+    notices = ()
 
     def close(self) -> None:
         self.closed = True

@@ -204,7 +204,10 @@ def _listener(protocol: str, address: str, first: int, count: int) -> str:
 
 def _refusal(address: str, first: int, count: int) -> str:
     where = _authority(address, _range(first, count))
-    return f"Bind for {where} failed: port is already allocated"
+    return (
+        "driver failed programming external connectivity:"
+        f" Bind for {where} failed: port is already allocated"
+    )
 
 
 def _range(first: int, count: int) -> str:

@@ -93,11 +93,18 @@ def _host(context: NetworkContext, record: Record, endpoint: ReservedEndpoint) -
     wanted = endpoint.wanted
     return Host(
         record.id,
-        tuple(dict.fromkeys((record.name, *wanted.aliases, ids.short(record.id)))),
+        tuple(dns_names(record, wanted.aliases)),
         tuple(filter(None, (endpoint.ip, endpoint.ip6))),
         upstream=tuple(record.host_config["Dns"]),
         links=tuple(_links(context, wanted.links)),
     )
+
+
+def dns_names(record: Record, aliases: Iterable[str]) -> list[str]:
+    """By which names a container is found on a user-defined network; the first is its own."""
+    hostname = record.config["Hostname"]
+    found = (record.name, *aliases, ids.short(record.id), *([hostname] if hostname else ()))
+    return list(dict.fromkeys(found))
 
 
 def _links(context: NetworkContext, links: Iterable[str]) -> Iterable[tuple[str, str]]:

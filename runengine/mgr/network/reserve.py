@@ -219,9 +219,9 @@ def _next_address(
     endpoints = context.store.endpoints
     family = pool.family
 
-    def used(first: int, last: int) -> Iterator[int]:
+    def used(first: int, last: int) -> int:
         ends = ipam.to_bytes(first, family), ipam.to_bytes(last, family)
-        return (int.from_bytes(row, "big") for row in endpoints.leased(network.id, *ends))
+        return endpoints.leased(network.id, *ends)
 
     first, last = ipam.bounds(pool.subnet, pool.ip_range)
     after = endpoints.last_lease(network.id, family)

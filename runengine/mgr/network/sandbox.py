@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from runengine.errors import NotFound
 from runengine.mgr.network import port_wishes, routes
+from runengine.store.network_types import Network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runengine.mgr.container.context import Context
     from runengine.store.containers import Record
-    from runengine.store.network_types import Network, ReservedEndpoint, WantedEndpoint
+    from runengine.store.network_types import ReservedEndpoint, WantedEndpoint
 
 
 class Sandbox:
@@ -63,6 +64,7 @@ def set_up(context: Context, record: Record) -> Sandbox | None:
     except BaseException:
         os.close(fd)
         raise
+    _tell(context, "connect", reserved)
     return Sandbox(fd, reserved)
 
 
@@ -111,6 +113,13 @@ def tear_down(context: Context, container_id: str) -> None:
         networks.withdraw(published)
     networks.release(container_id)
     networks.refresh_names([one.network_id for one in reserved])
+    _tell(context, "disconnect", reserved)
+
+
+def _tell(context: Context, action: str, reserved: Sequence[ReservedEndpoint]) -> None:
+    for one in reserved:
+        network = Network(one.network_id, one.network_name, one.driver, one.device, "")
+        context.events.network(action, network, container=one.container_id)
 
 
 def delete_host_ends(reserved: Sequence[ReservedEndpoint]) -> None:

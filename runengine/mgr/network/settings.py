@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runengine.mgr.network import port_wishes, wishes
+from runengine.mgr.network import names, port_wishes, wishes
 from runengine.mgr.network.modes import BRIDGE, HOST, NONE, has_networks
 from runengine.model import endpoint_config
 from runengine.store.network_types import ReservedEndpoint
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     Document = dict[str, Any]
 
-SHORT_ID = 12
 _NOTHING = ReservedEndpoint("", "", "", "", "", "", "")
 
 
@@ -74,15 +73,8 @@ def _endpoint(record: Record, wish: WantedEndpoint, made: ReservedEndpoint | Non
         "NetworkID": wish.network,
         **_addresses(made or _NOTHING),
         "MacAddress": made.mac if made else wanted["MacAddress"],
-        "DNSNames": None if wish.network_name == BRIDGE else dns_names(record, wish.aliases),
+        "DNSNames": None if wish.network_name == BRIDGE else names.dns_names(record, wish.aliases),
     }
-
-
-def dns_names(record: Record, aliases: Iterable[str]) -> list[str]:
-    """By which names a container is found on a user-defined network."""
-    hostname = record.config["Hostname"]
-    short = record.id[:SHORT_ID]
-    return list(dict.fromkeys((record.name, *aliases, short, *([hostname] if hostname else []))))
 
 
 def _builtin(context: Context, mode: str) -> Document:

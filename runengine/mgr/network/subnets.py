@@ -130,5 +130,5 @@ def refuse_hosts_own(name: str, pools: Iterable[Pool]) -> None:
                 raise Conflict(
                     f"network {name}: subnet {pool.subnet} would hide {subnet}, which this host"
                     " has a route to",
-                    resolution="choose another subnet (ip route shows what is in use)",
+                    resolution="choose another subnet; ip route shows what is in use",
                 )

@@ -1,12 +1,13 @@
 """Bring a network up: its bridge and its part of the firewall, made when they are first needed.
 
 A note in the state directory says that a bridge was made, and with which index. As long as the
-link has that index, nothing of the network is asked or made again: a start reads two small files.
+link has that index and the firewall its table, nothing is made again: a start asks three times.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,19 @@ if TYPE_CHECKING:
 
 NOWHERE = "dm-"
 """Names of links that are made for a macvlan or ipvlan that has none of the host's begin so."""
-_LINKS = "/sys/class/net"
 
 
 def exists(device: str) -> bool:
-    """Whether the host has this link."""
-    return os.path.exists(f"{_LINKS}/{device}")
+    """Whether the host has this link, in the namespace that we are in."""
+    return _index(device) > 0
+
+
+def _index(device: str) -> int:
+    """0: there is no such link. Not by /sys, which may be another namespace's."""
+    try:
+        return socket.if_nametoindex(device)
+    except OSError:
+        return 0
 
 
 def bridge_of(network: Network) -> Bridge:
@@ -104,7 +112,7 @@ def _make(context: NetworkContext, network: Network) -> None:
     except TableMissing:
         replay(context, also=wanted)
     _plug_in(context, network)
-    replace(_note(context, network.id), _index(network.device), durable=False)
+    replace(_note(context, network.id), b"%d" % _index(network.device), durable=False)
 
 
 def _plug_in(context: NetworkContext, network: Network) -> None:
@@ -120,14 +128,11 @@ def _note(context: NetworkContext, network_id: str) -> str:
     return f"{context.directory}/{network_id}.up"
 
 
-def _index(device: str) -> bytes:
-    return read_optional(f"{_LINKS}/{device}/ifindex") or b""
-
-
 def _is_up(context: NetworkContext, network: Network) -> bool:
     """Whether bridge and table are those that were made; the table goes if others flush all."""
     noted = read_optional(_note(context, network.id))
-    return bool(noted) and noted == _index(network.device) and context.firewall.is_whole()
+    here = _index(network.device)
+    return bool(here) and noted == b"%d" % here and context.firewall.is_whole()
 
 
 def publish(context: NetworkContext, ports: Sequence[Published]) -> None:
@@ -167,6 +172,7 @@ def take_down(context: NetworkContext, network: Network) -> None:
 
             context.firewall.remove_network(network.device)
             bridge.remove(network.device)
+            _drop_idle_table(context)
         elif network.driver in options.MODES and not _shared(context, network):
             from runengine.netns import parents
 
@@ -174,6 +180,13 @@ def take_down(context: NetworkContext, network: Network) -> None:
         for path in (_note(context, network.id), context.lock_path(network.id)):
             with suppress(FileNotFoundError):
                 os.unlink(path)
+
+
+def _drop_idle_table(context: NetworkContext) -> None:
+    """With the last bridge goes the firewall's table: nothing of the engine stays on the host."""
+    if not any(network.driver == "bridge" and exists(network.device) for network in
+               context.store.networks.all()):
+        context.firewall.remove()
 
 
 def _shared(context: NetworkContext, network: Network) -> bool:
