@@ -57,11 +57,26 @@ class _Socket(NamedTuple):
 
 def find(protocol: str, host_ip: str, port: int, count: int = 1) -> Listener | None:
     """Who listens on one of ``count`` ports from ``port`` on, in the thread's namespace."""
-    for found in _listening(protocol):
-        if port <= found.port < port + count and _overlap(found, host_ip):
-            pid, program = _owner(found.inode)
-            return Listener(protocol, found.address, found.port, pid, program)
-    return None
+    return Listeners(protocol).find(host_ip, port, count)
+
+
+class Listeners:
+    """All who listen now, in the thread's namespace: for a container with many ports."""
+
+    def __init__(self, protocol: str) -> None:
+        self._protocol = protocol
+        self._by_port: dict[int, list[_Socket]] = {}
+        for found in _listening(protocol):
+            self._by_port.setdefault(found.port, []).append(found)
+
+    def find(self, host_ip: str, port: int, count: int = 1) -> Listener | None:
+        """Who listens on one of ``count`` ports from ``port`` on."""
+        for number in range(port, port + count):
+            for found in self._by_port.get(number, ()):
+                if _overlap(found, host_ip):
+                    pid, program = _owner(found.inode)
+                    return Listener(self._protocol, found.address, number, pid, program)
+        return None
 
 
 def _overlap(found: _Socket, host_ip: str) -> bool:

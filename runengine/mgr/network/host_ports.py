@@ -6,7 +6,7 @@ kernel to say; that no container has it is verified inside.
 
 from __future__ import annotations
 
-import random
+import os
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from runengine.mgr.network.context import NetworkContext
+    from runengine.netns.listening import Listeners
     from runengine.store.network_types import Network, WantedPort
 
 EVERY = {4: "0.0.0.0", 6: "::"}  # noqa: S104
@@ -47,6 +48,7 @@ class Chooser:
     def __init__(self, context: NetworkContext) -> None:
         self._context = context
         self._mine: list[Port] = []
+        self._known: dict[str, Listeners] = {}
 
     def choose(self, network: Network, wish: WantedPort) -> Choice:
         """Host ports for a wish.
@@ -74,9 +76,9 @@ class Chooser:
                     f"port {_range(wish.host_port, wish.count)}/{wish.protocol} of the host's"
                     f" address {address} is wanted twice for one container"
                 )
-            who = _listener(wish.protocol, address, wish.host_port, wish.count)
-            if who:
-                raise Conflict(_refusal(address, wish.host_port, wish.count), details=who)
+            who = self._listeners(wish.protocol).find(address, wish.host_port, wish.count)
+            if who is not None:
+                raise Conflict(_refusal(address, wish.host_port, wish.count), details=str(who))
 
     def _free_one(self, wish: WantedPort, addresses: Sequence[str]) -> int:
         """A port that nobody has on any of the addresses. Raises HeldError."""
@@ -86,9 +88,9 @@ class Chooser:
                 continue
             found = [self._holder(wish.protocol, address, number) for address in addresses]
             holders |= dict.fromkeys(filter(None, found))
-            if any(found) or any(_listener(wish.protocol, one, number, 1) for one in addresses):
-                continue
-            return number
+            listeners = self._listeners(wish.protocol)
+            if not any(found) and not any(listeners.find(one, number) for one in addresses):
+                return number
         first, last = _ends(wish)
         raise HeldError(
             Conflict(
@@ -97,6 +99,14 @@ class Chooser:
             ),
             holders,
         )
+
+    def _listeners(self, protocol: str) -> Listeners:
+        """Those of the host's programs, asked for once."""
+        if protocol not in self._known:
+            from runengine.netns.listening import Listeners
+
+            self._known[protocol] = Listeners(protocol)
+        return self._known[protocol]
 
     def _holder(self, protocol: str, address: str, number: int) -> str | None:
         return self._context.store.endpoints.port_holder(protocol, address, number, number)
@@ -174,7 +184,8 @@ def _candidates(wish: WantedPort) -> Iterator[int]:
     Many containers that start at once would all try the same first one.
     """
     first, last = _ends(wish)
-    start = first if wish.host_port else random.randint(first, last)  # noqa: S311
+    anywhere = first + int.from_bytes(os.urandom(4)) % (last - first + 1)
+    start = first if wish.host_port else anywhere
     yield from range(start, last + 1)
     yield from range(first, start)
 
@@ -193,13 +204,6 @@ def _share(one: str, other: str) -> bool:
     if (":" in one) != (":" in other):
         return False
     return one == other or one in EVERY.values() or other in EVERY.values()
-
-
-def _listener(protocol: str, address: str, first: int, count: int) -> str:
-    """Who of the host's programs listens on one of these ports, in words; empty: none."""
-    from runengine.netns import listening
-
-    return str(listening.find(protocol, address, first, count) or "")
 
 
 def _refusal(address: str, first: int, count: int) -> str:
