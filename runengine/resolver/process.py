@@ -28,6 +28,7 @@ DESCRIPTORS = 8192
 CGROUP = "runengine/monitors"
 """Where the engine keeps its processes that outlive a command."""
 SYSTEMD = "/run/systemd/system"
+MOUNTINFO = "/proc/self/mountinfo"
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE,
             signal.SIGUSR1, signal.SIGUSR2)  # fmt: skip
 
@@ -85,14 +86,14 @@ def detach() -> None:
     leave_session()
 
 
-def leave_session(systemd: str = SYSTEMD) -> None:
+def leave_session(systemd: str = SYSTEMD, mountinfo: str = MOUNTINFO) -> None:
     """Move out of the caller's session or service, which systemd ends by control group.
 
     It looks at its own hierarchy only, so the others, and hosts without it, are left alone.
     """
     if not os.path.isdir(systemd):
         return
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+    with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
         entries = list(mount.parse_mountinfo(file.read()))
     for entry in entries:
         named = "name=systemd" in entry.super_options.split(",")

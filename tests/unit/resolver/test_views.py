@@ -33,6 +33,14 @@ def decide(name, source="10.1.0.3", gateway=FRONT, rdtype="A", tables=TABLES, **
     return dns.message.from_wire(decided) if isinstance(decided, bytes) else decided
 
 
+def message_of(decider, query, source="10.1.0.3", gateway=FRONT):
+    """What a decider answers, with the id of the query."""
+    decided = decider.decide(query, source, gateway, stream=False)
+    assert isinstance(decided, bytes)
+    assert decided[:2] == query[:2]
+    return dns.message.from_wire(decided)
+
+
 def addresses(name, *arguments, **options):
     decided = decide(name, *arguments, **options)
     assert isinstance(decided, dns.message.Message), decided
@@ -56,7 +64,7 @@ def test_everybody_gets_another_address_first():
     query = dns.message.make_query("www", "A").to_wire()
     firsts = []
     for _ in range(4):
-        decided = dns.message.from_wire(decider.decide(query, "10.1.0.3", FRONT, stream=False))
+        decided = message_of(decider, query)
         assert len(decided.answer[0]) == 2
         firsts.append(next(iter(decided.answer[0])).to_text())
     assert firsts == ["10.1.0.2", "10.1.0.3"] * 2
@@ -117,8 +125,7 @@ def test_transfers_are_refused(rdtype):
 
 def test_other_classes_are_refused():
     query = dns.message.make_query("version.bind", "TXT", "CH").to_wire()
-    decided = Answers(Index(TABLES)).decide(query, "10.1.0.3", FRONT, stream=False)
-    assert dns.message.from_wire(decided).rcode() == dns.rcode.REFUSED
+    assert message_of(Answers(Index(TABLES)), query).rcode() == dns.rcode.REFUSED
 
 
 def test_names_of_addresses():
@@ -185,8 +192,7 @@ def test_malformed_queries():
     query = dns.message.make_query("web", "A").to_wire()
     assert decider.decide(b"", "10.1.0.3", FRONT, stream=False) is None
     for wrong in (query[:15], query + b"junk"):
-        decided = decider.decide(wrong, "10.1.0.3", FRONT, stream=False)
-        assert dns.message.from_wire(decided).rcode() == dns.rcode.FORMERR
+        assert message_of(decider, wrong).rcode() == dns.rcode.FORMERR
 
 
 def test_an_answer_is_kept_for_the_same_question_only():
@@ -194,13 +200,10 @@ def test_an_answer_is_kept_for_the_same_question_only():
     for name, expected in (("web", "10.1.0.2"), ("shop", "10.1.0.3"), ("web", "10.1.0.2")):
         for _ in range(2):
             query = dns.message.make_query(name, "A").to_wire()
-            decided = decider.decide(query, "10.1.0.3", FRONT, stream=False)
-            message = dns.message.from_wire(decided)
-            assert decided[:2] == query[:2]
+            message = message_of(decider, query)
             assert message.answer[0][0].to_text() == expected
     query = dns.message.make_query("shop", "A").to_wire()
-    decided = decider.decide(query, OUTSIDE, FRONT, stream=False)
-    assert dns.message.from_wire(decided).rcode() == dns.rcode.REFUSED
+    assert message_of(decider, query, OUTSIDE).rcode() == dns.rcode.REFUSED
 
 
 def test_what_is_kept_is_bounded(monkeypatch):
