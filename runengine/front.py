@@ -118,25 +118,17 @@ def _at_the_terminal() -> bool:
 
 def call(path: str, args: list[str], environment: dict[bytes, bytes]) -> None:
     """Run the command in a worker and exit with its code; returns if there is no launcher."""
-    worker = None
     # Before anything is opened: the socket itself takes the place of a stream that is closed.
     streams = [fd for fd in STANDARD if _is_open(fd)]
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
-        sock = _connect(path)
-        if sock is None:
-            return
+        _connect(sock, path)
         _send(sock, streams, args, environment)
-        answer = sock.recv(1 + NUMBER_BYTES, _socket.MSG_WAITALL)
-        if answer[:1] != READY:
-            sock.close()
-            return
-        worker = _Worker(int.from_bytes(answer[1:], "big"))
-        worker.catch_signals()
-        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, _timeval(0))
-        sock.send(GO, _socket.MSG_NOSIGNAL)
-    except OSError:
-        if worker is not None:
-            worker.let_go()
+        agreed = _agree(sock)
+    except (OSError, OverflowError):  # the latter for a pid that is none
+        agreed = False
+    if not agreed:
+        sock.close()
         return
     try:
         end = sock.recv(2, _socket.MSG_WAITALL)
@@ -145,21 +137,43 @@ def call(path: str, args: list[str], environment: dict[bytes, bytes]) -> None:
     _end(end)
 
 
-def _connect(path: str) -> _socket.socket | None:
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+def _agree(sock: _socket.socket) -> bool:
+    """Let the worker begin, if there is one. Raises OSError, OverflowError."""
+    answer = sock.recv(1 + NUMBER_BYTES, _socket.MSG_WAITALL)
+    if len(answer) <= NUMBER_BYTES or answer[:1] != READY:
+        return False
+    worker = _Worker(int.from_bytes(answer[1:], "big"))
+    worker.catch_signals()
+    try:
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, _timeval(0))
+        sock.send(GO, _socket.MSG_NOSIGNAL)
+    except OSError:
+        worker.let_go()
+        raise
+    return True
+
+
+def _connect(sock: _socket.socket, path: str) -> None:
+    """Connect to root's launcher. Raises OSError."""
     limit = _timeval(ANSWER_TIMEOUT_S)
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, limit)
-    if len(path.encode(errors="surrogateescape")) > _SOCKET_PATH_BYTES:
+    if len(path.encode(errors="surrogateescape")) <= _SOCKET_PATH_BYTES:
+        sock.connect(path)
+    else:
         directory = posix.open(path.rpartition("/")[0], posix.O_PATH | posix.O_CLOEXEC)
-        path = f"{_PATH}{directory}/{SOCKET_NAME}"
-    sock.connect(path)
-    # Whoever answers gets our streams: it must be root's.
+        try:
+            sock.connect(f"{_PATH}{directory}/{SOCKET_NAME}")
+        finally:
+            posix.close(directory)
+    if not _is_roots(sock):
+        raise PermissionError
+
+
+def _is_roots(sock: _socket.socket) -> bool:
+    """Whether root listens there: whoever answers gets our streams."""
     peer = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
-    if int.from_bytes(peer[4:8], sys.byteorder):
-        sock.close()
-        return None
-    return sock
+    return not int.from_bytes(peer[4:8], sys.byteorder)
 
 
 def _timeval(seconds: int) -> bytes:
@@ -260,8 +274,10 @@ def _end(message: bytes) -> NoReturn:
 
 
 def _fail(text: str) -> NoReturn:
-    posix.write(2, b"runengine: " + text.encode() + b"\n")
-    posix._exit(GENERAL_FAILURE)
+    try:
+        posix.write(2, b"runengine: " + text.encode() + b"\n")
+    finally:
+        posix._exit(GENERAL_FAILURE)
 
 
 def _die_of(number: int) -> NoReturn:
