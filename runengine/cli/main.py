@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from runengine.cli.command import Option
-from runengine.cli.context import App, complain
+from runengine.cli.context import App, complain, write_error
 from runengine.cli.lazy import LazyGroup
 from runengine.cli.table_of_commands import TOP_LEVEL
 from runengine.errors import EngineError
@@ -99,7 +99,7 @@ def _usage_error(exc: click.UsageError) -> int:
         pieces = " ".join(exc.ctx.command.collect_usage_pieces(exc.ctx))
         path = exc.ctx.command_path
         text += f"\n\nUsage:  {path} {pieces}\n\nSee '{path} --help' for more information"
-    sys.stderr.write(text + "\n")
+    write_error(text + "\n")
     return 125 if exc.exit_code == click.UsageError.exit_code else exc.exit_code
 
 

@@ -10,6 +10,7 @@ import gc
 import os
 import select
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runengine.cli import terminal
@@ -201,7 +202,8 @@ class Relay:
                 self._send_signal(number)
                 self._interrupts += number in (signal.SIGINT, signal.SIGTERM)
         if self._interrupts >= FORCED_EXIT_AFTER:
-            os.write(self._stderr_fd, b"\ngot 3 SIGTERM/SIGINTs, forcefully exiting\n")
+            with suppress(OSError):
+                os.write(self._stderr_fd, b"\ngot 3 SIGTERM/SIGINTs, forcefully exiting\n")
             raise ForcedExit(1)
 
     def _resize(self) -> None:

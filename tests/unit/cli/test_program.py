@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+
 import click
 import pytest
 
@@ -227,3 +231,17 @@ def test_several_targets_go_on_after_an_error(capsys):
 def test_any_text_can_be_written(capfdbinary):
     context.write("é\udcff\ud800")
     assert capfdbinary.readouterr().out in (b"\xc3\xa9??", "é\udcff".encode(errors="replace"))
+
+
+class FullDisk(io.StringIO):
+    """A stream that takes nothing."""
+
+    def flush(self):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_complaint_that_cannot_be_written_is_no_error(monkeypatch):
+    """Else a warning would end what it only warns of, with a container half made."""
+    monkeypatch.setattr("sys.stderr", FullDisk())
+    context.warn("a limit cannot be enforced")
+    assert main.execute(["bogus"], App()) == 1
