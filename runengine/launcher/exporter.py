@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from runengine.errors import EngineError
 from runengine.launcher.address import Address, listen, parse_address
 from runengine.launcher.answers import Answer, Request, Server
+from runengine.launcher.log import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ def serve(paths: Paths, address: str, ready_fd: int | None) -> NoReturn:
     try:
         _serve(paths, parse_address(address), ready_fd, parent)
     except EngineError as error:
-        _log(str(error))
+        log(str(error))
         sys.exit(1)
     sys.exit(0)
 
@@ -52,7 +53,7 @@ def _serve(paths: Paths, address: Address, ready_fd: int | None, parent: int) ->
     if not address.path:
         address = address._replace(port=listener.getsockname()[1])
     if not address.is_private:
-        _log(f"metrics on {address} can be read by everybody who reaches this host")
+        log(f"metrics on {address} can be read by everybody who reaches this host")
     collector = Collector(paths)
     if ready_fd is not None:
         with suppress(BrokenPipeError):
@@ -71,7 +72,7 @@ def _answers(collector: Collector) -> Callable[[Request], Answer]:
         try:
             return expose(collector, request.accept)
         except Exception as error:  # noqa: BLE001 - one bad scrape must not be the last
-            _log(f"metrics: {type(error).__name__}: {error}")
+            log(f"metrics: {type(error).__name__}: {error}")
             return Answer(500, b"the metrics could not be made; see the service's log\n")
 
     return answer
@@ -86,8 +87,3 @@ def expose(collector: Collector, accept: str) -> Answer:
     except (TypeError, ValueError):
         encode, content_type = choose_encoder("")  # it asks for a version that is no number
     return Answer(200, encode(collector), content_type)
-
-
-def _log(text: str) -> None:
-    sys.stderr.write(f"runengine: {text}\n")
-    sys.stderr.flush()

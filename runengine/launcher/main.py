@@ -13,13 +13,13 @@ import resource
 import select
 import signal
 import socket
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine import front
 from runengine.errors import Conflict, Unavailable
 from runengine.launcher import caller, watch, worker
+from runengine.launcher.log import log
 from runengine.linux import sd_notify
 from runengine.linux.locks import try_lock
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 BACKLOG = 4096
 LOCK_NAME = "service.lock"
+_PYTHONS_OWN = frozenset((signal.SIGPIPE, signal.SIGXFSZ))
+"""Ignored by the interpreter itself, so that they are errors of the call instead."""
 ACCEPTS_AT_ONCE = 64
 """Connections taken in one turn: ends of children must not wait for a crowd to be served."""
 
@@ -168,6 +170,11 @@ class Launcher:
                 os.kill(self._side, signal.SIGTERM)
 
     def _catch_signals(self) -> None:
+        # What our own caller ignored or blocked must not be deaf in every worker.
+        for number in signal.valid_signals():
+            if number not in _PYTHONS_OWN and signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _noted)
@@ -214,7 +221,7 @@ class Launcher:
             self._calls[self._fork(serve, keep=sock)] = sock
         except OSError as error:
             # The caller sees the end of file and runs cold.
-            _log(f"cannot fork: {error.strerror}")
+            log(f"cannot fork: {error.strerror}")
             sock.close()
 
     def _fork(self, work: Callable[[], int], keep: socket.socket | None = None) -> int:
@@ -229,7 +236,7 @@ class Launcher:
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
         except BaseException as error:  # noqa: BLE001 - a child must never return to our loop
-            _log(f"worker: {type(error).__name__}: {error}")
+            log(f"worker: {type(error).__name__}: {error}")
         finally:
             os._exit(status)
 
@@ -238,11 +245,15 @@ class Launcher:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
-        for call in self._calls.values():
-            call.close()
-        for fd in (self._wake_read, self._wake_write, self._lock_fd, *self._monitors.fds):
-            os.close(fd)
-        self._listener.close()
+        # These objects live on: their numbers will be other files'.
+        for sock in (*self._calls.values(), self._listener):
+            sock.detach()
+        kept = -1 if keep is None else keep.fileno()
+        # Also what whoever started the service left open: a lock, say, or the end of a pipe.
+        for fd in map(int, os.listdir("/proc/self/fd")):
+            if fd > 2 and fd != kept:
+                with suppress(OSError):  # the listing's own
+                    os.close(fd)
         if keep is not None:
             keep.settimeout(None)
 
@@ -260,7 +271,7 @@ class Launcher:
         try:
             return self._fork(work)
         except OSError as error:
-            _log(f"cannot run {' '.join(args)}: {error.strerror}")
+            log(f"cannot run {' '.join(args)}: {error.strerror}")
             return 0
 
     # Ends of children
@@ -296,7 +307,7 @@ class Launcher:
                 self._put_right()
         elif pid == self._side:
             self._side = 0
-            _log(f"the metrics server ended with wait status {status}; the service goes on")
+            log(f"the metrics server ended with wait status {status}; the service goes on")
 
     def _put_right(self) -> None:
         """Look after all containers, once at a time: something died that could not say how."""
@@ -308,11 +319,6 @@ class Launcher:
 
 def _noted(_number: int, _frame: object) -> None:
     """The wake-up descriptor has it."""
-
-
-def _log(text: str) -> None:
-    sys.stderr.write(f"runengine: {text}\n")
-    sys.stderr.flush()
 
 
 def serve(setup: Setup) -> None:
