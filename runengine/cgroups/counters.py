@@ -74,6 +74,14 @@ def _read_v1(dirs: Mapping[str, str]) -> Counters:
     )
 
 
+def unreclaimable_bytes(dirs: Mapping[str, str]) -> int | None:
+    """What cgroup v2 could only win back by swapping or killing; None in v1, where nobody asks."""
+    if set(dirs) != {UNIFIED}:
+        return None
+    stat = _fields(f"{dirs[UNIFIED]}/memory.stat")
+    return sum(stat.get(name, 0) for name in ("anon", "shmem", "kernel_stack", "pagetables"))
+
+
 def _text(path: str) -> str | None:
     try:
         with open(path, encoding="ascii") as file:

@@ -225,12 +225,12 @@ class Containers:
                 ),
             ).rowcount > 0
 
-    def set_host_config(self, container_id: str, host_config: HostConfig) -> None:
-        """Replace the host's side of the configuration."""
+    def set_configuration(self, record: Record) -> None:
+        """Replace both sides of the configuration by the record's."""
         with self._database.write() as connection:
             connection.execute(
-                "UPDATE containers SET host_config = ? WHERE id = ?",
-                (json.dumps(host_config), container_id),
+                "UPDATE containers SET config = ?, host_config = ? WHERE id = ?",
+                (json.dumps(record.config), json.dumps(record.host_config), record.id),
             )
 
     def rename(self, container_id: str, name: str) -> None:

@@ -257,7 +257,7 @@ def test_the_commands(cli):
     assert cli.ok("inspect", "-f", form, "one", "two") == "on-failure:2\non-failure:2"
     assert "provide one or more flags" in cli.call("update", "one").err
     assert cli.call("update", "--restart", "always", "one", "nobody").out == "one\n"
-    assert cli.call("update", "--memory", "1g", "one").code == 125
+    assert cli.call("update", "--memory", "1x", "one").code == 125
     assert "halt" not in cli.ok("system", "--help")
     cli.ok("run", "-d", "--name", "loop", "--restart", "always", "busybox", "false")
     wait_for(lambda: "Restarting (1)" in cli.ok("ps", "--filter", "status=restarting"))

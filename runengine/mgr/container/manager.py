@@ -111,12 +111,25 @@ class ContainerMgr:
         stop.unpause(self._context, name)
 
     def update(
-        self, name: str, *, restart_policy: RestartPolicy | None = None
+        self,
+        name: str,
+        resources: Mapping[str, Any] | None = None,
+        *,
+        restart_policy: RestartPolicy | None = None,
+        env: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        annotations: Mapping[str, str] | None = None,
     ) -> Sequence[str]:
-        """Change settings, also while it runs; returns warnings. See ``update.update``."""
+        """Change settings, also while it runs; returns warnings. See ``update.update``.
+
+        ``resources`` has HostConfig's keys and units; what is zero, empty or left out stays.
+        """
         from runengine.mgr.container import update
 
-        return update.update(self._context, name, restart_policy=restart_policy)
+        changes = update.Changes(
+            resources or {}, restart_policy, env, labels, annotations or {}
+        )
+        return update.update(self._context, name, changes)
 
     def wait(self, name: str, condition: str = "not-running") -> Waited:
         """Wait for the end of a run. See ``wait.wait``."""

@@ -3,43 +3,144 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from runengine.errors import Conflict, EngineError
+from runengine.errors import Conflict, EngineError, InvalidParameter
 from runengine.mgr.container import observe, pending, policy, reconcile
 from runengine.mgr.container.recover import settle
 from runengine.mgr.container.start import on_exit, restart_job
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from runengine.mgr.container.context import Context
-    from runengine.model import HostConfig, RestartPolicy
+    from runengine.model import ContainerConfig, HostConfig, RestartPolicy
     from runengine.store.containers import Record
 
 
-def update(
-    context: Context, name: str, *, restart_policy: RestartPolicy | None = None
-) -> list[str]:
-    """Change what is given; returns warnings. It counts from the next exit on.
+class Changes(NamedTuple):
+    """What is to be changed; None and empty leave things as they are."""
 
-    Raises InvalidParameter, NotFound, or Conflict for a policy on a container with ``--rm``.
+    resources: Mapping[str, Any] = {}
+    """HostConfig's keys and units."""
+    restart_policy: RestartPolicy | None = None
+    env: Sequence[str] = ()
+    """``K=V`` sets, ``K=`` sets empty, ``K`` removes. PID 1 keeps what it has."""
+    labels: Sequence[str] = ()
+    """``K=V`` sets, ``K=`` and ``K`` remove."""
+    annotations: Mapping[str, str] = {}
+    """Are for the next start."""
+
+
+def update(context: Context, name: str, changes: Changes) -> list[str]:
+    """Change all of it, or nothing; returns warnings. Limits of a live container change at once.
+
+    Raises InvalidParameter, NotFound, Conflict for what does not go with the container's settings
+    or state, and what the runtime says where the kernel refuses a limit.
     """
-    if restart_policy is None:
+    from runengine.mgr.container import live_env, resources
+
+    wanted = resources.given(changes.resources)
+    if changes.restart_policy is not None:
+        policy.check(changes.restart_policy)
+    if not wanted and not any(changes[1:]):
         return []
-    policy.check(restart_policy)
     began_ns = time.monotonic_ns()
     with context.locked(context.resolve(name)) as record:
-        if record.host_config["AutoRemove"] and not policy.is_none(restart_policy):
-            raise Conflict(
-                f"cannot update container {record.name}: restart policy cannot be updated because"
-                " AutoRemove is enabled for the container"
-            )
+        _check_state(record, changes)
+        warnings: list[str] = []
+        after = _changed(record, changes)
+        if wanted:
+            after, warnings = _with_limits(context, after, wanted)
         state = settle(context, record)
-        host: HostConfig = {**record.host_config, "RestartPolicy": restart_policy}
-        context.store.containers.set_host_config(record.id, host)
-        record = record._replace(host_config=host, state=state)
-        warnings = _act(context, record)
-        context.events.container("update", record, began_ns=began_ns)
+        with ExitStack() as stack:
+            if observe.is_live(state):
+                _enter(stack, context, record, after, changes, limits=bool(wanted))
+            context.store.containers.set_configuration(after)
+        after = after._replace(state=state)
+        if changes.restart_policy is not None:
+            warnings += _act(context, after)
+        if changes.env and observe.is_live(state):
+            live_env.tell_shells(after)
+        context.events.container("update", after, began_ns=began_ns)
     return warnings
+
+
+def _enter(
+    stack: ExitStack,
+    context: Context,
+    before: Record,
+    after: Record,
+    changes: Changes,
+    *,
+    limits: bool,
+) -> None:
+    """Change what lives; all of it is taken back if anything until the stack's end fails."""
+    from runengine.mgr.container import live_env, resources
+
+    if changes.env:
+        stack.enter_context(live_env.applied(context, before, changes.env))
+    if limits:
+        stack.enter_context(resources.applied(context, before, after.host_config))
+
+
+def _check_state(record: Record, changes: Changes) -> None:
+    if record.status in ("creating", "removing"):
+        raise Conflict(
+            f'Container {record.name} is marked for removal and cannot be "update".'
+        )
+    wanted = changes.restart_policy
+    if wanted and record.host_config["AutoRemove"] and not policy.is_none(wanted):
+        raise Conflict(
+            f"cannot update container {record.name}: restart policy cannot be updated because"
+            " AutoRemove is enabled for the container"
+        )
+
+
+def _with_limits(
+    context: Context, record: Record, wanted: dict[str, Any]
+) -> tuple[Record, list[str]]:
+    from runengine.mgr.container import resources
+
+    try:
+        host, warnings = resources.merge(context, record, wanted)
+    except EngineError as error:
+        raise type(error)(
+            f"cannot update container {record.name}: {error.brief}",
+            details=error.details,
+            resolution=error.resolution,
+        ) from error
+    return record._replace(host_config=host), warnings
+
+
+def _changed(record: Record, changes: Changes) -> Record:
+    """The record with everything new in it but the limits. Raises InvalidParameter."""
+    from runengine.oci_spec import env
+
+    host: dict[str, Any] = dict(record.host_config)
+    config: dict[str, Any] = dict(record.config)
+    if changes.restart_policy is not None:
+        host["RestartPolicy"] = changes.restart_policy
+    host["Annotations"] = {**record.host_config["Annotations"], **changes.annotations}
+    config["Env"] = env.merge_env(record.config["Env"], changes.env)
+    config["Labels"] = _merge_labels(record.config["Labels"], changes.labels)
+    return record._replace(
+        config=cast("ContainerConfig", config), host_config=cast("HostConfig", host)
+    )
+
+
+def _merge_labels(before: Mapping[str, str], changes: Sequence[str]) -> dict[str, str]:
+    labels = dict(before)
+    for item in changes:
+        key, _, value = item.partition("=")
+        if not key:
+            raise InvalidParameter(f"invalid label {item!r}", resolution="use KEY=VALUE or KEY")
+        if value:
+            labels[key] = value
+        else:
+            labels.pop(key, None)
+    return labels
 
 
 def _act(context: Context, record: Record) -> list[str]:

@@ -71,6 +71,21 @@ def pids(host: HostConfig, default: int) -> dict[str, int]:
     return {"limit": limit} if limit > 0 else {}
 
 
+def changes(host: HostConfig, default_pids_limit: int) -> dict[str, Any]:
+    """What the runtime's ``update`` is given: everything that it can change, as it is to be.
+
+    All of it each time: the runtime keeps what it was told last, and applies that again with the
+    next update.
+    """
+    sections: dict[str, Any] = {
+        "memory": memory(host),
+        "cpu": cpu(host),
+        "pids": pids(host, default_pids_limit) or {"limit": -1},
+        "blockIO": {"weight": host["BlkioWeight"]} if host["BlkioWeight"] else {},
+    }
+    return {name: section for name, section in sections.items() if section}
+
+
 _THROTTLES = {
     "throttleReadBpsDevice": "BlkioDeviceReadBps",
     "throttleWriteBpsDevice": "BlkioDeviceWriteBps",
