@@ -8,6 +8,7 @@ Addresses are integers here, whose family is known from the subnet they belong t
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import InvalidParameter
@@ -149,18 +150,18 @@ def mac_of(address: bytes) -> str:
 
 def parse_mac(given: str) -> str:
     """A MAC in lower case with colons. Raises InvalidParameter."""
-    octets = given.lower().replace("-", ":").split(":")
-    try:
-        values = bytes(int(octet, 16) for octet in octets if len(octet) == 2)
-    except ValueError:
-        values = b""
-    if len(octets) != 6 or len(values) != 6:
+    mac = given.lower().replace("-", ":")
+    values = b""
+    if len(mac) == 17 and mac[2::3] == ":::::":
+        with suppress(ValueError):
+            values = bytes.fromhex(mac.replace(":", ""))
+    if len(values) != 6:
         raise InvalidParameter(f"invalid MAC address {given!r}: six pairs of hex digits are one")
     if values[0] & 1:
         raise InvalidParameter(f"invalid MAC address {given!r}: it is a group's (multicast)")
     if not any(values):
         raise InvalidParameter(f"invalid MAC address {given!r}: it is no interface's")
-    return values.hex(":")
+    return mac
 
 
 # Subnets
@@ -178,7 +179,10 @@ def parse_subnet(given: str, what: str = "subnet") -> IPNetwork:
         raise InvalidParameter(
             f"invalid {what} {given!r}: its prefix length is not in 0 to {_BITS[family]}"
         )
-    host = packed(address)
+    try:
+        host = packed(address)
+    except InvalidParameter as error:
+        raise InvalidParameter(f"invalid {what} {given!r}: {error}") from None
     network = ipaddress.ip_network((host, int(length)), strict=False)
     if network.network_address.packed != host:
         raise InvalidParameter(f"invalid {what} {given}: it should be {network}")
