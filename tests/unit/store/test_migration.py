@@ -10,6 +10,7 @@ from runengine.model import container_config, host_config
 from runengine.paths import Paths
 from runengine.store.containers import Restarts, created_state
 from runengine.store.database import MIGRATIONS
+from runengine.store.network_types import Network, Pool, WantedEndpoint
 from runengine.store.store import Store
 
 
@@ -39,6 +40,76 @@ def write_version_1(paths, rows):
         )
     connection.commit()
     connection.close()
+
+
+def write_version_2(paths, names):
+    """A database as schema 2 had it: containers that know of no network but their mode."""
+    connection = sqlite3.connect(paths.database)
+    connection.executescript(";".join(MIGRATIONS[:2]))
+    connection.execute("PRAGMA user_version=2")
+    for number, name in enumerate(names):
+        connection.execute(
+            "INSERT INTO containers VALUES (?, ?, 'sha256:0', '2026', ?, ?, '{}', '[]', 'created',"
+            " ?, 'stopped', 0, 0)",
+            (
+                f"{number:064x}",
+                name,
+                json.dumps(container_config("busybox")),
+                json.dumps(host_config() | {"NetworkMode": "none"}),
+                json.dumps(created_state()),
+            ),
+        )
+    connection.commit()
+    connection.close()
+
+
+def write_old(paths, version):
+    if version == 1:
+        write_version_1(paths, [("old", "created", False, "")])
+    else:
+        write_version_2(paths, ["old"])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_containers_of_before_can_be_on_networks(paths, version):
+    write_old(paths, version)
+    store = Store.open(paths)
+    identity = store.containers.resolve("old")
+    with store.database.write():
+        store.networks.add(
+            Network("a" * 64, "net", "bridge", "br-net", "2026", (Pool("10.0.0.0/24"),))
+        )
+    assert store.endpoints.wanted_of(identity) == []
+    store.endpoints.want(identity, [WantedEndpoint("a" * 64, "net")])
+    with store.database.write():
+        assert store.endpoints.lease("a" * 64, b"\x0a\0\0\2", identity) is None
+    store.close()
+    again = Store.open(paths)
+    assert [wish.network_name for wish in again.endpoints.wanted_of(identity)] == ["net"]
+    again.containers.remove(identity)
+    assert again.endpoints.networks_in_use() == set()
+    again.close()
+
+
+@pytest.mark.parametrize("version", range(len(MIGRATIONS) + 1))
+def test_every_schema_becomes_the_newest(paths, version):
+    connection = sqlite3.connect(paths.database)
+    connection.executescript(";".join(MIGRATIONS[:version]))
+    connection.execute(f"PRAGMA user_version={version}")
+    connection.commit()
+    connection.close()
+    Store.open(paths).close()
+    fresh = Paths(f"{paths.root}/fresh", paths.state)
+    Store.open(fresh).close()
+    assert schema_of(paths) == schema_of(fresh)
+
+
+def schema_of(paths):
+    connection = sqlite3.connect(paths.database)
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    version = connection.execute("PRAGMA user_version").fetchone()
+    connection.close()
+    return sorted(map(str, rows)), version
 
 
 def test_what_was_wanted_comes_out_of_the_state(paths):
