@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from runengine.errors import InvalidParameter
@@ -12,13 +13,17 @@ from runengine.netns.messages import (
     CREATE,
     REPLACE,
     RTM_DELADDR,
+    RTM_GETROUTE,
     RTM_NEWADDR,
     RTM_NEWROUTE,
     Attributes,
 )
+from runengine.netns.netlink import NetlinkError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from runengine.netns.netlink import Connection
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -28,8 +33,10 @@ _IFA_F_NODAD = 0x02
 _RT_TABLE_MAIN = 254
 _RTPROT_BOOT = 3
 _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK = 0, 253
-_RTN_UNICAST = 1
+_RTN_UNICAST, _RTN_LOCAL = 1, 2
 _RTNH_F_ONLINK = 4
+_LOCAL_ATTEMPTS = 1000
+_LOCAL_INTERVAL_S = 0.0005
 
 
 def parse(addresses: Iterable[str]) -> list[Interface]:
@@ -80,6 +87,29 @@ def _request(command: int, address: Interface, index: int, flags: int = 0) -> by
         "index": index,
     }
     return messages.request(command, attributes, fields, flags=flags)
+
+
+def await_local(connection: Connection, addresses: Iterable[Interface]) -> None:
+    """Wait until packets to the addresses are delivered.
+
+    IPv6 adds the route to a new address in the background (net/ipv6/addrconf.c, addrconf_dad_work);
+    before, answers to the first packets sent from it are lost, and those are repeated in a second.
+    """
+    for address in addresses:
+        if address.version == 6:
+            for _ in range(_LOCAL_ATTEMPTS):
+                if _is_local(connection, address):
+                    break
+                time.sleep(_LOCAL_INTERVAL_S)
+
+
+def _is_local(connection: Connection, address: Interface) -> bool:
+    fields = {"family": socket.AF_INET6, "dst_len": 128}
+    request = messages.request(RTM_GETROUTE, [("RTA_DST", str(address.ip))], fields)
+    try:
+        return bool(connection.get(request)["type"] == _RTN_LOCAL)
+    except NetlinkError:
+        return False
 
 
 def default_route(gateway: Address, index: int, subnets: Sequence[Interface]) -> bytearray:

@@ -25,6 +25,8 @@ _ERROR, _DONE = 2, 3
 _REQUEST, _ACK, _INTERRUPTED, _CAPPED, _TLVS = 0x01, 0x04, 0x10, 0x100, 0x200
 _HEADER = struct.Struct("=IHHII")
 _MESSAGE_ATTRIBUTE = 1  # NLMSGERR_ATTR_MSG
+_KIND_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+_LINK_BYTES = 16  # struct ifinfomsg
 _BUFFER_BYTES = 1 << 17
 _DUMP_ATTEMPTS = 10
 
@@ -87,11 +89,23 @@ class Connection:
 
     def get(self, request: bytearray) -> Any:
         """The one object that the request names. Raises NetlinkError."""
+        kind, body = self._answer(request)
+        return messages.parse(body, kind)
+
+    def get_attribute(self, request: bytearray, number: int) -> bytes | None:
+        """One attribute of the link that the request names, a tenth of the work. Raises as get."""
+        _, body = self._answer(request)
+        for kind, value in _attributes(body[_HEADER.size + _LINK_BYTES :]):
+            if kind == number:
+                return bytes(value)
+        return None
+
+    def _answer(self, request: bytearray) -> tuple[int, memoryview]:
         self._send([request], _REQUEST)
         for kind, _, flags, body in self._receive():
             if kind == _ERROR:
                 raise _error(body, flags, 0) or NetlinkError(0)
-            return messages.parse(body, kind)
+            return kind, body
         raise OSError("netlink: an answer without a message")
 
     def dump(self, request: bytearray) -> list[Any]:
@@ -150,12 +164,17 @@ def _words(message: memoryview, flags: int) -> str:
     offset = _HEADER.size + 4
     (repeated,) = struct.unpack_from("=I", message, offset)
     offset += _HEADER.size if flags & _CAPPED else (repeated + 3) & ~3
-    while offset + 4 <= len(message):
-        length, kind = struct.unpack_from("=HH", message, offset)
-        if length < 4:
-            break
+    for kind, value in _attributes(message[offset:]):
         if kind == _MESSAGE_ATTRIBUTE:
-            text = bytes(message[offset + 4 : offset + length])
-            return text.rstrip(b"\0").decode(errors="replace")
-        offset += (length + 3) & ~3
+            return bytes(value).rstrip(b"\0").decode(errors="replace")
     return ""
+
+
+def _attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Number and value of each attribute; what does not parse ends them."""
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
+        if length < 4:
+            return
+        yield kind & _KIND_MASK, data[4:length]
+        data = data[(length + 3) & ~3 :]

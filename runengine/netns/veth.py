@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from runengine.errors import NotFound
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from runengine.netns.types import Endpoint
 
 _ADDR_GEN_NONE = 1  # IN6_ADDR_GEN_MODE_NONE
+_FORWARDING_ATTEMPTS = 1100
+_FORWARDING_INTERVAL_S = 0.001
 
 
 def make(connection: Connection, endpoint: Endpoint, netns_fd: int) -> None:
@@ -91,3 +94,14 @@ def port(endpoint: Endpoint) -> bytearray:
     info = nested(("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", nested(*settings)))
     attributes: Attributes = [("IFLA_IFNAME", endpoint.host_name), ("IFLA_LINKINFO", info)]
     return request(RTM_NEWLINK, attributes, UP)
+
+
+def await_forwarding(connection: Connection, host_name: str) -> None:
+    """Wait until the bridge forwards what the container sends, now that both ends are up.
+
+    Asking makes new kernels (6.8) see to it at once; older ones take a moment, at worst a second.
+    """
+    for _ in range(_FORWARDING_ATTEMPTS):
+        if links.is_operational(connection, host_name):
+            return
+        time.sleep(_FORWARDING_INTERVAL_S)
