@@ -92,8 +92,8 @@ def _request(command: int, address: Interface, index: int, flags: int = 0) -> by
 def await_local(connection: Connection, addresses: Iterable[Interface]) -> None:
     """Wait until packets to the addresses are delivered.
 
-    IPv6 adds the route to a new address in the background (net/ipv6/addrconf.c, addrconf_dad_work);
-    before, answers to the first packets sent from it are lost, and those are repeated in a second.
+    IPv6 adds the route to a new address in the background (net/ipv6/addrconf.c,
+    addrconf_dad_work). Until then answers to what is sent from it are lost, which costs a second.
     """
     for address in addresses:
         if address.version == 6:

@@ -64,7 +64,7 @@ def check(endpoint: Endpoint) -> None:
 
 
 def _configure(host: Connection, endpoint: Endpoint) -> None:
-    """In the container's namespace; all of it works when this returns, from the first packet on."""
+    """In the container's namespace. All works when this returns, from the first packet on."""
     addresses = addressing.parse(endpoint.addresses)
     index = links.index_of(endpoint.name)
     if index is None:
