@@ -1,0 +1,193 @@
+"""What the firewall must not let through, tried for real; and that the same works when allowed."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from runengine.netns import namespace
+from runengine.netns.ruleset import LOOPBACK_SOURCE
+from runengine.netns.types import Published
+from tests.support.capabilities import needs
+from tests.support.site import BRIDGES, CLIENT, CLIENT6, HOST, HOST6, Site
+from tests.support.traffic import SHORT_S, Server, ask, connect, finish, reaches
+
+pytestmark = [pytest.mark.root, needs("nft", "ip")]
+
+PROTOCOLS = ("tcp", "udp")
+PORT = 8080
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["routed", "bridged-filtered"])
+def site(request, tmp_path_factory):
+    with Site(tmp_path_factory.mktemp("site")) as site:
+        if not site.filter_bridged(on=request.param):
+            pytest.skip("no br_netfilter in this kernel")
+        # A neighbour on the host's own link, who knows where the containers are.
+        for network in ("10.81.0.0/24", "10.82.0.0/24", "10.83.0.0/24"):
+            site.router_host.ok("ip", "route", "add", network, "via", HOST)
+        for network in ("fd81::/64", "fd82::/64", "fd83::/64"):
+            site.router_host.ok("ip", "route", "add", network, "via", HOST6)
+        yield site
+
+
+@pytest.fixture(params=PROTOCOLS)
+def protocol(request):
+    return request.param
+
+
+def run_in(netns_fd: int, *command: str) -> None:
+    """Run a program in a namespace."""
+    with namespace.entered(netns_fd):
+        subprocess.run(command, check=True)
+
+
+def addresses(container):
+    return [container.ip, container.ip6]
+
+
+def test_ports_that_are_not_published(site, protocol):
+    with Server(site.a1.netns_fd, protocol, 80, "a1"):
+        for address in (HOST, HOST6):
+            assert not reaches(site.client, address, 80, protocol=protocol)
+        for address in addresses(site.a1):
+            assert not reaches(site.router, address, 80, protocol=protocol)
+            assert not reaches(site.client, address, 80, protocol=protocol)
+
+
+def test_published_ports_by_the_containers_own_address(site, protocol):
+    ports = [
+        Published(protocol, "127.0.0.1", PORT, site.a1.ip, 80),
+        Published(protocol, "::1", PORT, site.a1.ip6, 80),
+    ]
+    with Server(site.a1.netns_fd, protocol, 80, "a1"), site.published(*ports):
+        for address in addresses(site.a1):
+            assert not reaches(site.router, address, 80, protocol=protocol)
+        assert ask(site.netns_fd, "127.0.0.1", PORT, protocol=protocol).server == "a1"
+        assert ask(site.netns_fd, "::1", PORT, protocol=protocol).server == "a1"
+
+
+@pytest.mark.parametrize("address", [HOST, HOST6])
+def test_withdrawn_ports(site, protocol, address):
+    target = site.a1.ip6 if ":" in address else site.a1.ip
+    port = Published(protocol, address, PORT, target, 80)
+    with Server(site.a1.netns_fd, protocol, 80, "a1"):
+        with site.published(port):
+            assert ask(site.client, address, PORT, protocol=protocol).server == "a1"
+        assert not reaches(site.client, address, PORT, protocol=protocol)
+        assert not reaches(site.netns_fd, address, PORT, protocol=protocol)
+
+
+def test_other_networks_containers(site, protocol):
+    with Server(site.a1.netns_fd, protocol, 80, "a1"):
+        for who in (site.b1, site.i1, site.d1):
+            for address in addresses(site.a1):
+                assert not reaches(who.netns_fd, address, 80, protocol=protocol)
+    with Server(site.i1.netns_fd, protocol, 80, "i1"):
+        for address in addresses(site.i1):
+            assert not reaches(site.a1.netns_fd, address, 80, protocol=protocol)
+
+
+def test_containers_that_may_not_talk(site, protocol):
+    """An internal network's may, among themselves."""
+    with Server(site.d1.netns_fd, protocol, 80, "d1"):
+        for address in addresses(site.d1):
+            assert not reaches(site.d2.netns_fd, address, 80, protocol=protocol)
+    with Server(site.i1.netns_fd, protocol, 80, "i1"):
+        for address in addresses(site.i1):
+            assert ask(site.i2.netns_fd, address, 80, protocol=protocol).server == "i1"
+
+
+def test_out_of_an_internal_network_and_into_it(site, protocol):
+    """Even if a container gives itself a default route."""
+    for via in ("10.83.0.1", "fd83::1"):
+        run_in(site.i1.netns_fd, "ip", "route", "replace", "default", "via", via)
+    port = Published(protocol, "0.0.0.0", PORT, site.a1.ip, 80)
+    with Server(site.client, protocol, 80, "client"):
+        for address in (CLIENT, CLIENT6):
+            assert not reaches(site.i1.netns_fd, address, 80, protocol=protocol)
+            assert ask(site.a1.netns_fd, address, 80, protocol=protocol).server == "client"
+    with Server(site.a1.netns_fd, protocol, 80, "a1"), site.published(port):
+        assert not reaches(site.i1.netns_fd, HOST, PORT, protocol=protocol)
+    with Server(site.i1.netns_fd, protocol, 80, "i1"):
+        for address in addresses(site.i1):
+            assert not reaches(site.router, address, 80, protocol=protocol)
+
+
+def test_what_the_host_keeps_to_itself(site):
+    """The host's 127.0.0.0/8, which ``route_localnet`` would open to containers."""
+    target = "127.0.0.99"
+    intruder = site.a1.netns_fd
+    run_in(intruder, "sysctl", "-qw", "net.ipv4.conf.eth0.route_localnet=1")
+    run_in(intruder, "ip", "route", "del", "local", "127.0.0.0/8", "dev", "lo", "table", "local")
+    run_in(intruder, "ip", "route", "add", target, "via", "10.81.0.1", "dev", "eth0")
+    with Server(site.netns_fd, "tcp", 9000, "host"):
+        assert ask(site.netns_fd, target, 9000).server == "host"
+        assert not reaches(intruder, target, 9000)
+        site.host.ok("nft", "flush", "chain", "inet", site.firewall.table, "guard")
+        try:
+            assert ask(intruder, target, 9000).server == "host", "the test itself"
+        finally:
+            with site.entered():
+                site.firewall.replay(BRIDGES, ())
+
+
+def test_the_address_that_stands_for_the_hosts_loopback(site):
+    """A route leads there on the host, so a packet from outside would be taken."""
+    with Server(site.netns_fd, "tcp", 9000, "host"):
+        for who, via in ((site.a1.netns_fd, "fd81::1"), (site.router, HOST6)):
+            run_in(who, "ip", "route", "replace", LOOPBACK_SOURCE, "via", via)
+            assert not reaches(who, LOOPBACK_SOURCE, 9000)
+        site.host.ok("nft", "flush", "chain", "inet", site.firewall.table, "guard")
+        try:
+            assert ask(site.router, LOOPBACK_SOURCE, 9000).server == "host", "the test itself"
+        finally:
+            with site.entered():
+                site.firewall.replay(BRIDGES, ())
+
+
+def test_open_connections_go_on_when_the_table_is_made_anew(site):
+    port = Published("tcp", "0.0.0.0", PORT, site.a1.ip, 80)
+    with Server(site.a1.netns_fd, "tcp", 80, "a1"), site.published(port):
+        with connect(site.client, HOST, PORT) as sock, site.entered():
+            site.firewall.replay(BRIDGES, [port])
+            assert finish(sock, b"x" * 100000).server == "a1"
+
+
+class Talker:
+    """One UDP socket that keeps its port, as a client does that asks again and again."""
+
+    def __init__(self, netns_fd: int, address: str) -> None:
+        self.sock = connect(netns_fd, address, PORT, protocol="udp", patience_s=SHORT_S)
+
+    def hears(self) -> str:
+        """The server that answers, or nothing."""
+        try:
+            return finish(self.sock).server
+        except OSError:
+            return ""
+
+
+@pytest.mark.parametrize("address", [HOST, HOST6])
+@pytest.mark.parametrize("count", [1, 20])
+def test_datagrams_follow_what_is_published_now(site, address, count):
+    """Also those of a sender who was there before, and who never pauses."""
+    first, second = (
+        Published("udp", "::" if ":" in address else "0.0.0.0", PORT,
+                  one.ip6 if ":" in address else one.ip, PORT, count)
+        for one in (site.a1, site.a2)
+    )  # fmt: skip
+    with (
+        Server(site.a1.netns_fd, "udp", PORT, "a1"),
+        Server(site.a2.netns_fd, "udp", PORT, "a2"),
+        Server(site.netns_fd, "udp", PORT, "host"),
+    ):
+        talker = Talker(site.client, address)
+        with talker.sock:
+            assert talker.hears() == "host"
+            with site.published(first):
+                assert talker.hears() == "a1"
+            with site.published(second):
+                assert talker.hears() == "a2"
+            assert talker.hears() == "host"
