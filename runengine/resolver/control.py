@@ -7,6 +7,7 @@ written until then is in force, and no answer that there is no resolver.
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import socket
@@ -21,6 +22,7 @@ LOCK_NAME = "lock"
 """Held by the resolver while it lives."""
 BACKLOG = 128
 TIMEOUT_S = 10.0
+MAX_FAILURES = 100
 MAX_ANSWER = 1 << 16
 
 
@@ -62,9 +64,9 @@ def unlink(directory: str) -> None:
 
 def answer(sock: socket.socket, failures: dict[str, str]) -> None:
     """Tell one who has connected."""
-    document = json.dumps({"pid": os.getpid(), "failures": failures}).encode()
+    some = dict(itertools.islice(failures.items(), MAX_FAILURES))
     with suppress(OSError):  # it went away
-        sock.send(document[:MAX_ANSWER])
+        sock.send(json.dumps({"pid": os.getpid(), "failures": some}).encode())
 
 
 def ask(directory: str) -> Answer | None:

@@ -15,6 +15,8 @@ from runengine.resolver.log import NAME as LOG_NAME
 from runengine.resolver.log import last_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from runengine.paths import Paths
 
 BOOT = os.path.join(os.path.dirname(__file__), "boot.py")
@@ -29,11 +31,12 @@ def directory_of(paths: Paths) -> str:
     return f"{paths.state}/dns"
 
 
-def ensure(paths: Paths) -> None:
+def ensure(paths: Paths, gateways: Iterable[str] | None = None) -> None:
     """Return when a resolver listens on every gateway address of the tables as they are now.
 
     One is started if there is none; without a table there is nothing to do. Costs a round trip
-    over a local socket otherwise. Raises Unavailable.
+    over a local socket otherwise. Raises Unavailable, also for an address that it cannot listen
+    on, unless that is none of ``gateways``.
     """
     directory = directory_of(paths)
     if not tables.files(directory):
@@ -46,8 +49,10 @@ def ensure(paths: Paths) -> None:
             details=str(error),
             resolution=f"see {directory}/{LOG_NAME}; it is started anew if it is killed",
         ) from None
-    if answer.failures:
-        address, reason = next(iter(answer.failures.items()))
+    for address in answer.failures if gateways is None else gateways:
+        reason = answer.failures.get(address)
+        if reason is None:
+            continue
         raise Unavailable(
             f"cannot serve DNS on the network's gateway {address}",
             details=reason,

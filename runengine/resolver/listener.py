@@ -6,6 +6,7 @@ comes back; so nothing has to be watched, and no question is lost when tables ch
 
 from __future__ import annotations
 
+import errno
 import itertools
 import socket
 from contextlib import suppress
@@ -17,7 +18,7 @@ from runengine.resolver.stream import Stream
 
 if TYPE_CHECKING:
     from runengine.resolver.forward import Reply
-    from runengine.resolver.loop import Loop
+    from runengine.resolver.loop import Loop, Timer
 
 IP_FREEBIND = 15
 IPV6_FREEBIND = 78
@@ -30,6 +31,8 @@ MAX_QUERY = 4096
 BACKLOG = 128
 MAX_STREAMS = 256
 MAX_STREAMS_OF_ONE = 32
+PAUSE_S = 1.0
+"""When no connection can be taken."""
 
 
 class Handler(Protocol):
@@ -50,17 +53,20 @@ class Listener:
         self._loop = loop
         self._handler = handler
         self._streams: set[Stream] = set()
+        self._pause: Timer | None = None
         self._packets = _bound(address, port, socket.SOCK_DGRAM)
         try:
             self._connections = _bound(address, port, socket.SOCK_STREAM)
         except OSError:
             self._packets.close()
             raise
-        loop.watch(self._packets.fileno(), READ, self._on_packets)
-        loop.watch(self._connections.fileno(), READ, self._on_connections)
+        loop.watch(self._packets.fileno(), READ, self._on_packets, lasting=True)
+        self._accept_more()
 
     def close(self) -> None:
         """Take no more; who is connected is cut off."""
+        if self._pause:
+            self._pause.cancel()
         for stream in list(self._streams):
             stream.close()
         for sock in (self._packets, self._connections):
@@ -78,12 +84,22 @@ class Listener:
                 continue  # an earlier answer could not be delivered
             handle(query, Asker(source[0], source[1], 0), gateway, Answer(self._packets, source))
 
+    def _accept_more(self) -> None:
+        self._pause = None
+        self._loop.watch(self._connections.fileno(), READ, self._on_connections, lasting=True)
+
     def _on_connections(self, _: int) -> None:
         for _turn in range(BATCH):
             try:
                 sock, source = self._connections.accept()
             except BlockingIOError:
                 return
+            except OSError as error:
+                if error.errno != errno.ECONNABORTED:  # no descriptor left: it would come again
+                    self._loop.forget(self._connections.fileno())
+                    self._pause = self._loop.later(PAUSE_S, self._accept_more)
+                    return
+                continue
             self._accept(sock, source[0], source[1])
 
     def _accept(self, sock: socket.socket, address: str, port: int) -> None:

@@ -38,11 +38,20 @@ class Loop:
         self._report = report
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
+        self._lasting: set[int] = set()
         self._timers: list[Timer] = []
         self._stopped = False
 
-    def watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
-        """Call ``handler`` with the events of ``fd``; again for another mask."""
+    def watch(
+        self, fd: int, mask: int, handler: Callable[[int], None], *, lasting: bool = False
+    ) -> None:
+        """Call ``handler`` with the events of ``fd``; again for another mask.
+
+        After a bug in it no more, or the same event would come for ever; but for a ``lasting``
+        one, which takes its event before anything else.
+        """
+        if lasting:
+            self._lasting.add(fd)
         if fd in self._handlers:
             self._epoll.modify(fd, mask)
         else:
@@ -51,6 +60,7 @@ class Loop:
 
     def forget(self, fd: int) -> None:
         """Watch no more, before the descriptor is closed; no error if it was not watched."""
+        self._lasting.discard(fd)
         if self._handlers.pop(fd, None):
             self._epoll.unregister(fd)
 
@@ -69,19 +79,21 @@ class Loop:
         while not self._stopped:
             for fd, events in self._epoll.poll(self._timeout_s()):
                 handler = self._handlers.get(fd)
-                if handler:
-                    self._guarded(handler, events)
+                if handler and not self._guarded(handler, events) and fd not in self._lasting:
+                    self.forget(fd)
             self._run_timers()
 
     def close(self) -> None:
         """Free the descriptor."""
         self._epoll.close()
 
-    def _guarded(self, handler: Callable[..., None], *args: int) -> None:
+    def _guarded(self, handler: Callable[..., None], *args: int) -> bool:
         try:
             handler(*args)
         except Exception as error:  # noqa: BLE001 - one question's trouble must not end all others
             self._report(describe(error))
+            return False
+        return True
 
     def _timeout_s(self) -> float | None:
         while self._timers and not self._timers[0].action:

@@ -62,8 +62,8 @@ class Server:
         self._unused: Timer | None = None
         self._door = door
         self._watch = DirectoryWatch(directory, IN_MOVED_TO | IN_DELETE)
-        self._loop.watch(self._watch.fileno(), READ, self._on_change)
-        self._loop.watch(door.fileno(), READ, self._on_knock)
+        self._loop.watch(self._watch.fileno(), READ, self._on_change, lasting=True)
+        self._loop.watch(door.fileno(), READ, self._on_knock, lasting=True)
 
     def serve(self) -> None:
         """Answer until no table is left, or none has a container for a while."""
@@ -121,8 +121,8 @@ class Server:
         while True:
             try:
                 sock, _address = self._door.accept()
-            except BlockingIOError:
-                return
+            except OSError:
+                return  # nobody is there any more, or no descriptor is left
             with sock:
                 self._reload()
                 control.answer(sock, self._failures)
@@ -134,8 +134,6 @@ class Server:
             self._index = Index(known)
             self._answers = None
         self._listen()
-        if not self._tables:
-            self._loop.stop()
         self._stay_or_go()
 
     def _read_tables(self) -> bool:
@@ -182,12 +180,13 @@ class Server:
         self._listen()
 
     def _stay_or_go(self) -> None:
-        if self._index.has_hosts:
-            if self._unused:
-                self._unused.cancel()
-                self._unused = None
-        elif not self._unused:
-            self._unused = self._loop.later(UNUSED_S, self._loop.stop)
+        """End by a timer alone, at a turn's end: nobody may have been told just now that we run."""
+        if self._unused:
+            self._unused.cancel()
+        self._unused = None
+        if not self._index.has_hosts:
+            delay_s = UNUSED_S if self._tables else 0.0
+            self._unused = self._loop.later(delay_s, self._loop.stop)
 
 
 def _reason(error: OSError, port: int) -> str:

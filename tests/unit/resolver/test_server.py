@@ -1,5 +1,6 @@
 """The server as its clients see it: sockets, tables that change, and other servers."""
 
+import errno
 import os
 import socket
 import struct
@@ -282,6 +283,31 @@ def test_one_client_cannot_have_all_connections(resolver, monkeypatch):
         file.close()
         sock.close()
     assert found(resolver.ask("web", stream=True)) == ["127.0.77.3"]
+
+
+class Exhausted:
+    """A listening socket of a process that has no descriptor left, at first."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.refusals = 2
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+    def accept(self):
+        if self.refusals:
+            self.refusals -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return self.sock.accept()
+
+
+def test_connections_wait_for_descriptors(resolver, monkeypatch):
+    monkeypatch.setattr(listener, "PAUSE_S", 0.05)
+    exhausted = Exhausted(resolver.server._listeners[GATEWAY]._connections)
+    resolver.server._listeners[GATEWAY]._connections = exhausted
+    assert found(resolver.ask("web", stream=True)) == ["127.0.77.3"]
+    assert not exhausted.refusals
 
 
 # Many questions
