@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runengine import ids
-from runengine.errors import AlreadyExists
+from runengine.errors import AlreadyExists, Conflict
 from runengine.linux import clock
 from runengine.store.network_types import Network
 
@@ -22,8 +22,10 @@ NAMES = (BRIDGE, HOST, NONE)
 DRIVERS = {BRIDGE: "bridge", HOST: "host", NONE: "null"}
 
 
-def ensure(context: NetworkContext) -> None:
-    """Make the records that are missing. Raises Conflict if no subnet is free."""
+def ensure(context: NetworkContext, *, bridge: bool = False) -> None:
+    """Make the records that are missing. Raises Conflict if no subnet is free and ``bridge`` is
+    what is wanted: a host that uses every pool still has the others.
+    """
     missing = [name for name in NAMES if context.store.networks.find_id(name) is None]
     if not missing:
         return
@@ -31,7 +33,11 @@ def ensure(context: NetworkContext) -> None:
 
     used = subnets.used_by_host() if BRIDGE in missing else []
     for name in reversed(missing):  # the one that may fail comes last
-        _ensure_one(context, name, used)
+        try:
+            _ensure_one(context, name, used)
+        except Conflict:
+            if bridge:
+                raise
 
 
 def _ensure_one(context: NetworkContext, name: str, used: list[IPNetwork]) -> None:

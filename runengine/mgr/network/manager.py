@@ -58,7 +58,7 @@ class NetworkMgr:
         try:
             found = networks.get(networks.resolve(name))
         except NotFound:
-            builtin.ensure(self._context)
+            builtin.ensure(self._context, bridge=name == builtin.BRIDGE)
             found = networks.get(networks.resolve(name))
         if found.removing:
             raise NotFound(f"network {name} not found")

@@ -8,11 +8,13 @@ from runengine.config import defaults
 from runengine.errors import NotFound
 from runengine.mgr.container.context import Context
 from runengine.mgr.events import Events
+from runengine.mgr.network.manager import NetworkMgr
 from runengine.model import container_config, host_config
 from runengine.store.containers import Record, created_state
 from runengine.store.images import StoredImage
 from runengine.store.store import Store
 from tests.support.documents import changed
+from tests.support.network_host import FakeHost
 
 
 class FakeImages:
@@ -77,3 +79,29 @@ def add(context):
         return record
 
     return add_one
+
+
+@pytest.fixture
+def host(monkeypatch):
+    """A host that the network manager works on: links and rules are notes."""
+    made = FakeHost()
+    made.install(monkeypatch)
+    return made
+
+
+@pytest.fixture
+def ended():
+    """Ids of containers that have ended and that nobody has torn down."""
+    return set()
+
+
+@pytest.fixture
+def networks(context, host, ended):
+    """A network manager; who has ended gives back what it has when it is looked at."""
+
+    def settle(container_id):
+        if container_id in ended:
+            manager.release(container_id)
+
+    manager = NetworkMgr(context.config, context.store, context.events, settle)
+    return manager
