@@ -180,7 +180,7 @@ class Server:
         self._listen()
 
     def _stay_or_go(self) -> None:
-        """End by a timer alone, at a turn's end: nobody may have been told just now that we run."""
+        """End by a timer alone, at a turn's end: nobody has just been told then that we run."""
         if self._unused:
             self._unused.cancel()
         self._unused = None
