@@ -30,6 +30,7 @@ class FakeHost:
     def __init__(self) -> None:
         self.used: list[str] = ["192.0.2.0/24"]
         self.links: dict[str, int] = {"eth0": 2}
+        self.addresses = {"127.0.0.1", "::1", "192.0.2.2"}
         self.drivers = {"macvlan", "ipvlan"}
         self.sockets: list[Socket] = []
         self.table: set[str] | None = None
@@ -51,6 +52,10 @@ class FakeHost:
         patch.setattr(plugging, "plug_in", lambda endpoints: self.plugged.extend(endpoints))
         patch.setattr(capabilities, "driver_available", lambda kind: kind in self.drivers)
         patch.setattr("runengine.mgr.network.up._index", lambda name: self.links.get(name, 0))
+        patch.setattr(
+            "runengine.mgr.network.host_ports._is_hosts_own",
+            lambda address, _: address in self.addresses,
+        )
         patch.setattr(listening, "Listeners", lambda protocol: _Listeners(self, protocol))
         for name in ("add_network", "remove_network", "publish", "replay", "is_whole", "remove"):
             patch.setattr(Firewall, name, getattr(self, f"fw_{name}"))

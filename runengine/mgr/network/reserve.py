@@ -182,7 +182,7 @@ def _reserve_one(
         mtu=options.mtu(network.options),
         mode=options.mode(network.driver, network.options),
         isolated=not options.flag(network.options, options.ICC, default=True),
-        wanted=wish,
+        wanted=wish._replace(interface="", ports=()),
         ports=tuple(_ports(context, plan, ip, ip6)),
     )
     context.store.endpoints.save(reserved, boot_id())
