@@ -2,7 +2,7 @@
 
 A packet of a "connection" that is known already goes where the first one went, whatever our table
 says by now. So entries are deleted when a port is published (datagrams that came before went to
-the host itself, and their sender would never reach the container) and when it is withdrawn (what
+the host itself, and who sent them would never reach the container) and when it is withdrawn (what
 comes later would go on to an address that nobody has, or already another container).
 
 The kernel deletes by a filter in one pass over its table, at 0.1 to 0.5 ms on an ordinary host. An
@@ -124,11 +124,14 @@ class Tracked(NamedTuple):
 
 
 def forget_unpublished(published: Sequence[Published]) -> None:
-    """Forget datagrams that went to these ports of the host before they were published."""
+    """Forget what went to these ports of the host before they were published.
+
+    Not TCP: whoever was refused begins anew, from another port.
+    """
     filters = [
         Filter(family_of(one.host_ip), one.protocol, address, port, status=_UNTRANSLATED)
         for one in published
-        if one.protocol == "udp"
+        if one.protocol != "tcp"
         for address in ["" if one.host_ip in EVERYWHERE else one.host_ip]
         for port in range(one.host_port, one.host_port + one.count)
     ]
@@ -136,9 +139,9 @@ def forget_unpublished(published: Sequence[Published]) -> None:
         _forget(filters)
         return
     meant = {(one.destination, one.port) for one in filters}
-    for family in {one.family for one in filters}:
+    for family, protocol in {(one.family, one.protocol) for one in filters}:
         _forget_listed(
-            Filter(family, "udp", status=_UNTRANSLATED),
+            Filter(family, protocol, status=_UNTRANSLATED),
             lambda entry: (
                 not meant.isdisjoint(((entry.destination, entry.port), ("", entry.port)))
             ),

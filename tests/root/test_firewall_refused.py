@@ -149,10 +149,14 @@ def test_the_address_that_stands_for_the_hosts_loopback(site):
 
 def test_open_connections_go_on_when_the_table_is_made_anew(site):
     port = Published("tcp", "0.0.0.0", PORT, site.a1.ip, 80)
-    with Server(site.a1.netns_fd, "tcp", 80, "a1"), site.published(port):
-        with connect(site.client, HOST, PORT) as sock, site.entered():
-            site.firewall.replay(BRIDGES, [port])
-            assert finish(sock, b"x" * 100000).server == "a1"
+    with (
+        Server(site.a1.netns_fd, "tcp", 80, "a1"),
+        site.published(port),
+        connect(site.client, HOST, PORT) as sock,
+        site.entered(),
+    ):
+        site.firewall.replay(BRIDGES, [port])
+        assert finish(sock, b"x" * 100000).server == "a1"
 
 
 class Talker:

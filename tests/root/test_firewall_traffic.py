@@ -127,10 +127,13 @@ def test_large_transfers(site, who, address):
 def test_a_thousand_connections_at_once(site, address):
     port = Published("tcp", "::" if ":" in address else "0.0.0.0", PORT,
                      site.a1.ip6 if ":" in address else site.a1.ip, 80)  # fmt: skip
-    with Server(site.a1.netns_fd, "tcp", 80, "a1"), site.published(port):
-        with contextlib.ExitStack() as stack:
-            socks = [stack.enter_context(connect(site.client, address, PORT)) for _ in range(1000)]
-            assert {finish(sock).server for sock in socks} == {"a1"}
+    with (
+        Server(site.a1.netns_fd, "tcp", 80, "a1"),
+        site.published(port),
+        contextlib.ExitStack() as stack,
+    ):
+        socks = [stack.enter_context(connect(site.client, address, PORT)) for _ in range(1000)]
+        assert {finish(sock).server for sock in socks} == {"a1"}
 
 
 @pytest.mark.parametrize(
