@@ -1,4 +1,4 @@
-"""``inspect`` over containers and images."""
+"""``inspect`` over containers, images and networks."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def inspect(*words, group=()):
     managers = {
         "containers": Objects("container", box=BOX, both=BOX),
         "images": Objects("image", debian=IMAGE, both=IMAGE),
+        "networks": Objects("network"),
     }
     return call(*group, "inspect", *words, **managers)
 
