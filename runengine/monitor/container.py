@@ -51,6 +51,8 @@ class Container:
         self.exit: dict[str, Any] | None = None
         self.phase = STARTING
         self.teardown_begun = False
+        self.teardown_waits = False
+        """For somebody who has the container's lock."""
         self.pending: Pending | None = None
         self._began = 0.0
         self._attach: dict[str, Any] | None = request.get("attach")
@@ -177,9 +179,15 @@ class Container:
             self.stop_if_done()
 
     def stop_if_done(self) -> None:
-        """Leave once everybody has been told and no restart is waited for."""
-        if not self.peers and not (self.pending and self.pending.is_active):
+        """Leave once everybody has been told, and neither restart nor teardown is waited for."""
+        waits = self.teardown_waits or (self.pending and self.pending.is_active)
+        if not self.peers and not waits:
             self.loop.stop()
+
+    @property
+    def init_pid(self) -> int:
+        """Of the run that this monitor watches."""
+        return self.process.pid if self.process else 0
 
     def on_request(self, peer: Peer, request: dict[str, Any]) -> None:
         """Answer a client's control frame."""

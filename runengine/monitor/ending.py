@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 
-from runengine.monitor import cgroup
+from runengine.linux import fsatomic
+from runengine.monitor import cgroup, wire
 from runengine.runtime import argv
 
 TYPE_CHECKING = False
@@ -28,6 +30,7 @@ TAKE_OVER_S = 5.0
 BYSTANDERS_S = 10.0
 """How long clients that merely watch may take to read the end."""
 INTERVAL_S = 0.005
+LOCK_INTERVAL_S = 0.05
 
 
 def delete(container: Container, done: Callable[[], None], *, force: bool) -> None:
@@ -155,10 +158,50 @@ def leave_alone(container: Container) -> None:
     if container.pending:
         container.pending.begin()
     elif command and container.exit is not None:
+        container.teardown_waits = True
+        _run_when_free(container, command)
+
+
+def _run_when_free(container: Container, command: list[str]) -> None:
+    """Run the teardown's command, unless somebody who has the container's lock does its work.
+
+    A ``stop`` or ``rm`` tears down what it has ended: a whole interpreter would start for nothing.
+    """
+    if _is_locked(f"{container.job['state_dir']}/lock"):
+        container.loop.later(LOCK_INTERVAL_S, lambda: _run_when_free(container, command))
+        return
+    if _is_left(container):
         try:
             container.programs.spawn(command, own_session=True)
         except OSError as error:
             container.server_note(f"cannot run {command}: {error}")
+    container.teardown_waits = False
+    container.stop_if_done()
+
+
+def _is_locked(path: str) -> bool:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False  # it went with the container
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _is_left(container: Container) -> bool:
+    """Whether the run is not torn down: then its note of the init is still there."""
+    data = fsatomic.read_optional(f"{container.job['state_dir']}/{wire.INIT_NAME}")
+    if data is None:
+        return False
+    try:
+        return bool(wire.loads(data)["pid"] == container.init_pid)
+    except (KeyError, wire.ProtocolError):
+        return True
 
 
 def _give_up(container: Container) -> None:

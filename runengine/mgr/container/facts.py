@@ -46,7 +46,7 @@ def gather(
 
     host, config = record.host_config, record.config
     here = kernel.probe()
-    hostname = _hostname(record)
+    hostname = _hostname(context, record)
     mounts = resolve_all(host)
     for point in mounts:
         ensure_source(point)
@@ -83,10 +83,14 @@ def gather(
     )
 
 
-def _hostname(record: Record) -> str:
+def _hostname(context: Context, record: Record) -> str:
+    """Its own name; in another's network the other's, which the hosts file that they share has."""
     host = record.host_config
     if "host" in (host["UTSMode"], host["NetworkMode"]) and not record.config["Hostname"]:
         return os.uname().nodename
+    other = _joined(record.host_config["NetworkMode"])
+    if other is not None and not record.config["Hostname"]:
+        record = context.store.containers.get(context.resolve(other))
     name: str = record.details["hostname"]
     return name
 

@@ -75,7 +75,8 @@ def _observe_all(context: Context) -> list[Seen]:
                 continue
         shown = pending.shown(context, record, state)
         mine = ports.get(record.id, ()) if observe.is_live(state) else ()
-        on = networks.get(record.id) or [record.host_config["NetworkMode"]]
+        mode = record.host_config["NetworkMode"]
+        on = networks.get(record.id, ()) if modes.has_networks(mode) else (mode,)
         seen.append(Seen(record, shown, on, mine))
     return seen
 
