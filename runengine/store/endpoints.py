@@ -42,6 +42,15 @@ class Holder(NamedTuple):
     """What for, where that is not a container's own use."""
 
 
+class PortHolder(NamedTuple):
+    """Who has host ports that are wanted, and which of them."""
+
+    container_id: str
+    host_ip: str
+    first: int
+    last: int
+
+
 class Endpoints:
     """The tables ``endpoints``, ``leases`` and ``ports``."""
 
@@ -269,20 +278,22 @@ class Endpoints:
 
     # Host ports, in the caller's transaction
 
-    def port_holder(self, protocol: str, host_ip: str, first: int, last: int) -> str | None:
-        """Id of a container that has one of these host ports.
+    def port_holder(
+        self, protocol: str, host_ip: str, first: int, last: int
+    ) -> PortHolder | None:
+        """A container that has one of these host ports.
 
         All rows of one address are disjoint, so only that with the highest first port that is
         not behind ours can meet ours.
         """
         for address in self._rivals(protocol, host_ip):
             row = self._connection.execute(
-                "SELECT container_id, last FROM ports"
+                "SELECT container_id, host_ip, first, last FROM ports"
                 " WHERE protocol = ? AND host_ip = ? AND first <= ? ORDER BY first DESC LIMIT 1",
                 (protocol, address, last),
             ).fetchone()
-            if row is not None and row[1] >= first:
-                return str(row[0])
+            if row is not None and row[3] >= first:
+                return PortHolder(*row)
         return None
 
     def _rivals(self, protocol: str, host_ip: str) -> Iterator[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from runengine.mgr.network.context import NetworkContext
     from runengine.netns.listening import Listeners
+    from runengine.store.endpoints import PortHolder
     from runengine.store.network_types import Network, WantedPort
 
 EVERY = {4: "0.0.0.0", 6: "::"}  # noqa: S104
@@ -87,7 +88,7 @@ class Chooser:
             if any(self._is_mine(wish.protocol, address, number, 1) for address in addresses):
                 continue
             found = [self._holder(wish.protocol, address, number) for address in addresses]
-            holders |= dict.fromkeys(filter(None, found))
+            holders |= dict.fromkeys(one.container_id for one in found if one)
             listeners = self._listeners(wish.protocol)
             if not any(found) and not any(listeners.find(one, number) for one in addresses):
                 return number
@@ -108,7 +109,7 @@ class Chooser:
             self._known[protocol] = Listeners(protocol)
         return self._known[protocol]
 
-    def _holder(self, protocol: str, address: str, number: int) -> str | None:
+    def _holder(self, protocol: str, address: str, number: int) -> PortHolder | None:
         return self._context.store.endpoints.port_holder(protocol, address, number, number)
 
     def _is_mine(self, protocol: str, address: str, first: int, count: int) -> bool:
@@ -132,12 +133,14 @@ def verify(context: NetworkContext, choice: Choice) -> None:
             continue
         if choice.free:
             raise LostError
+        name = context.name_of(holder.container_id)
+        theirs = _range(holder.first, holder.last - holder.first + 1)
         raise HeldError(
             Conflict(
                 _refusal(port.host_ip, port.host_port, port.count),
-                details=f"container {context.name_of(holder)} has it",
+                details=f"container {name} has {_authority(holder.host_ip, theirs)}",
             ),
-            [holder],
+            [holder.container_id],
         )
 
 

@@ -359,7 +359,7 @@ def test_one_of_a_range_is_chosen_from_its_start(networks, net, add, host, ended
 def test_a_taken_port_names_who_has_it(networks, net, add, ended):
     web, late = add("web"), add("late")
     networks.reserve(web.id, [WantedEndpoint("net", ports=(WantedPort(80, host_port=8080),))])
-    message = rf"port is already allocated: container web \({web.id[:12]}\) has it"
+    message = rf"already allocated: container web \({web.id[:12]}\) has 0.0.0.0:8080$"
     for port in (
         WantedPort(1, host_port=8080),
         WantedPort(1, "tcp", "127.0.0.1", 8080),

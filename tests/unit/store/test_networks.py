@@ -375,7 +375,12 @@ def test_a_host_port_has_one_owner(store, protocol, host_ip, first, last, taken)
         Port("tcp", "::", 53, "fd00::2", 53),
     )
     save(store, reserved(wanted=WantedEndpoint(A), ports=ports))
-    assert store.endpoints.port_holder(protocol, host_ip, first, last) == (WEB if taken else None)
+    found = store.endpoints.port_holder(protocol, host_ip, first, last)
+    assert (found is not None) == taken
+    if found is not None:
+        assert found.container_id == WEB
+        assert found.first <= last
+        assert found.last >= first
 
 
 HOST_IPS = ("0.0.0.0", "127.0.0.1", "10.1.1.1", "::", "::1", "fd00::1")
