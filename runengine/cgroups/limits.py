@@ -96,8 +96,10 @@ _RULES = (
         "blkio device throttle, discard --device-write-iops",
         BlkioDeviceWriteIOps=[],
     ),
-    _rule("pids", "pids cgroup, discard --pids-limit", PidsLimit=None),
+    _rule("pids", "pids cgroup, discard --pids-limit", PidsLimit=0),
 )
+KERNEL_MEMORY_WARNING = "Current Kernel does not support kernel memory, discard --kernel-memory"
+"""cgroup v2 has no such limit, and later kernels of v1 take it and do nothing."""
 SWAP_ADVICE = (
     "You should typically size your swap space to approximately 2x main memory"
     " for systems with less than 2GB of RAM"

@@ -65,7 +65,7 @@ def build(params: Mapping[str, Any]) -> Request:
         params.get("detach", False),
         params.get("sig_proxy", True),
         detach_keys(params["detach_keys"]),
-        tuple(warnings),
+        (*warnings, *_discarded(params)),
     )
 
 
@@ -80,6 +80,13 @@ def _refuse(params: Mapping[str, Any]) -> None:
     for name, reason in REFUSED.items():
         if params[name]:
             raise Unsupported(f"--{name.replace('_', '-')} is not supported", resolution=reason)
+
+
+def _discarded(params: Mapping[str, Any]) -> list[str]:
+    """What is said of flags that no kernel of today can honour."""
+    from runengine.cgroups import limits
+
+    return [limits.KERNEL_MEMORY_WARNING] if params["kernel_memory"] else []
 
 
 def _pull_policy(text: str) -> str:

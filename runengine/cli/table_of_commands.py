@@ -33,6 +33,9 @@ PS = Entry("ps:ps", "List containers")
 PORT = Entry("port:port", "List port mappings or a specific mapping for the container")
 LOGS = Entry("logs:logs", "Fetch the logs of a container")
 TOP = Entry("top:top", "Display the running processes of a container")
+STATS = Entry(
+    "stats:stats", "Display a live stream of container(s) resource usage statistics"
+)
 INSPECT = Entry(
     "inspect:inspect", "Return low-level information on containers, images and networks"
 )
@@ -95,6 +98,7 @@ CONTAINER: dict[str, Entry] = {
     "port": PORT,
     "logs": LOGS,
     "top": TOP,
+    "stats": STATS,
     "inspect": INSPECT_CONTAINER,
     "cleanup": CLEANUP,
 }
@@ -156,6 +160,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "port": PORT,
     "logs": LOGS,
     "top": TOP,
+    "stats": STATS,
     "inspect": INSPECT,
     "images": IMAGES,
     "pull": PULL,

@@ -10,10 +10,11 @@ from runengine.mgr.container import pending
 from runengine.mgr.container.recover import finish, require_live
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from runengine.mgr.container.context import Context
     from runengine.mgr.container.create import Created
+    from runengine.mgr.container.stats import Watch
     from runengine.mgr.container.wait import Waited
     from runengine.model import (
         ContainerConfig,
@@ -228,6 +229,25 @@ class ContainerMgr:
         from runengine.mgr.container import top
 
         return top.top(self._context, name, ps_args)
+
+    def stats(self, name: str, *, one_shot: bool = False) -> dict[str, Any]:
+        """Docker's ``/containers/{id}/stats`` without the stream. See ``stats.stats``."""
+        from runengine.mgr.container import stats
+
+        return stats.stats(self._context, name, one_shot=one_shot)
+
+    def stream_stats(self, name: str, *, interval_s: float = 1.0) -> Iterator[dict[str, Any]]:
+        """The same again and again, until the container is removed."""
+        from runengine.mgr.container import stats
+
+        return stats.stream_stats(self._context, name, interval_s=interval_s)
+
+    def watch_stats(self, names: Sequence[str] = (), *, all: bool = False) -> Watch:
+        """Several containers, or all that run, round by round. See ``stats.Watch``."""
+        from runengine.mgr.container import stats
+
+        ids = [self.resolve(name) for name in names] or None
+        return stats.Watch(self._context, ids, everything=all)
 
     def logs(self, name: str, *, emit: Callable[[str, bytes], None], **options: Any) -> None:
         """Hand the log to ``emit(stream, data)``. Options: see ``mgr.logs.read_logs``."""

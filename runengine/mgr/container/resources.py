@@ -35,7 +35,6 @@ UPDATABLE = frozenset(
         "PidsLimit",
     }
 )
-KERNEL_MEMORY_WARNING = "Current Kernel does not support kernel memory, discard --kernel-memory"
 
 # What an update may not mix, and what Docker's engine says then.
 _EXCLUSIONS = (
@@ -102,7 +101,7 @@ def merge(context: Context, record: Record, wanted: dict[str, Any]) -> Merged:
     """
     from runengine.cgroups import control, features, limits, machine
 
-    warnings = [KERNEL_MEMORY_WARNING] if wanted.pop("KernelMemory", 0) else []
+    warnings = [limits.KERNEL_MEMORY_WARNING] if wanted.pop("KernelMemory", 0) else []
     before = record.host_config
     _check_against(before, wanted)
     host = cast("HostConfig", {**before, **wanted})

@@ -79,7 +79,7 @@ WARNINGS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
              {"BlkioDeviceWriteIOps": []}),
     "A-35": ("pids", {"PidsLimit": 5},
              "Current Kernel does not support pids cgroup, discard --pids-limit",
-             {"PidsLimit": None}),
+             {"PidsLimit": 0}),
 }  # fmt: skip
 
 

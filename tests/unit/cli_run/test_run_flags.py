@@ -339,3 +339,9 @@ def test_flag_without_its_value(word: str):
 def test_empty_image_name():
     with pytest.raises(EngineError):
         build("")
+
+
+def test_kernel_memory_is_warned_away():  # E-53
+    (text,) = build("--kernel-memory", "64m", "busybox").warnings
+    assert text.endswith("discard --kernel-memory")
+    assert build("busybox").warnings == ()

@@ -92,7 +92,7 @@ def test_quota_under_a_millisecond(merge, quota):  # E-52
 
 def test_kernel_memory_is_warned_away(merge):  # E-53
     found = merge({}, {"KernelMemory": 64 * MIB, "CpuShares": 7})
-    assert found.warnings == [resources.KERNEL_MEMORY_WARNING]
+    assert found.warnings == [limits.KERNEL_MEMORY_WARNING]
     assert found.host["CpuShares"] == 7
     assert "KernelMemory" not in found.host
 

@@ -1,0 +1,104 @@
+"""``stats``: what containers use, as a table that is drawn anew, or appended."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runengine.cli import context, table, terminal
+from runengine.cli.command import Option, argument, command
+from runengine.cli.formats import FORMAT_HELP
+from runengine.cli.stats_rows import COLUMNS, TITLES, StatsRow
+from runengine.errors import EngineError
+from runengine.mgr.container.stats import INTERVAL_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from runengine.mgr.container.stats import Watch
+    from runengine.mgr.engine import Engine
+
+# Control sequences of every terminal since the VT100 (console_codes(4)).
+CLEAR = "\033[2J"
+HOME = "\033[H"
+CLEAR_LINE = "\033[K"
+CLEAR_BELOW = "\033[J"
+
+
+@command(
+    "stats",
+    usage="[OPTIONS] [CONTAINER...]",
+    params=[
+        Option(
+            ["-a", "--all", "everything"],
+            is_flag=True,
+            help="Show all containers (default shows just running)",
+        ),
+        Option(["--format", "form"], metavar="string", default="", help=FORMAT_HELP),
+        Option(
+            ["--no-stream"],
+            is_flag=True,
+            help="Disable streaming stats and only pull the first result",
+        ),
+        Option(["--no-trunc", "full"], is_flag=True, help="Do not truncate output"),
+    ],
+)
+@argument("names", nargs=-1)
+@click.pass_context
+def stats(ctx: click.Context, /, **options: Any) -> None:
+    """Display a live stream of container(s) resource usage statistics."""
+    engine = context.engine(ctx)
+    names, form, full = options["names"], options["form"], options["full"]
+    ids = _resolve(engine, names)
+    watch = engine.containers.watch_stats(ids, all=options["everything"])
+    typed = dict(zip(ids, names, strict=True))
+
+    def text(found: list[dict[str, Any]]) -> str:
+        rows = [StatsRow(one, full=full, typed=typed.get(one["id"], "")) for one in found]
+        return table.render(rows, table.Layout(TITLES, COLUMNS), form)
+
+    if options["no_stream"]:
+        _once(watch, text)
+    elif terminal.is_terminal(terminal.STDOUT):
+        _redraw(watch, text)
+    else:
+        _append(watch, text)
+
+
+def _resolve(engine: Engine, names: Sequence[str]) -> list[str]:
+    """The ids; says of every name that is nobody's before anything is shown, and exits 1."""
+    ids: list[str] = []
+    wrong: list[EngineError] = []
+    for name in names:
+        try:
+            ids.append(engine.containers.resolve(name))
+        except EngineError as error:
+            wrong.append(error)
+    for one in wrong:
+        context.complain(str(one))
+    if wrong:
+        raise click.exceptions.Exit(1)
+    return ids
+
+
+def _once(watch: Watch, text: Callable[[list[dict[str, Any]]], str]) -> None:
+    """Two looks, so that there is a time between them of which to tell."""
+    if watch.round():
+        time.sleep(INTERVAL_S)
+    context.write(text(watch.round()))
+
+
+def _append(watch: Watch, text: Callable[[list[dict[str, Any]]], str]) -> None:
+    for number, found in enumerate(watch.rounds()):
+        if number:  # the first look tells of nothing yet
+            context.write(text(found))
+
+
+def _redraw(watch: Watch, text: Callable[[list[dict[str, Any]]], str]) -> None:
+    """In place: each line is cleared behind its text, and what is below the last."""
+    context.write(CLEAR)
+    for found in watch.rounds():
+        lines = text(found).replace("\n", f"{CLEAR_LINE}\n")
+        context.write(f"{HOME}{lines}{CLEAR_BELOW}")
