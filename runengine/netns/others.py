@@ -23,6 +23,10 @@ COMMENT = "runengine"
 """Rules of ours in other people's chains carry it."""
 _HOOK = "DOCKER-USER"
 _ZONE = "trusted"
+_ZONE_COMMANDS = (
+    ("firewall-cmd", f"--zone={_ZONE}"),
+    ("firewall-cmd", "--permanent", f"--zone={_ZONE}"),
+)
 _TIMEOUT_S = 30
 _COPIES = 8
 """Of one rule: two commands at once may both have added it."""
@@ -58,7 +62,8 @@ def accept_forwarding(device: str) -> list[str]:
 def forget_forwarding(device: str) -> None:
     """Take back what ``accept_forwarding`` did; idempotent."""
     if _firewalld_runs():
-        _run("firewall-cmd", f"--zone={_ZONE}", f"--remove-interface={device}")
+        for command in _ZONE_COMMANDS:
+            _run(*command, f"--remove-interface={device}")
     for table in _filters(_chains()):
         if _HOOK not in table.chains:
             continue
@@ -69,15 +74,24 @@ def forget_forwarding(device: str) -> None:
 
 
 def _join_zone(device: str) -> list[str]:
-    """Forwarding, and what containers ask of the host's resolver, are input to firewalld."""
+    """Forwarding, and what containers ask of the host's resolver, pass firewalld's zones.
+
+    Also in its permanent configuration: a reload forgets everything else.
+    """
     if not _firewalld_runs():
         return []
-    if _run("firewall-cmd", f"--zone={_ZONE}", f"--query-interface={device}") is not None:
-        return []
-    command = ("firewall-cmd", f"--zone={_ZONE}", f"--change-interface={device}")
-    if _run(*command) is None:
-        return [f"firewalld did not take {device} into its zone {_ZONE}: run {' '.join(command)}"]
-    return [f"firewalld: {device} is in the zone {_ZONE} now"]
+    missing = [
+        command
+        for command in _ZONE_COMMANDS
+        if _run(*command, f"--query-interface={device}") is None
+    ]
+    refused = [
+        command for command in missing if _run(*command, f"--change-interface={device}") is None
+    ]
+    if refused:
+        todo = " ".join([*refused[0], f"--change-interface={device}"])
+        return [f"firewalld did not take {device} into its zone {_ZONE}: run '{todo}'"]
+    return [f"firewalld: {device} is in the zone {_ZONE} now, for good"] if missing else []
 
 
 def _firewalld_runs() -> bool:

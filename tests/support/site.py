@@ -84,6 +84,9 @@ class Site:
 
     def _wire(self) -> None:
         router = self.router_host
+        for host in self._hosts:
+            # No waiting for addresses that are looked for elsewhere first.
+            host.ok("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
         wire(router, "198.51.100.1/24", self.client_host, f"{CLIENT}/24",
              "2001:db8:1::1/64", f"{CLIENT6}/64")  # fmt: skip
         wire(router, f"{ROUTER}/24", self.host, f"{HOST}/24", f"{ROUTER6}/64", f"{HOST6}/64")
