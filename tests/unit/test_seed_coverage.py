@@ -7,9 +7,15 @@ import pytest
 
 from runengine.mgr.container.manager import ContainerMgr
 from runengine.mgr.image.manager import ImageMgr
+from runengine.mgr.network.manager import NetworkMgr
 from runengine.mgr.system import SystemMgr
 
-MANAGERS = {"ContainerMgr": ContainerMgr, "ImageMgr": ImageMgr, "SystemMgr": SystemMgr}
+MANAGERS = {
+    "ContainerMgr": ContainerMgr,
+    "ImageMgr": ImageMgr,
+    "NetworkMgr": NetworkMgr,
+    "SystemMgr": SystemMgr,
+}
 SEED = {
     "ContainerMgr": """Load Restore Create Get List Start Stop Restart Pause Unpause
         AttachContainerIO AttachCRILog Rename Update Upgrade Top Resize Remove Wait Kill Logs

@@ -6,9 +6,10 @@ what is reserved here.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runengine.errors import NotFound, StateError
+from runengine.errors import Conflict, NotFound, StateError
 from runengine.linux.clock import boot_id
 from runengine.mgr.network import builtin, options
 from runengine.mgr.network.context import NetworkContext
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from runengine.mgr.events import Events
     from runengine.mgr.network.request import NetworkConfig
     from runengine.netns.firewall import Firewall
-    from runengine.netns.types import Endpoint, Published
+    from runengine.netns.types import Counters, Endpoint, Published
     from runengine.store.network_types import Network, ReservedEndpoint, WantedEndpoint
     from runengine.store.store import Store
 
@@ -199,6 +200,20 @@ class NetworkMgr:
             if endpoint.id == endpoint_id:
                 return endpoint
         raise NotFound(f"endpoint {endpoint_id[:12]} not found")
+
+    def get_network_stats(self, container: str) -> Mapping[str, Counters]:
+        """What went through each interface of a running container. Raises Conflict."""
+        from runengine.linux import pidfd
+        from runengine.netns import counters
+
+        containers = self._context.store.containers
+        record = containers.get(containers.resolve(container))
+        pid, start_time = record.state["Pid"], record.state["StartTime"]
+        with suppress(NotFound):
+            found = counters.read(pid)
+            if pidfd.is_alive(pid, start_time):  # so it was when it was read
+                return found
+        raise Conflict(f"Container {record.name} is not running")
 
     def published_of(self, container_id: str) -> Sequence[Published]:
         """The container's published ports, as the firewall takes them."""
