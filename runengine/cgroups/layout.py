@@ -44,6 +44,12 @@ def detect() -> Layout:
     return _cached
 
 
+def forget() -> None:
+    """Look again when asked next."""
+    global _cached
+    _cached = None
+
+
 def read(root: str, mountinfo: str) -> Layout:
     """The layout of the hierarchies at ``root``; ``mountinfo`` tells of v1's mounts."""
     try:

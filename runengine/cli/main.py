@@ -69,14 +69,19 @@ program = Program(
 
 
 def execute(args: list[str], app: App | None = None) -> int:
-    """Run one command line; returns the exit code. Every error becomes a line on stderr."""
+    """Run one command line and close the engine; returns the exit code."""
     app = app or App()
     try:
-        try:
-            with program.make_context(PROGRAM, args, obj=app) as ctx:
-                program.invoke(ctx)
-        finally:
-            app.close()
+        return run(args, app)
+    finally:
+        app.close()
+
+
+def run(args: list[str], app: App) -> int:
+    """Run one command line; returns the exit code. Every error becomes a line on stderr."""
+    try:
+        with program.make_context(PROGRAM, args, obj=app) as ctx:
+            program.invoke(ctx)
         sys.stdout.flush()
     except click.exceptions.Exit as exc:
         return exc.exit_code

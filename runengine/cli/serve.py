@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,6 +61,7 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
     well. Stopping it, restarting it or upgrading it never touches a running container.
     """
     from runengine import config
+    from runengine.cli.rehearsal import Rehearsal
     from runengine.launcher import main as launcher
     from runengine.monitor.main import become
 
@@ -67,23 +69,27 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
     address = params["metrics"] or config.load(paths).metrics_address
     side = _metrics(paths, address) if address else None
     preload()
+    rehearsal = Rehearsal(f"{paths.state}/rehearsal")
     where = ["--root", paths.root, "--state", paths.state]
+    app = context.App()
     launcher.serve(
         launcher.Setup(
             paths,
-            _execute,
+            partial(_run, app),
+            app.close,
             become,
             restore=[*where, "system", "restore"],
             reconcile=[*where, "system", "reconcile"],
+            rehearsal=rehearsal,
             side=side,
         )
     )
 
 
-def _execute(args: list[str]) -> int:
-    from runengine.cli.main import execute
+def _run(app: context.App, args: list[str]) -> int:
+    from runengine.cli.main import run
 
-    return execute(args)
+    return run(args, app)
 
 
 def _metrics(paths: Paths, address: str) -> Callable[[], int]:

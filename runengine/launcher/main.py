@@ -14,12 +14,13 @@ import select
 import signal
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runengine import front
 from runengine.errors import Conflict, Unavailable
 from runengine.launcher import caller, watch, worker
 from runengine.launcher.log import log
+from runengine.launcher.spare import Spare, await_connection, receive
 from runengine.linux import sd_notify
 from runengine.linux.locks import try_lock
 
@@ -36,18 +37,32 @@ ACCEPTS_AT_ONCE = 64
 """Connections taken in one turn: ends of children must not wait for a crowd to be served."""
 
 
+class Rehearsal(Protocol):
+    """Does what calls do, for nobody."""
+
+    def prepare(self) -> None:
+        """Set up, and play until nothing more is gained by it."""
+
+    def play(self, goes_on: Callable[[], bool]) -> None:
+        """Play once, as far as ``goes_on`` says."""
+
+
 class Setup(NamedTuple):
     """What the launcher is to do; the command line's code comes from above."""
 
     paths: Paths
     run: Callable[[list[str]], int]
     """Runs a command line; its exit code."""
+    afterwards: Callable[[], None]
+    """Closes what it has opened; its caller does not wait for that."""
     become_monitor: Callable[[int], None]
     """Serves a container on this control socket until it has ended."""
     restore: list[str]
     """Command line that brings the containers back, run at the start."""
     reconcile: list[str]
     """Command line that puts right what a monitor's or a worker's violent death left."""
+    rehearsal: Rehearsal
+    """What children find done before they are forked, and a spare does for itself."""
     side: Callable[[], int] | None = None
     """A server of its own beside the launcher (metrics); runs in a child."""
 
@@ -122,6 +137,9 @@ class Launcher:
         self._listener = listener
         self._path = f"{setup.paths.state}/{front.SOCKET_NAME}"
         self._calls: dict[int, socket.socket] = {}
+        self._spare: Spare | None = None
+        self._asked, self._asking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._asked.settimeout(0)
         self._reconciler = 0
         self._reconcile_again = False
         self._side = 0
@@ -132,8 +150,9 @@ class Launcher:
         self._here = worker.Here(
             caller.world_of("self", caller.Status("self")),
             front.identity(),
-            self._path,
+            self._asking,
             setup.run,
+            setup.afterwards,
             setup.become_monitor,
         )
 
@@ -142,14 +161,17 @@ class Launcher:
         self._catch_signals()
         self._poll.register(self._wake_read, select.POLLIN)
         self._poll.register(self._listener, select.POLLIN)
+        self._poll.register(self._asked, select.POLLIN)
         for fd in self._monitors.find(f"{self._setup.paths.state}/containers"):
             self._poll.register(fd, select.POLLIN)
+        self._setup.rehearsal.prepare()
         gc.collect()
         gc.freeze()
         gc.disable()
         self._reconciler = self._fork_command(self._setup.restore)
         if self._setup.side is not None:
             self._side = self._fork(self._setup.side)
+        self._fork_spare()
         sd_notify.notify("READY=1")
         try:
             while not self._stopping:
@@ -160,6 +182,8 @@ class Launcher:
 
     def _leave(self) -> None:
         """Go; a socket that is the service manager's stays."""
+        if self._spare is not None:
+            self._spare.end()
         own = not sd_notify.listen_fds()
         self._listener.close()
         if own:
@@ -184,6 +208,8 @@ class Launcher:
         for fd, _ in self._poll.poll():
             if fd == self._listener.fileno():
                 self._accept()
+            elif fd == self._asked.fileno():
+                self._fork_monitor()
             elif fd == self._wake_read:
                 self._on_signals(os.read(self._wake_read, 4096))
             else:
@@ -214,6 +240,40 @@ class Launcher:
             self._serve_call(sock)
 
     def _serve_call(self, sock: socket.socket) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.give(sock):
+            self._calls[spare.pid] = sock
+        else:
+            self._fork_worker(sock)
+        self._fork_spare()
+
+    def _fork_monitor(self) -> None:
+        """A child wants a monitor: from here, where memory is clean, never from a spare."""
+        try:
+            sock = receive(self._asked)
+        except OSError:
+            return  # no descriptor is left for it
+        if sock is not None:
+            self._fork_worker(sock)
+
+    def _fork_spare(self) -> None:
+        """Have a worker for the next call; without one that call takes longer, no more."""
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:
+            return
+
+        def serve() -> int:
+            call = await_connection(theirs, self._setup.rehearsal.play)
+            return 0 if call is None else worker.serve(call, self._here)
+
+        with theirs:
+            try:
+                self._spare = Spare(self._fork(serve, keep=theirs), ours)
+            except OSError:
+                ours.close()
+
+    def _fork_worker(self, sock: socket.socket) -> None:
         def serve() -> int:
             return worker.serve(sock, self._here)
 
@@ -246,12 +306,14 @@ class Launcher:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         # These objects live on: their numbers will be other files'.
-        for sock in (*self._calls.values(), self._listener):
+        for sock in (*self._calls.values(), self._listener, self._asked):
             sock.detach()
-        kept = -1 if keep is None else keep.fileno()
+        if self._spare is not None:
+            self._spare.forget()
+        kept = {self._asking.fileno(), -1 if keep is None else keep.fileno()}
         # Also what whoever started the service left open: a lock, say, or the end of a pipe.
         for fd in map(int, os.listdir("/proc/self/fd")):
-            if fd > 2 and fd != kept:
+            if fd > 2 and fd not in kept:
                 with suppress(OSError):  # the listing's own
                     os.close(fd)
         if keep is not None:
@@ -264,9 +326,12 @@ class Launcher:
             from runengine.monitor import launch
 
             sd_notify.forget()
-            launch.use(lambda fd: worker.ask_for_monitor(self._path, fd))
+            launch.use(lambda fd: worker.ask_for_monitor(self._asking, fd))
             gc.enable()
-            return self._setup.run(args)
+            try:
+                return self._setup.run(args)
+            finally:
+                self._setup.afterwards()
 
         try:
             return self._fork(work)
@@ -305,6 +370,9 @@ class Launcher:
             if self._reconcile_again:
                 self._reconcile_again = False
                 self._put_right()
+        elif self._spare is not None and pid == self._spare.pid:
+            self._spare.let_go()
+            self._spare = None
         elif pid == self._side:
             self._side = 0
             log(f"the metrics server ended with wait status {status}; the service goes on")

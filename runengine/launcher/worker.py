@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine import front
-from runengine.launcher import caller
+from runengine.launcher import caller, spare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,9 +53,12 @@ class Here(NamedTuple):
 
     world: caller.World
     identity: bytes
-    socket_path: str
+    asking: socket.socket
+    """Where the launcher takes connections from those who want a monitor."""
     run: Callable[[list[str]], int]
     """Runs a command line; its exit code."""
+    afterwards: Callable[[], None]
+    """Closes what it has opened; its caller does not wait for that."""
     become_monitor: Callable[[int], None]
     """Serves a container on this control socket until it has ended."""
 
@@ -182,7 +185,7 @@ def _place_stream(number: int, fd: int | None) -> None:
 def _work(sock: socket.socket, call: Call, here: Here) -> int:
     from runengine.monitor import launch
 
-    launch.use(lambda fd: ask_for_monitor(here.socket_path, fd))
+    launch.use(lambda fd: ask_for_monitor(here.asking, fd))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.enable()
     gc.set_threshold(COLLECT_THRESHOLD)
@@ -194,8 +197,12 @@ def _work(sock: socket.socket, call: Call, here: Here) -> int:
     sys.argv = ["runengine", *call.args]
     outcome = _outcome(here.run, call.args)
     end()
+    for number in front.STANDARD:
+        # Whoever reads what the call wrote waits for its end, not for ours.
+        _place_stream(number, None)
     with suppress(OSError):
         sock.send(outcome, socket.MSG_NOSIGNAL)
+    here.afterwards()
     return 0
 
 
@@ -238,29 +245,21 @@ def _outcome(run: Callable[[list[str]], int], args: list[str]) -> bytes:
 # Monitors
 
 
-def ask_for_monitor(socket_path: str, control_fd: int) -> socket.socket:
+def ask_for_monitor(asking: socket.socket, control_fd: int) -> socket.socket:
     """Let the launcher fork a monitor that gets ``control_fd``. Raises OSError.
 
     On the socket that is returned comes one byte when the monitor has it; end of file means that
     there is none.
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
-        connect(sock, socket_path)
-        socket.send_fds(sock, [front.MONITOR], [control_fd])
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def connect(sock: socket.socket, path: str) -> None:
-    """Connect by a path of any length; a socket's address holds 108 bytes. Raises OSError."""
-    directory = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
-    try:
-        sock.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
-    finally:
-        os.close(directory)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            socket.send_fds(ours, [front.MONITOR], [control_fd])
+            spare.send(asking, theirs)
+        except BaseException:
+            ours.close()
+            raise
+    return ours
 
 
 def _monitor(sock: socket.socket, pid: int, fds: list[int], here: Here) -> int:

@@ -98,6 +98,12 @@ def probe() -> Kernel:
     return _cached
 
 
+def forget() -> None:
+    """Read anew when asked next: this process is to become another's child, in effect."""
+    global _cached
+    _cached = None
+
+
 def read(root: str) -> Kernel:
     """Read every fact from the proc and sys mounted below ``root`` (tests give a fake one)."""
     uname = os.uname()

@@ -80,7 +80,7 @@ def _difference(before: Snapshot, after: Snapshot, own: str) -> list[str]:
     new = {
         process.pid: process
         for key, process in after.processes.items()
-        if key not in before.processes
+        if key not in before.processes and not _replaces_another(process, before, after)
     }
     found += [str(entry) for entry in new.values() if _is_leak(entry, new, own, shared=shared)]
     return found
@@ -97,6 +97,20 @@ def _is_leak(process: Process, new: dict[int, Process], own: str, *, shared: boo
         return False
     words = ("runengine", "runc")
     return process.cgroup != _own_cgroup() or any(word in process.command for word in words)
+
+
+def _replaces_another(process: Process, before: Snapshot, after: Snapshot) -> bool:
+    """Whether it is a service's waiting worker: a new one after each call, but no more of them."""
+
+    def twins(snapshot: Snapshot) -> int:
+        return sum(
+            (one.parent, one.command) == (process.parent, process.command)
+            for one in snapshot.processes.values()
+        )
+
+    older = (one for one in before.processes.values() if one.pid == process.parent)
+    is_forked = any(one.command == process.command for one in older)
+    return is_forked and twins(after) <= twins(before)
 
 
 def _top(process: Process, new: dict[int, Process]) -> Process:

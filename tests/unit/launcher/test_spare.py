@@ -1,0 +1,93 @@
+"""The worker that waits: it gets the connection, and rehearses only while nobody calls."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runengine.launcher.spare import Spare, await_connection, receive, send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Pair = tuple[socket.socket, socket.socket]
+
+
+def both_ends() -> Iterator[Pair]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+channel = pytest.fixture(both_ends)
+call = pytest.fixture(both_ends)
+
+
+def never(_: Callable[[], bool]) -> None:
+    raise AssertionError("a rehearsal while somebody calls")
+
+
+def test_a_connection_arrives_whole(channel: Pair, call: Pair):
+    assert Spare(os.getpid(), channel[0]).give(call[1])
+    found = await_connection(channel[1], never)
+    assert found is not None
+    with found:
+        call[0].sendall(b"a call")
+        assert found.recv(100) == b"a call"
+        assert not os.get_inheritable(found.fileno())
+
+
+def test_the_channel_is_closed_after_the_one_connection(channel: Pair, call: Pair):
+    Spare(os.getpid(), channel[0]).give(call[1])
+    found = await_connection(channel[1], never)
+    assert found is not None
+    found.close()
+    assert [end.fileno() for end in channel] == [-1, -1]
+
+
+def test_it_rehearses_while_it_is_quiet(channel: Pair, call: Pair):
+    told: list[bool] = []
+
+    def rehearse(goes_on: Callable[[], bool]) -> None:
+        told.append(goes_on())
+        Spare(os.getpid(), channel[0]).give(call[1])
+        told.append(goes_on())
+
+    found = await_connection(channel[1], rehearse)
+    assert found is not None
+    found.close()
+    assert told == [True, False]
+
+
+def test_without_a_launcher_it_ends(channel: Pair):
+    Spare(os.getpid(), channel[0]).let_go()
+    assert await_connection(channel[1], never) is None
+
+
+def test_a_dead_one_takes_nothing(channel: Pair, call: Pair):
+    channel[1].close()
+    assert not Spare(os.getpid(), channel[0]).give(call[1])
+    assert call[1].fileno() != -1
+
+
+def test_another_child_forgets_it_by_number_alone(channel: Pair):
+    number = channel[0].fileno()
+    Spare(os.getpid(), channel[0]).forget()
+    os.close(number)  # as a child does with all that it inherits
+    assert channel[0].fileno() == -1
+
+
+def test_what_is_asked_for_comes_in_order(call: Pair):
+    asked, asking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with asked, asking:
+        for end in call:
+            send(asking, end)
+        for end in call:
+            found = receive(asked)
+            assert found is not None
+            with found:
+                assert os.fstat(found.fileno()).st_ino == os.fstat(end.fileno()).st_ino
+
