@@ -17,6 +17,7 @@ from runengine.resolver import control, forward, listener, server, stream, table
 from runengine.resolver.tables import Host
 from tests.support.nameservers import (
     ADDRESS,
+    NameServer,
     failing,
     found,
     honest,
@@ -54,7 +55,9 @@ def test_a_query_goes_out_as_it_came_but_for_its_id(resolver):
 def test_ids_and_ports_cannot_be_guessed(resolver):
     upstream = resolver.upstream()
     for number in range(20):
-        resolver.ask(f"n{number}.example.org")
+        query = dns.message.make_query(f"n{number}.example.org", "A", id=7)
+        answer = dns.query.udp(query, GATEWAY, port=resolver.port, source=CLIENT, timeout=5)
+        assert answer.id == 7
     assert len({query[:2] for query in upstream.queries}) > 15
     assert len({port for _, port in upstream.sources}) > 15
 
@@ -198,8 +201,13 @@ def test_many_addresses_of_our_own(resolver):
 # Connections
 
 
-def connect(resolver):
-    sock = socket.create_connection((GATEWAY, resolver.port), 10, source_address=(CLIENT, 0))
+def connect(resolver, room=0):
+    sock = socket.socket()
+    sock.settimeout(10)
+    sock.bind((CLIENT, 0))
+    if room:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    sock.connect((GATEWAY, resolver.port))
     return sock, sock.makefile("rb")
 
 
@@ -234,11 +242,14 @@ def test_a_question_in_pieces(resolver):
 
 
 def test_a_client_that_does_not_read_holds_nobody_up(resolver):
-    sock, _file = connect(resolver)
-    with sock, _file:
-        sock.settimeout(0.2)
+    sock, file = connect(resolver, room=4096)
+    with sock, file:
+        sock.settimeout(1)
         with pytest.raises(TimeoutError):
             sock.sendall(framed(*["web"] * 500) * 1000)
+        (held,) = resolver.server._listeners[GATEWAY]._streams
+        assert len(held._unsent) < stream.MAX_UNSENT + stream.CHUNK * 3
+        assert len(held._received) < stream.CHUNK * 2
         assert found(resolver.ask("web")) == ["127.0.77.3"]
 
 
@@ -458,8 +469,11 @@ def test_a_gateway_that_is_no_address(resolver):
 
 
 def test_a_server_that_is_ourselves_is_not_asked(resolver):
+    ourselves = NameServer(GATEWAY, resolver.upstream_port)
+    resolver.servers.append(ourselves)
     resolver.write(TABLE._replace(upstream=(GATEWAY,)))
     assert resolver.ask("example.org").rcode() == dns.rcode.SERVFAIL
+    assert not ourselves.queries
 
 
 def test_it_ends_with_the_last_table(resolver):
