@@ -1,14 +1,71 @@
-"""Every benchmark of the service, one after the other; takes the options of each."""
+"""Benchmarks beside raw runc, Docker and Podman: ``python -m scripts.bench NAME...``.
+
+All engines take turns in one run, on scratch roots of their own, with one image and one runc.
+"""
 
 from __future__ import annotations
 
-from scripts.bench import crowd, listing, memory, start
+import argparse
+import sys
+from contextlib import nullcontext, redirect_stdout
+from io import StringIO
+
+from scripts.bench import crowd, listing, logs, memory, start
+from scripts.bench.bench import set_up
+from scripts.bench.harness import host_facts, print_table
+from scripts.bench.verdicts import summary
+
+BENCHMARKS = {
+    "start": start,
+    "ps": listing,
+    "crowd": crowd,
+    "memory": memory,
+    "logs": logs,
+}
+ALL = "all"
 
 
 def main() -> None:
-    """Engines are set up anew for each."""
-    for module in (start, listing, crowd, memory):
-        module.main()
+    """Say what there is, or measure what was named; the budgets come last, in one table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.bench",
+        description=__doc__,
+        epilog=contents(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", nargs="*", help="what to measure")
+    parser.add_argument("--rounds", type=int, default=0, help="instead of each one's own number")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller sizes")
+    parser.add_argument("--summary", action="store_true", help="print nothing but the budgets")
+    chosen = parser.parse_args()
+    if not chosen.name:
+        parser.print_help()
+        return
+    names = list(BENCHMARKS) if ALL in chosen.name else chosen.name
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]}")
+    with set_up(chosen.rounds, quick=chosen.quick) as bench:
+        for name in names:
+            print(f"measuring {name}", file=sys.stderr)
+            with redirect_stdout(StringIO()) if chosen.summary else nullcontext():
+                BENCHMARKS[name].measure(bench)
+    print(f"\n### Budgets\n\n{host_facts()}\n")
+    print_table(summary())
+
+
+def contents() -> str:
+    """The benchmarks, one a line."""
+    lines = [f"  {name:8} {(module.__doc__ or '').strip()}" for name, module in BENCHMARKS.items()]
+    return "\n".join(
+        [
+            "what there is:",
+            *lines,
+            f"  {ALL:8} All of these, in one run.",
+            "",
+            "python -m scripts.bench.imports: what each command imports, and for how long.",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -11,21 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bench.cpu import cpu_seconds
-from scripts.bench.floor import Bundle, bundles
-from scripts.bench.harness import (
-    Budget,
-    Sample,
-    options,
-    print_table,
-    quantile,
-    report,
-    scratch_directory,
-    timed,
-)
-from scripts.bench.peers import COLD, DOCKER, IMAGE, PODMAN, WARM, Peer, peers
+from scripts.bench.harness import Sample, print_table, quantile, report, timed
+from scripts.bench.peers import COLD, DOCKER, IMAGE, PODMAN, WARM, Peer
+from scripts.bench.verdicts import Budget, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from scripts.bench.bench import Bench
+    from scripts.bench.floor import Bundle
 
 HUNDRED = 100
 QUICK = 32
@@ -51,19 +45,17 @@ class Score:
         self.failures = 0
 
 
-def main() -> None:
+def measure(bench: Bench) -> None:
     """Everybody starts a crowd and removes it again before the next one's turn."""
-    chosen = options(__doc__, rounds=3, quick=1)
-    count = QUICK if chosen.quick else HUNDRED
-    with scratch_directory() as scratch, peers(scratch) as found:
-        field = {peer.name: of_peer(peer) for peer in found.values()}
-        for name, floor in bundles(scratch, found).items():
-            field[name] = of_floor(floor, count)
-        scores = {name: Score() for name in field}
-        for number in range(chosen.rounds):
-            for name in random.sample(list(field), len(field)):
-                play(field[name], scores[name], count, number)
-        publish(scores, count)
+    count = QUICK if bench.quick else HUNDRED
+    field = {peer.name: of_peer(peer) for peer in bench.found.values()}
+    for name, floor in bench.floors.items():
+        field[name] = of_floor(floor, count)
+    scores = {name: Score() for name in field}
+    for number in range(bench.choose(3, 1)):
+        for name in random.sample(list(field), len(field)):
+            play(field[name], scores[name], count, number)
+    publish(scores, count)
 
 
 def of_peer(peer: Peer) -> Contestant:
@@ -132,11 +124,10 @@ def publish(scores: dict[str, Score], count: int) -> None:
             max(score.single_s),
         )
         figures = [f"{cell * 1000:.0f}" for cell in cells]
-        lines.append([name, *figures, f"{score.failures} of {len(score.single_s)}"])
+        failures = f"{score.failures} of {len(score.single_s)}"
+        if name in (WARM, COLD):
+            failures += f" ({judge(f'{name}: {title}: failures', '', score.failures, 0)})"
+        lines.append([name, *figures, failures])
     print_table(lines)
     removals = {name: score.removals for name, score in scores.items()}
     report(f"rm of {count} running", removals, REMOVALS)
-
-
-if __name__ == "__main__":
-    main()

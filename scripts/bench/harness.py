@@ -14,57 +14,27 @@ import random
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from scripts.bench.cpu import cpu_seconds, metering, scope
+from scripts.bench.cpu import cpu_seconds, scope
+from scripts.bench.verdicts import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-
-class Budget(NamedTuple):
-    """What one of our rows may cost in relation to others' (docs/performance.md)."""
-
-    ours: str
-    limits: Mapping[str, float]
+    from scripts.bench.verdicts import Budget
 
 
 def options(description: str | None, *, rounds: int, quick: int) -> argparse.Namespace:
-    """The command line that all benchmarks have: ``--rounds``, and ``--quick`` for fewer."""
+    """The command line of a benchmark on its own: ``--rounds``, and ``--quick`` for fewer."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=0, help=f"default {rounds}")
     parser.add_argument("--quick", action="store_true", help=f"{quick} rounds, smaller sizes")
     found = parser.parse_args()
     found.rounds = found.rounds or (quick if found.quick else rounds)
     return found
-
-
-@contextmanager
-def scratch_directory() -> Iterator[Path]:
-    """A directory for the engines' roots; ``RUNENGINE_BENCH_DIR`` chooses its file system.
-
-    A root file system without a journal flatters whoever syncs most: use a journalled one.
-    CPU time is accounted apart from the rest of the machine meanwhile.
-    """
-    parent = os.environ.get("RUNENGINE_BENCH_DIR")
-    with metering(), tempfile.TemporaryDirectory(prefix="runengine-bench-", dir=parent) as name:
-        try:
-            yield Path(name)
-        finally:
-            unmount_below(name)
-
-
-def unmount_below(directory: str) -> None:
-    """Peers leave mounts behind, and a mount point cannot be removed."""
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    targets = [line.split()[4] for line in lines]
-    below = [target for target in targets if target.startswith(f"{directory}/")]
-    for target in sorted(below, reverse=True):
-        subprocess.run(["umount", "-l", target], check=False)
 
 
 class Sample(NamedTuple):
@@ -117,7 +87,7 @@ def report(
         walls = [sample.wall_s * 1000 for sample in row]
         cpu_ms = middle_cpu(row) * 1000
         cells = [middle(row) * 1000, min(walls), quantile(walls, 0.99), cpu_ms]
-        ratios = [verdict(budget, name, samples) for budget in budgets]
+        ratios = [compared(title, budget, name, samples) for budget in budgets]
         lines.append([name, *(f"{cell:.1f}" for cell in cells), *ratios])
     print_table(lines)
 
@@ -130,13 +100,18 @@ def print_table(lines: Sequence[Sequence[str]]) -> None:
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def verdict(budget: Budget, name: str, samples: Mapping[str, Sequence[Sample]]) -> str:
+def compared(
+    title: str, budget: Budget, name: str, samples: Mapping[str, Sequence[Sample]]
+) -> str:
     """Our ratio to a row, and whether it is within the budget."""
     if name == budget.ours:
         return ""
     ratio = middle(samples[budget.ours]) / middle(samples[name])
     limit = budget.limits.get(name)
-    return f"{ratio:.2f}" if limit is None else judged(ratio, limit, f"{ratio:.2f}")
+    if limit is None:
+        return f"{ratio:.2f}"
+    verdict = judge(f"{budget.ours}: {title}", name, ratio, limit)
+    return f"{ratio:.2f} ({verdict})"
 
 
 def judged(value: float, limit: float, text: str) -> str:

@@ -7,12 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from scripts.bench.harness import Budget, interleave, options, report, scratch_directory
-from scripts.bench.peers import COLD, DOCKER, IMAGE, PODMAN, WARM, Peer, peers
+from scripts.bench.harness import interleave, report
+from scripts.bench.peers import COLD, DOCKER, IMAGE, PODMAN, WARM, Peer
+from scripts.bench.verdicts import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from scripts.bench.bench import Bench
 
 SIZES = (10, 200, 1000)
 QUICK_SIZES = (10, 200)
@@ -20,28 +23,27 @@ AT_ONCE = 4
 BUDGETS = (Budget(WARM, {DOCKER: 0.5, PODMAN: 0.5}), Budget(COLD, {}))
 
 
-def main() -> None:
+def measure(bench: Bench) -> None:
     """Measure at each size; containers are added in between."""
-    chosen = options(__doc__, rounds=15, quick=5)
-    with scratch_directory() as scratch, peers(scratch) as found:
-        there = 0
-        for size in QUICK_SIZES if chosen.quick else SIZES:
-            for peer in found.values():
-                if peer.name != WARM:  # its containers are those of the cold one
-                    add(peer, scratch, size - there)
-            there = size
-            measure(found, size, chosen.rounds)
+    there = 0
+    for size in QUICK_SIZES if bench.quick else SIZES:
+        for peer in bench.found.values():
+            if peer.name != WARM:  # its containers are those of the cold one
+                add(peer, bench.scratch, size - there)
+        there = size
+        measure_size(bench, size)
+    bench.clear()
 
 
-def measure(found: dict[str, Peer], size: int, rounds: int) -> None:
+def measure_size(bench: Bench, size: int) -> None:
     """Every engine must list all of them."""
     actions: dict[str, Callable[[], object]] = {}
-    for peer in found.values():
+    for peer in bench.found.values():
         listed = len(peer.run("ps", "-a").splitlines()) - 1
         if listed != size:
             sys.exit(f"bench: {peer.name} lists {listed} containers of {size}")
         actions[peer.name] = partial(peer.run, "ps", "-a")
-    report(f"ps -a with {size} containers", interleave(actions, rounds), BUDGETS)
+    report(f"ps -a with {size} containers", interleave(actions, bench.choose(15, 5)), BUDGETS)
 
 
 def add(peer: Peer, scratch: Path, count: int) -> None:
@@ -70,7 +72,3 @@ def add_ours(scratch: Path, count: int) -> None:
             host = host_config()
             host["NetworkMode"] = "none"
             engine.containers.create(None, config, host)
-
-
-if __name__ == "__main__":
-    main()

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from scripts.bench.harness import Sample, check_run, interleave, report, scratch_directory
-from scripts.bench.peers import IMAGE, PODMAN, Peer, peers
+from scripts.bench.harness import check_run, interleave, report
+from scripts.bench.peers import DOCKER, IMAGE, PODMAN, WARM, Peer
+from scripts.bench.verdicts import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scripts.bench.bench import Bench
+
 LINE = "0123456789abcdef" * 5  # 80 characters and a newline
 MEGABYTES = 160
+WRITING = (Budget(WARM, {PODMAN: 1.0}),)
+READING = (Budget(WARM, {DOCKER: 0.2, PODMAN: 0.2}),)
 
 
-def main() -> None:
-    """Measure both directions, with rotation off everywhere."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    with scratch_directory() as scratch, peers(scratch) as found:
-        measure(found, options.rounds)
-
-
-def measure(found: dict[str, Peer], rounds: int) -> None:
-    """Write in fresh containers, then read what the last ones wrote."""
+def measure(bench: Bench) -> None:
+    """Write in fresh containers, then read what the last ones wrote; without rotation."""
+    rounds = bench.choose(3, 1)
     writing: dict[str, Callable[[], object]] = {
-        peer.name: partial(write, peer) for peer in found.values()
+        peer.name: partial(write, peer) for peer in bench.found.values()
     }
     writing["cat to a file"] = partial(check_run, ["sh", "-c", f"{producer()} > /dev/null"])
-    report(f"{MEGABYTES} MB of lines written", interleave(writing, rounds, warm_up=1))
+    title = f"{MEGABYTES} MB of lines"
+    report(f"{title} written", interleave(writing, rounds, warm_up=1), WRITING)
     reading: dict[str, Callable[[], object]] = {}
-    for peer in found.values():
+    for peer in bench.found.values():
         last = peer.run("ps", "-alq").split()[0]
         reading[peer.name] = partial(read, peer, last)
-    samples: dict[str, list[Sample]] = interleave(reading, rounds, warm_up=1)
-    report(f"{MEGABYTES} MB of lines read", samples)
-    for peer in found.values():
-        peer.clear()
+    report(f"{title} read", interleave(reading, rounds, warm_up=1), READING)
+    bench.clear()
 
 
 def producer() -> str:
@@ -66,7 +61,3 @@ def read(peer: Peer, container: str) -> None:
             total += len(chunk)
     if total < MEGABYTES * 990_000:
         sys.exit(f"bench: {peer.name} gave back {total} bytes of {MEGABYTES} MB")
-
-
-if __name__ == "__main__":
-    main()

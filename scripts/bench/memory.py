@@ -7,17 +7,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from scripts.bench.harness import (
-    host_facts,
-    judged,
-    options,
-    print_table,
-    scratch_directory,
-)
-from scripts.bench.peers import IMAGE, WARM, Peer, peers
+from scripts.bench.harness import host_facts, print_table
+from scripts.bench.peers import IMAGE, WARM, Peer
+from scripts.bench.verdicts import judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from scripts.bench.bench import Bench
 
 CONTAINERS = 8
 QUICK = 3
@@ -36,15 +33,16 @@ class Standing(NamedTuple):
     service: list[int]
 
 
-def main() -> None:
-    """Start a few containers in each engine, let them work, then look at all of them idle."""
-    chosen = options(__doc__, rounds=CONTAINERS, quick=QUICK)
-    with scratch_directory() as scratch, peers(scratch) as found:
-        standing = {peer.name: begin(peer, chosen.rounds) for peer in found.values()}
-        time.sleep(SETTLING_S)
-        wakeups = idle(standing)
-        publish_monitors(standing, wakeups)
-        publish_services(standing, wakeups)
+def measure(bench: Bench) -> None:
+    """Look at the services alone; then start containers, let them work, and look at all idle."""
+    alone = {peer.name: weigh(family(peer.daemon)) for peer in bench.found.values() if peer.daemon}
+    count = bench.choose(CONTAINERS, QUICK)
+    standing = {peer.name: begin(peer, count) for peer in bench.found.values()}
+    time.sleep(SETTLING_S)
+    wakeups = idle(standing)
+    publish_monitors(standing, wakeups)
+    publish_services(alone, wakeups)
+    bench.clear()
 
 
 def begin(peer: Peer, count: int) -> Standing:
@@ -120,7 +118,8 @@ def publish_monitors(
 ) -> None:
     """What watches one container, in the median."""
     count = len(next(iter(standing.values())).monitors)
-    print(f"\n### One monitor, after {LINES} lines and an exec\n")
+    title = f"one monitor after {LINES} lines and an exec"
+    print(f"\n### {title}\n")
     print(f"Medians of {count}; wake-ups of all {count} in {IDLE_S} s; {host_facts()}\n")
     lines = [["", "private dirty MiB", "private clean", "PSS", "wake-ups"], ["---"] * 5]
     for name, one in standing.items():
@@ -130,32 +129,45 @@ def publish_monitors(
             for key in ("Private_Dirty", "Private_Clean", "Pss")
         )
         cell = f"{dirty:.2f}"
-        cell = judged(dirty, MONITOR_LIMIT_MIB, cell) if name == WARM else cell
+        if name == WARM:
+            cell += f" ({judge(f'{title}: private dirty MiB', '', dirty, MONITOR_LIMIT_MIB)})"
         lines.append([name, cell, f"{clean:.2f}", f"{pss:.2f}", woken(name, wakeups[name][0])])
     print_table(lines)
 
 
-def publish_services(
-    standing: dict[str, Standing], wakeups: dict[str, tuple[int, int]]
-) -> None:
-    """What stays whether there are containers or not."""
-    print("\n### The service, with its children but without monitors\n")
+class Weight(NamedTuple):
+    """Memory of some processes, MiB."""
+
+    processes: int
+    pss: float
+    dirty: float
+
+
+def weigh(pids: list[int]) -> Weight:
+    """All together: what they share counts once."""
+    figures = [smaps(pid) for pid in pids]
+    pss, dirty = (sum(figure[key] for figure in figures) for key in ("Pss", "Private_Dirty"))
+    return Weight(len(pids), pss, dirty)
+
+
+def publish_services(alone: dict[str, Weight], wakeups: dict[str, tuple[int, int]]) -> None:
+    """What stays whether there are containers or not.
+
+    Weighed without any: memory that monitors share with the service would be less of it.
+    """
+    print("\n### The service, without containers\n")
     lines = [["", "processes", "PSS MiB", "private dirty", "wake-ups"], ["---"] * 5]
-    for name, one in standing.items():
-        if one.service:
-            figures = [smaps(pid) for pid in one.service]
-            pss = sum(figure["Pss"] for figure in figures)
-            dirty = sum(figure["Private_Dirty"] for figure in figures)
-            cell = judged(pss, SERVICE_LIMIT_MIB, f"{pss:.1f}") if name == WARM else f"{pss:.1f}"
-            row = [str(len(figures)), cell, f"{dirty:.1f}", woken(name, wakeups[name][1])]
-            lines.append([name, *row])
+    for name, weight in alone.items():
+        cell = f"{weight.pss:.1f}"
+        if name == WARM:
+            cell += f" ({judge('service: PSS MiB', '', weight.pss, SERVICE_LIMIT_MIB)})"
+        woke = woken(name, wakeups[name][1], "service")
+        lines.append([name, str(weight.processes), cell, f"{weight.dirty:.1f}", woke])
     print_table(lines)
 
 
-def woken(name: str, count: int) -> str:
+def woken(name: str, count: int, who: str = "monitors") -> str:
     """The number; of ours none is allowed."""
-    return judged(count, 0, str(count)) if name.startswith(WARM) else str(count)
-
-
-if __name__ == "__main__":
-    main()
+    if not name.startswith(WARM):
+        return str(count)
+    return f"{count} ({judge(f'{name}: wake-ups of {who} in {IDLE_S} s', '', count, 0)})"

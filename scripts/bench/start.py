@@ -5,19 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from scripts.bench.floor import RUNC, Bundle, bundles
-from scripts.bench.harness import (
-    Budget,
-    check_run,
-    interleave,
-    options,
-    report,
-    scratch_directory,
-)
-from scripts.bench.peers import COLD, DOCKER, IMAGE, PODMAN, WARM, Peer, peers
+from scripts.bench.floor import RUNC
+from scripts.bench.harness import check_run, interleave, report
+from scripts.bench.peers import COLD, DOCKER, IMAGE, PODMAN, WARM
+from scripts.bench.verdicts import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from scripts.bench.bench import Bench
 
     Actions = dict[str, Callable[[], object]]
 
@@ -29,54 +25,46 @@ EXEC = (Budget(WARM, {DOCKER: 0.6}), Budget(COLD, {}))
 CREATE = (Budget(WARM, {DOCKER: 0.4, PODMAN: 0.4}), Budget(COLD, {}))
 
 
-def main() -> None:
+def measure(bench: Bench) -> None:
     """Measure a foreground run, then exec and create."""
-    chosen = options(__doc__, rounds=30, quick=5)
-    with scratch_directory() as scratch, peers(scratch) as found:
-        floors = bundles(scratch, found)
-        measure_run(floors, found, chosen.rounds)
-        measure_exec(floors, found, chosen.rounds)
-        measure_create(found, chosen.rounds)
+    rounds = bench.choose(30, 5)
+    measure_run(bench, rounds)
+    measure_exec(bench, rounds)
+    measure_create(bench, rounds)
 
 
-def measure_run(floors: dict[str, Bundle], found: dict[str, Peer], rounds: int) -> None:
+def measure_run(bench: Bench, rounds: int) -> None:
     """One container from nothing to nothing."""
     actions: Actions = {}
-    for name, floor in floors.items():
+    for name, floor in bench.floors.items():
         actions[name] = partial(floor.run, "run", floor.write("run", "echo", "hi"))
-    for peer in found.values():
+    for peer in bench.found.values():
         arguments = ("run", "--rm", "--network", "none", IMAGE, "echo", "hi")
         actions[peer.name] = partial(peer.run, *arguments)
     report("run --rm --network none … echo", interleave(actions, rounds), RUN)
 
 
-def measure_exec(floors: dict[str, Bundle], found: dict[str, Peer], rounds: int) -> None:
+def measure_exec(bench: Bench, rounds: int) -> None:
     """A command in a container that runs already."""
     actions: Actions = {}
-    for name, floor in floors.items():
+    for name, floor in bench.floors.items():
         floor.start("exec", floor.write("exec", "sleep", "100000"))
         argv = ["runc", "--root", floor.root, "exec", "exec", "echo", "hi"]
         actions[name] = partial(check_run, argv)
-    for peer in found.values():
+    for peer in bench.found.values():
         container = peer.run("run", "-d", "--network", "none", IMAGE, "sleep", "100000").strip()
         actions[peer.name] = partial(peer.run, "exec", container, "echo", "hi")
     report("exec … echo", interleave(actions, rounds), EXEC)
-    for floor in floors.values():
+    for floor in bench.floors.values():
         floor.remove("exec")
-    for peer in found.values():
-        peer.clear()
+    bench.clear()
 
 
-def measure_create(found: dict[str, Peer], rounds: int) -> None:
+def measure_create(bench: Bench, rounds: int) -> None:
     """Making one that does not run."""
     actions: Actions = {
         peer.name: partial(peer.run, "create", "--network", "none", IMAGE, "true")
-        for peer in found.values()
+        for peer in bench.found.values()
     }
     report("create", interleave(actions, rounds), CREATE)
-    for peer in found.values():
-        peer.clear()
-
-
-if __name__ == "__main__":
-    main()
+    bench.clear()
