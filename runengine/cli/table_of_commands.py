@@ -132,8 +132,9 @@ NETWORK: dict[str, Entry] = {
 SYSTEM: dict[str, Entry] = {
     "events": EVENTS,
     "info": INFO,
-    "restore": Entry("update:restore", "Start what is to run", hidden=True),
-    "halt": Entry("update:halt", "Stop every container for a shutdown", hidden=True),
+    "restore": Entry("host:restore", "Start what is to run", hidden=True),
+    "reconcile": Entry("host:reconcile", "Put right what a violent death left", hidden=True),
+    "halt": Entry("host:halt", "Stop every container for a shutdown", hidden=True),
 }
 
 GENERATE: dict[str, Entry] = {

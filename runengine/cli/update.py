@@ -1,4 +1,4 @@
-"""``update``, and what the service and the units run: ``system restore``, ``system halt``."""
+"""``update``: limits and settings of containers that exist."""
 
 from __future__ import annotations
 
@@ -110,24 +110,3 @@ def _annotations(items: Sequence[str]) -> Mapping[str, str]:
             raise InvalidParameter(f"invalid annotation {item!r}", resolution="use KEY=VALUE")
         pairs[key] = value
     return pairs
-
-
-@command("restore", hidden=True)
-@click.pass_context
-def restore(ctx: click.Context, /) -> None:
-    """Bring every container in line with what it is to be. The service runs this at its start."""
-    _report(ctx, context.engine(ctx).containers.restore())
-
-
-@command("halt", hidden=True)
-@click.pass_context
-def halt(ctx: click.Context, /) -> None:
-    """Stop every container because the host goes down; those that are to run come back with it."""
-    _report(ctx, context.engine(ctx).containers.halt())
-
-
-def _report(ctx: click.Context, problems: Sequence[str]) -> None:
-    for text in problems:
-        context.complain(text)
-    if problems:
-        ctx.exit(1)

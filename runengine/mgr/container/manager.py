@@ -185,6 +185,14 @@ class ContainerMgr:
         self._free_layers()
         return problems
 
+    def reconcile(self) -> Sequence[str]:
+        """See to exits that no monitor could see to; returns what went wrong."""
+        from runengine.mgr.container import restore
+
+        problems = restore.reconcile_all(self._context)
+        self._free_layers()
+        return problems
+
     def halt(self) -> Sequence[str]:
         """Stop all because the host goes down; returns what went wrong. See ``restore.halt``."""
         from runengine.mgr.container import restore

@@ -51,6 +51,18 @@ def _restore_one(context: Context, container_id: str) -> str | None:
     return reconcile.reconcile(context, container_id, at="service")
 
 
+def reconcile_all(context: Context) -> list[str]:
+    """What happens after an exit, for every container: some monitor could not see to its own.
+
+    Returns what went wrong.
+    """
+    return _all(context, context.store.containers.ids(), _reconcile_one, STARTS_AT_ONCE)
+
+
+def _reconcile_one(context: Context, container_id: str) -> str | None:
+    return reconcile.reconcile(context, container_id, at="exit")
+
+
 def halt(context: Context) -> list[str]:
     """Stop every container, each with its own time-out, because the host goes down.
 
