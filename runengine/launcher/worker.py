@@ -29,8 +29,6 @@ MAX_REQUEST_BYTES = 64 << 20
 MAX_DESCRIPTORS = 8
 RECEIVE_SIZE = 1 << 20
 COLLECT_THRESHOLD = 200_000
-F_SETSIG = 10
-"""fcntl(2): the signal that tells of events on an O_ASYNC descriptor."""
 INTERRUPTED = 130
 
 
@@ -209,20 +207,26 @@ def _work(sock: socket.socket, call: Call, here: Here) -> int:
 def die_with(sock: socket.socket) -> Callable[[], None]:
     """Be killed when the other end is: a call whose front was killed is a killed call.
 
-    The kernel does it (fcntl(2), F_SETSIG), so nothing has to watch. Returns what ends it.
+    The kernel tells of it (fcntl(2), O_ASYNC), so nothing has to watch. It also tells of what was
+    read already, if its sender was held up, so each time we look. Returns what ends it.
     """
     fd = sock.fileno()
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-    fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(fd, F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_ASYNC)
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    if poll.poll(0):
-        os.kill(os.getpid(), signal.SIGKILL)  # it went before we looked
+
+    def look(_number: int = 0, _frame: object = None) -> None:
+        if poll.poll(0):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    before = signal.signal(signal.SIGIO, look)
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_ASYNC)
+    look()  # it may have gone before
 
     def end() -> None:
         fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+        signal.signal(signal.SIGIO, before)
 
     return end
 
