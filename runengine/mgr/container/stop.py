@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from runengine.errors import Conflict, NotModified, TimedOut
+from runengine.errors import Conflict, NotFound, NotModified, TimedOut
 from runengine.linux import pidfd
 from runengine.mgr.container import observe, pending, policy
 from runengine.mgr.container.recover import finish, require_live, settle
@@ -134,7 +134,8 @@ def _thaw(context: Context, record: Record, state: State) -> None:
     if state["Status"] == "paused":
         from runengine.mgr.container.runtime import runtime_of
 
-        runtime_of(context, record).resume(record.id)
+        with suppress(NotFound):  # cgroup v2 lets SIGKILL through: it has ended already
+            runtime_of(context, record).resume(record.id)
 
 
 def kill(context: Context, name: str, signal: str | int) -> None:
