@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runengine.mgr.container import health, observe, pending
-from runengine.mgr.container.listing import command_words, sizes
+from runengine.mgr.container.listing import command_words
 from runengine.mgr.network import settings
 
 if TYPE_CHECKING:
@@ -57,7 +57,11 @@ def inspect(context: Context, record: Record, *, size: bool) -> dict[str, Any]:
     if checked is not None:
         document["State"]["Health"] = checked
     if size:
-        document["SizeRw"], document["SizeRootFs"] = sizes(context, record)
+        from runengine.mgr.container import sizes
+
+        found = sizes.of_container(context, record)
+        document["SizeRw"], document["SizeRootFs"] = found.written_bytes, found.whole_bytes
+        document["Runengine"]["InodesRw"] = found.inodes
     return document
 
 

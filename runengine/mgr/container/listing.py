@@ -103,7 +103,9 @@ def summary(context: Context, seen: Seen, *, size: bool = False) -> dict[str, An
         "Mounts": record.details.get("mounts", []),
     }
     if size:
-        entry["SizeRw"], entry["SizeRootFs"] = sizes(context, record)
+        from runengine.mgr.container import sizes
+
+        entry["SizeRw"], entry["SizeRootFs"], _ = sizes.of_container(context, record)
     return entry
 
 
@@ -128,15 +130,6 @@ def _ports(seen: Seen) -> list[dict[str, Any]]:
 def command_words(record: Record) -> list[str]:
     """Entrypoint and command as one argv."""
     return [*(record.config["Entrypoint"] or []), *(record.config["Cmd"] or [])]
-
-
-def sizes(context: Context, record: Record) -> tuple[int, int]:
-    """Bytes of the writable layer, and of the whole root filesystem."""
-    from runengine.rootfs.usage import disk_usage
-
-    written = disk_usage(f"{context.data_dir(record.id)}/upper").size_bytes
-    image = context.store.images.get_image(record.image_id)
-    return written, written + (image.size_bytes if image else 0)
 
 
 def _compile(context: Context, key: str, values: Sequence[str]) -> Callable[[Seen], bool]:

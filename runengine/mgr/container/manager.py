@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from runengine.mgr.container.context import Context
     from runengine.mgr.container.create import Created
+    from runengine.mgr.container.snapshots import Snapshot
     from runengine.mgr.container.stats import Watch
     from runengine.mgr.container.wait import Waited
     from runengine.model import (
@@ -231,6 +232,12 @@ class ContainerMgr:
 
         record = self._context.store.containers.get(self.resolve(name))
         return inspect.inspect(self._context, record, size=size)
+
+    def list_snapshots(self) -> Sequence[Snapshot]:
+        """What every image layer and every writable layer takes up on disk."""
+        from runengine.mgr.container import snapshots
+
+        return snapshots.list_snapshots(self._context)
 
     def top(self, name: str, ps_args: Sequence[str] = ()) -> dict[str, Any]:
         """Processes. See ``top.top``."""

@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runengine.errors import InvalidParameter
+from runengine.errors import EngineError, InvalidParameter
 from runengine.mgr.image import naming
 from runengine.model import container_config
 
@@ -258,6 +258,7 @@ def inspected(context: ImageContext, text: str) -> dict[str, Any]:
         "RootFS": {"Type": "layers", "Layers": list(config["rootfs"]["diff_ids"])},
         "Metadata": {"LastTagTime": _last_tag_time(rows)},
         "Descriptor": {"mediaType": image.media_type, "digest": image.manifest_digest},
+        "Runengine": {"Layers": [_layer(context, key) for key in image.layers]},
     }
 
 
@@ -278,6 +279,15 @@ def _driver(context: ImageContext, image: StoredImage) -> dict[str, Any]:
     if paths[1:]:
         data["LowerDir"] = ":".join(paths[1:])
     return {"Name": "overlay2", "Data": data}
+
+
+def _layer(context: ImageContext, key: str) -> dict[str, Any]:
+    """A layer as it is on this disk, counted when it was unpacked."""
+    try:
+        info = context.layers.info(key)
+    except EngineError:
+        return {"Key": key}  # taken away, or damaged: whoever needs it says so
+    return {"Key": key, "Size": info.size_bytes, "Inodes": info.inodes}
 
 
 def _last_tag_time(rows: list[ImageRow]) -> str:
