@@ -5,7 +5,16 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, NamedTuple
 
-from runengine.netns import bridge, capabilities, forwarding, listening, parents, plugging, routes
+from runengine.netns import (
+    bridge,
+    capabilities,
+    forwarding,
+    listening,
+    others,
+    parents,
+    plugging,
+    routes,
+)
 from runengine.netns.firewall import Firewall, TableMissing
 
 if TYPE_CHECKING:
@@ -37,6 +46,7 @@ class FakeHost:
         self.published: set[Published] = set()
         self.plugged: list[Endpoint] = []
         self.forwarding: list[str] = []
+        self.allowed: list[str] = []
         self.log: list[str] = []
         self.failing: Exception | None = None
         self._next = 10
@@ -46,9 +56,12 @@ class FakeHost:
         patch.setattr(routes, "used_networks", self.used_networks)
         patch.setattr(bridge, "ensure", self.ensure_bridge)
         patch.setattr(bridge, "remove", self.remove_link)
+        patch.setattr(bridge, "is_ours", lambda device: device.startswith("br-"))
         patch.setattr(parents, "ensure", self.make_link)
         patch.setattr(parents, "remove", self.remove_link)
         patch.setattr(forwarding, "enable", lambda _: self.forwarding)
+        patch.setattr(others, "accept_forwarding", self.accept_forwarding)
+        patch.setattr(others, "forget_forwarding", self.forget_forwarding)
         patch.setattr(plugging, "plug_in", lambda endpoints: self.plugged.extend(endpoints))
         patch.setattr(capabilities, "driver_available", lambda kind: kind in self.drivers)
         patch.setattr("runengine.mgr.network.up._index", lambda name: self.links.get(name, 0))
@@ -59,6 +72,14 @@ class FakeHost:
         patch.setattr(listening, "Listeners", lambda protocol: _Listeners(self, protocol))
         for name in ("add_network", "remove_network", "publish", "replay", "is_whole", "remove"):
             patch.setattr(Firewall, name, getattr(self, f"fw_{name}"))
+
+    def accept_forwarding(self, device: str) -> list[str]:
+        self.allowed.append(device)
+        return []
+
+    def forget_forwarding(self, device: str) -> None:
+        if device in self.allowed:
+            self.allowed.remove(device)
 
     def used_networks(self) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
         return [ipaddress.ip_network(text) for text in self.used]

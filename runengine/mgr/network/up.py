@@ -99,7 +99,7 @@ def _ensure_parent(context: NetworkContext, network: Network) -> None:
 
 
 def _make(context: NetworkContext, network: Network) -> None:
-    from runengine.netns import bridge, forwarding
+    from runengine.netns import bridge, forwarding, others
     from runengine.netns.firewall import TableMissing
 
     wanted = bridge_of(network)
@@ -107,6 +107,7 @@ def _make(context: NetworkContext, network: Network) -> None:
     changed = forwarding.enable(wanted)
     if changed:
         context.notices.append(f"network {network.name} needs forwarding: set {' '.join(changed)}")
+    context.notices.extend(others.accept_forwarding(network.device))
     try:
         context.firewall.add_network(wanted)
     except TableMissing:
@@ -168,9 +169,11 @@ def take_down(context: NetworkContext, network: Network) -> None:
     """Remove what ``ensure_up`` made. Idempotent; nothing of the host's own is touched."""
     with context.locked(network.id):
         if network.driver == "bridge":
-            from runengine.netns import bridge
+            from runengine.netns import bridge, others
 
             context.firewall.remove_network(network.device)
+            if bridge.is_ours(network.device):  # the zone of another's link is another's too
+                others.forget_forwarding(network.device)
             bridge.remove(network.device)
             _drop_idle_table(context)
         elif network.driver in options.MODES and not _shared(context, network):

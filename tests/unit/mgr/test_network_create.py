@@ -95,6 +95,7 @@ def test_a_network_is_chosen_a_subnet_and_made(networks, host, create, context):
     assert made.device == f"br-{made.id[:12]}"
     assert host.log == [f"make {made.device}", f"ensure {made.device}", "replay"]
     assert host.table == {made.device}
+    assert host.allowed == [made.device]
     assert networks.get("net") == made
     assert events(context) == [("create", {"name": "net", "type": "bridge"})]
     assert create("two").pools[0].subnet == "172.19.0.0/16"
@@ -424,6 +425,7 @@ def test_a_network_goes_with_its_bridge(networks, create, host, context):
     networks.remove(made.id[:10])
     assert host.log[-1] == f"remove {made.device}"
     assert host.table is None
+    assert host.allowed == []
     assert events(context)[-1] == ("destroy", {"name": "net", "type": "bridge"})
     with pytest.raises(NotFound):
         networks.get("net")
