@@ -124,7 +124,7 @@ def send(family: int, messages: Sequence[Message]) -> None:
     last = max(index for index, message in enumerate(messages) if message.flags & ACK)
     refusal: NetlinkError | None = None
     with connected(family) as sock:
-        sock.send(_datagram(messages))
+        sock.send(datagram(messages))
         answered = -1
         while answered < last:
             for _, sequence, kind, flags, body in _received(sock):
@@ -146,7 +146,7 @@ def ask(family: int, message: Message) -> list[tuple[int, bytes]]:
     """Send a question; returns the type and the body of each message of the answer."""
     found: list[tuple[int, bytes]] = []
     with connected(family) as sock:
-        sock.send(_datagram([message]))
+        sock.send(datagram([message]))
         while True:
             for _, _, kind, flags, body in _received(sock):
                 if kind == _DONE:
@@ -161,7 +161,8 @@ def ask(family: int, message: Message) -> list[tuple[int, bytes]]:
                     return found
 
 
-def _datagram(messages: Sequence[Message]) -> bytes:
+def datagram(messages: Sequence[Message]) -> bytes:
+    """The messages as they are sent; each one's sequence number is its index."""
     parts = []
     for index, message in enumerate(messages):
         size = _HEADER.size + len(message.body)

@@ -202,7 +202,7 @@ def listed(chosen: Filter) -> list[Tracked]:
     """What the kernel lets through the filter, which may be more than it chooses."""
     flags = netlink.REQUEST | netlink.DUMP
     answer = netlink.ask(netlink.NETFILTER, _message(_GET, flags, chosen.family, chosen.encoded()))
-    return [_tracked(chosen.family, body[4:]) for _, body in answer]
+    return [tracked(chosen.family, body[4:]) for _, body in answer]
 
 
 def _delete(family: int, entries: Sequence[Tracked]) -> None:
@@ -222,7 +222,8 @@ def _message(command: int, flags: int, family: int, body: bytes) -> Message:
     return Message(_SUBSYSTEM << 8 | command, flags, head + body)
 
 
-def _tracked(family: int, data: bytes) -> Tracked:
+def tracked(family: int, data: bytes) -> Tracked:
+    """The connection that a message of the kernel's describes."""
     found = attributes(data)
     original, reply = attributes(found[_ORIGINAL]), attributes(found[_REPLY])
     service, answering_service = (attributes(side[_PROTOCOL]) for side in (original, reply))

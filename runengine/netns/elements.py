@@ -1,6 +1,6 @@
 """What our nftables table is told of networks and published ports: elements of its sets and maps.
 
-An element is written in the words of ``nft``; messages.py of nfnetlink turn it into registers.
+An element is written in the words of ``nft``; nftables.py makes of it what the kernel takes.
 """
 
 from __future__ import annotations
@@ -37,19 +37,26 @@ class Kind(NamedTuple):
 
 KINDS = {
     "bridges": Kind(("ifname",)),
+    # Bridges whose containers reach nobody else.
     "internal": Kind(("ifname",)),
+    # Bridges whose containers leave the host with its address.
     "masqueraded": Kind(("ifname",)),
+    # A bridge and itself, where containers may talk to each other.
     "within": Kind(("ifname", "ifname")),
+    # Where a port of one address of the host leads.
     "ports4": Kind((_V4, *_SERVICE), (_V4, "inet_service")),
     "ports6": Kind((_V6, *_SERVICE), (_V6, "inet_service")),
+    # Where a port of all its addresses leads.
     "everywhere4": Kind(_SERVICE, (_V4, "inet_service")),
     "everywhere6": Kind(_SERVICE, (_V6, "inet_service")),
+    # Where ports lead that keep their number, of one address or of all.
     "ranges4": Kind((_V4, *_SERVICE), (_V4,), interval=True),
     "ranges6": Kind((_V6, *_SERVICE), (_V6,), interval=True),
+    # What of these is published on ::1.
     "loopback6": Kind(_SERVICE),
     "loopback_ranges6": Kind(_SERVICE, interval=True),
 }
-"""Every set and map of the table (ruleset.py says what each is for)."""
+"""Every set and map of the table."""
 
 
 class Element(NamedTuple):

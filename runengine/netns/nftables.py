@@ -134,10 +134,11 @@ def chains() -> list[Chain]:
     """Every chain of every table, the host's own ones too. Raises NetlinkError."""
     flags = netlink.REQUEST | netlink.DUMP
     answer = netlink.ask(netlink.NETFILTER, Message(_SUBSYSTEM << 8 | _GET_CHAIN, flags, bytes(4)))
-    return [_chain(body) for _, body in answer]
+    return [chain_of(body) for _, body in answer]
 
 
-def _chain(body: bytes) -> Chain:
+def chain_of(body: bytes) -> Chain:
+    """The chain that a message of the kernel's describes."""
     found = netlink.attributes(body[4:])
     table, name = (found[kind].rstrip(b"\0").decode() for kind in (_CHAIN_TABLE, _CHAIN_NAME))
     hook = netlink.attributes(found.get(_CHAIN_HOOK, b"")).get(_HOOK_NUMBER, b"")
