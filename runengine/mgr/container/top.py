@@ -6,7 +6,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from runengine.errors import Conflict, InvalidParameter
+from runengine.errors import Conflict, InvalidParameter, TimedOut
 from runengine.mgr.container import observe, pending
 
 if TYPE_CHECKING:
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
 
 PS_TIMEOUT_S = 20
-TITLES = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+DEFAULT = "-ef"
+QUICK_LIMIT = 1000
+"""Processes up to which ps is told whom to look at, which spares it a walk through all."""
 
 
 def top(context: Context, name: str, ps_args: Sequence[str]) -> dict[str, Any]:
     """``{"Titles": [...], "Processes": [[...]]}`` of a running or paused container; host pids.
 
-    ``ps_args`` (``-ef`` if empty) go to ps as they are, never through a shell. Raises Conflict,
-    InvalidParameter if ps refuses them or prints no PID column.
+    ``ps_args`` (``-ef`` if empty) go to ps as they are, never through a shell; without a ps psutil
+    serves the usual ones. Raises Conflict, InvalidParameter if they are refused or show no PID.
     """
     from runengine.cgroups.layout import procs
 
@@ -35,31 +37,59 @@ def top(context: Context, name: str, ps_args: Sequence[str]) -> dict[str, Any]:
             f"container {record.name} is not running or paused, cannot execute top command"
         )
     pids = set(procs(record.details["cgroup"]))
-    arguments = [word for text in ps_args for word in text.split()] or ["-ef"]
-    try:
-        found = parse_ps(_run_ps(arguments), pids)
-    except FileNotFoundError:
-        found = _by_psutil(pids)
+    arguments = [word for text in ps_args for word in text.split()] or [DEFAULT]
+    found = show(arguments, pids)
     context.events.container("top", record, began_ns=began_ns)
     return found
 
 
-def _run_ps(arguments: list[str]) -> str:
-    done = subprocess.run(
-        ["ps", *arguments], capture_output=True, text=True, timeout=PS_TIMEOUT_S, check=False
-    )
+def show(arguments: list[str], pids: set[int]) -> dict[str, Any]:
+    """Titles and rows of these processes, as ps prints them."""
+    try:
+        return parse_ps(_run_ps(arguments, pids), pids)
+    except FileNotFoundError:
+        from runengine.mgr.container import ps_columns, ps_options
+
+        return _with_pid(ps_columns.table(pids, ps_options.columns(arguments)))
+
+
+def _run_ps(arguments: list[str], pids: set[int]) -> str:
+    """What ps prints of these processes, or, where it cannot be told of some, of all."""
+    if 0 < len(pids) <= QUICK_LIMIT:
+        # Refused beside options that sort or select.
+        quick = _ps([*arguments, f"-q{','.join(map(str, sorted(pids)))}"])
+        if quick.returncode == 0:
+            return quick.stdout
+    done = _ps(arguments)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[0]
         raise InvalidParameter(f"ps {' '.join(arguments)}: {reason}")
     return done.stdout
 
 
+def _ps(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            ["ps", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PS_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TimedOut(
+            f"ps {' '.join(arguments)} did not finish within {PS_TIMEOUT_S} s",
+            resolution="a process of the host may hang in the kernel; see dmesg",
+        ) from None
+
+
 def parse_ps(text: str, pids: set[int]) -> dict[str, Any]:
     """The rows of ps's output whose PID is in ``pids``; the last column takes the overflow."""
     lines = text.splitlines()
     titles = lines[0].split() if lines else []
-    if "PID" not in titles:
-        raise InvalidParameter("Couldn't find PID field in ps output")
+    _with_pid({"Titles": titles})
     column = titles.index("PID")
     rows = []
     for line in lines[1:]:
@@ -69,28 +99,9 @@ def parse_ps(text: str, pids: set[int]) -> dict[str, Any]:
     return {"Titles": titles, "Processes": rows}
 
 
-def _by_psutil(pids: set[int]) -> dict[str, Any]:
-    """What ``ps -ef`` shows, for hosts without ps."""
-    import psutil
-
-    rows = []
-    for pid in sorted(pids):
-        try:
-            process = psutil.Process(pid)
-            with process.oneshot():
-                seconds = int(sum(process.cpu_times()[:2]))
-                rows.append(
-                    [
-                        process.username(),
-                        str(pid),
-                        str(process.ppid()),
-                        "0",
-                        time.strftime("%H:%M", time.localtime(process.create_time())),
-                        (process.terminal() or "?").removeprefix("/dev/"),
-                        time.strftime("%H:%M:%S", time.gmtime(seconds)),
-                        " ".join(process.cmdline()) or f"[{process.name()}]",
-                    ]
-                )
-        except psutil.Error:
-            continue
-    return {"Titles": TITLES, "Processes": rows}
+def _with_pid(found: dict[str, Any]) -> dict[str, Any]:
+    if "PID" not in found["Titles"]:
+        raise InvalidParameter(
+            "Couldn't find PID field in ps output", resolution="show it too: -o pid,..."
+        )
+    return found
