@@ -129,6 +129,13 @@ class Endpoints:
             found.setdefault(container_id, []).append(name or "")
         return found
 
+    def all_holders(self) -> set[str]:
+        """Ids of the containers that have something reserved."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT container_id FROM endpoints WHERE reserved IS NOT NULL"
+        )
+        return {row[0] for row in rows}
+
     def ports_by_container(self) -> dict[str, list[Port]]:
         """The host ports that each container has."""
         found: dict[str, list[Port]] = {}

@@ -38,7 +38,7 @@ class Host:
         place.mkdir(parents=True)
         self._holder = subprocess.Popen(
             ["unshare", "--net", "--mount", "--propagation", "private",
-             "sh", "-c", _HOLD, "sh", str(place)],  # fmt: skip
+             "sh", "-c", _HOLD, "sh", str(place)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
         )

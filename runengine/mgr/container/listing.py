@@ -63,13 +63,15 @@ def _observe_all(context: Context) -> list[Seen]:
     records = context.store.containers.all()
     networks = context.store.endpoints.networks_by_container()
     ports = context.store.endpoints.ports_by_container()
+    holders = context.store.endpoints.all_holders()
     sweep_orphans(context, set(context.store.containers.ids()))
     for record in records:
         if record.status in ("creating", "removing"):
             settle_lost(context, record.id)
             continue
         state = observe.observe(context, record)
-        if state is not record.state and not observe.is_live(state):
+        changed = state is not record.state or record.id in holders
+        if changed and not observe.is_live(state):
             settle_lost(context, record.id)
             if record.host_config["AutoRemove"] and context.find(record.id) is None:
                 continue
