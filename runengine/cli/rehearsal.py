@@ -13,6 +13,7 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from typing import TYPE_CHECKING
 
 from runengine.cgroups import layout
+from runengine.cli.context import App
 from runengine.errors import EngineError
 from runengine.linux import kernel
 from runengine.mgr.container.context import discard_directory
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 ROUNDS = 8
 """The interpreter adapts a function at its eighth call."""
 _IMAGE = "rehearsal"
+_ABSENT = "rehearsal:absent"
+"""What begins a container must end here at once: nothing is started for a rehearsal."""
 _DIGEST = f"sha256:{'0' * 64}"
 _CONFIG = '{"architecture": "", "os": "linux", "config": {"Cmd": ["true"]}}'
 
@@ -54,22 +57,28 @@ class Rehearsal:
     def play(self, goes_on: Callable[[], bool]) -> None:
         """Play once, as far as ``goes_on`` says."""
         name = f"rehearsal-{os.getpid()}"
+        app = App()
         for command in (
             ["ps", "--all"],
+            ["run", "--rm", "--pull", "never", _ABSENT, "true"],
             ["create", "--name", name, "--network", "none", _IMAGE, "true"],
+            ["exec", name, "true"],
             ["rm", name],
         ):
             if goes_on():
-                self._run(command)
+                self._run(app, command)
+        app.close()
+        with suppress(OSError):
+            os.truncate(self._paths.journal, 0)
         # What the call's own process must find out for itself.
         kernel.forget()
         layout.forget()
 
-    def _run(self, command: list[str]) -> None:
+    def _run(self, app: App, command: list[str]) -> None:
         """Run a command line that says nothing; its failure costs us the gain, nothing else."""
-        from runengine.cli.main import execute
+        from runengine.cli import main
 
         where = ["--root", self._paths.root, "--state", self._paths.state]
         quiet = io.TextIOWrapper(io.BytesIO())
         with redirect_stdout(quiet), redirect_stderr(quiet):
-            execute([*where, *command])
+            main.run([*where, *command], app)

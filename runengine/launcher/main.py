@@ -264,7 +264,7 @@ class Launcher:
             return
 
         def serve() -> int:
-            call = await_connection(theirs, self._setup.rehearsal.play)
+            call = await_connection(theirs, self._rehearse)
             return 0 if call is None else worker.serve(call, self._here)
 
         with theirs:
@@ -272,6 +272,13 @@ class Launcher:
                 self._spare = Spare(self._fork(serve, keep=theirs), ours)
             except OSError:
                 ours.close()
+
+    def _rehearse(self, goes_on: Callable[[], bool]) -> None:
+        """Do in a child what it will do in a call: first become its caller, here itself."""
+        itself = caller.Status("self")
+        caller.world_of("self", itself)
+        caller.adopt(os.getpid(), itself)
+        self._setup.rehearsal.play(goes_on)
 
     def _fork_worker(self, sock: socket.socket) -> None:
         def serve() -> int:
