@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 DEFAULT_FILE = "/etc/runengine/config.json"
 DEFAULT_PIDS_LIMIT = 4096
 MIN_MEMORY_BYTES = 4 << 20
+CGROUP_DRIVERS = ("cgroupfs", "systemd")
+"""Who makes containers' cgroups: the runtime itself, or systemd for it."""
 
 
 class Config(NamedTuple):
@@ -28,11 +30,20 @@ class Config(NamedTuple):
     log_driver: str = "cri"
     default_pids_limit: int = DEFAULT_PIDS_LIMIT
     min_memory_bytes: int = MIN_MEMORY_BYTES
-    cgroup_driver: str = "cgroupfs"  # or systemd: who makes the cgroups of new containers
+    cgroup_driver: str = "cgroupfs"  # of new containers; each keeps its own
     cgroup_parent: str = ""  # empty: /runengine, or system.slice with systemd
     default_network: str = "bridge"  # of containers that name none
     default_address_pools: tuple[tuple[str, int], ...] = ()  # base, size of subnets; (): usual
     metrics_address: str = ""  # HOST:PORT or unix:/path; empty: no metrics server
+
+
+def check_cgroup_driver(name: str) -> str:
+    """``name``, if there is such a driver. Raises InvalidParameter."""
+    if name not in CGROUP_DRIVERS:
+        raise InvalidParameter(
+            f"unknown cgroup driver {name!r}", resolution=f"one of {', '.join(CGROUP_DRIVERS)}"
+        )
+    return name
 
 
 def defaults(paths: Paths) -> Config:

@@ -28,6 +28,7 @@ class App:
     def __init__(self, opener: Callable[[Paths], Any] | None = None) -> None:
         self.root: str | None = None
         self.state: str | None = None
+        self.cgroup_driver: str | None = None
         self.debug = False
         self.runs = False
         self.check_root = opener is None
@@ -54,7 +55,7 @@ class App:
             return fake
         from runengine.mgr.engine import Engine
 
-        return Engine.open(self.paths())
+        return Engine.open(self.paths(), cgroup_driver=self.cgroup_driver)
 
     def close(self) -> None:
         """Close the engine if it was opened, and tell what it has changed on the host."""

@@ -37,6 +37,7 @@ class Program(LazyGroup):
 def _begin(ctx: click.Context, /, **options: Any) -> None:
     app = ctx.obj
     app.root, app.state, app.debug = options["root"], options["state"], options["debug"]
+    app.cgroup_driver = options["cgroup_manager"]
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -55,6 +56,11 @@ program = Program(
     params=[
         Option(["--root"], metavar="string", help="Directory of persistent state"),
         Option(["--state"], metavar="string", help="Directory of state that a reboot clears"),
+        Option(
+            ["--cgroup-manager"],
+            metavar="string",
+            help="Who makes the cgroups of new containers (cgroupfs, systemd)",
+        ),
         Option(["-D", "--debug"], is_flag=True, help="Show where an unexpected error happened"),
         Option(
             ["-v", "--version"],

@@ -43,12 +43,17 @@ class Engine:
         self.system: SystemMgr = SystemMgr(context)
 
     @classmethod
-    def open(cls, where: paths.Paths | None = None) -> Engine:
+    def open(
+        cls, where: paths.Paths | None = None, *, cgroup_driver: str | None = None
+    ) -> Engine:
         """Open the engine on these directories, or on the default ones (``paths.resolve``).
 
-        Raises Unavailable, StateError, InvalidParameter (configuration file).
+        ``cgroup_driver`` goes over the configuration file's. Raises Unavailable, StateError,
+        InvalidParameter (configuration file).
         """
         settings = config.load(where or paths.resolve())
+        if cgroup_driver is not None:
+            settings = settings._replace(cgroup_driver=config.check_cgroup_driver(cgroup_driver))
         return cls(settings, Store.open(settings.paths))
 
     @property

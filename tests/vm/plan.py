@@ -53,6 +53,7 @@ BOOTS = (
         (
             f"{GUEST}/test_kernel.py",
             *CHOSEN,
+            f"{GUEST}/test_limits.py",
             f"{GUEST}/test_sessions.py",
             f"{GUEST}/test_service.py",
             f"{GUEST}/test_before_reboot.py",

@@ -245,3 +245,20 @@ def test_a_complaint_that_cannot_be_written_is_no_error(monkeypatch):
     monkeypatch.setattr("sys.stderr", FullDisk())
     context.warn("a limit cannot be enforced")
     assert main.execute(["bogus"], App()) == 1
+
+
+def test_the_cgroup_manager_goes_to_the_engine(monkeypatch):
+    from runengine.mgr.engine import Engine
+
+    asked = []
+
+    def opened(paths, **options):
+        asked.append(options)
+        return FakeEngine(containers=Containers())
+
+    monkeypatch.setattr(Engine, "open", opened)
+    for words in (["--cgroup-manager", "systemd", "ps"], ["ps"]):
+        app = App()
+        app.check_root = False
+        assert main.execute(words, app) == 0
+    assert asked == [{"cgroup_driver": "systemd"}, {"cgroup_driver": None}]
