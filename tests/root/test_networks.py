@@ -334,6 +334,18 @@ def test_a_removal_that_is_cut_short_is_completed(cli, point):
     assert f"br-{identity[:12]}" not in links(cli)
 
 
+@pytest.mark.parametrize("function", ["attach", "set_up"])
+def test_a_start_that_is_cut_short_gives_back(cli, function):
+    create(cli, "--subnet", "10.44.0.0/29", "net")
+    cli.ok("create", "--name", "web", "--network", "net", "--ip", "10.44.0.3", "-p", "8083:80",
+           "busybox", "sleep", "1000")
+    cut_short(cli, "sandbox", function, "engine.containers.start('web')")
+    start(cli, "other", "--ip", "10.44.0.3", "-p", "8083:80")
+    cli.ok("rm", "-f", "other")
+    cli.ok("start", "web")
+    assert cli.address_of("web", "net") == "10.44.0.3"
+
+
 # Taken away by others
 
 

@@ -47,11 +47,12 @@ class NetworkMgr:
 
     # Networks
 
-    def create(self, name: str, config: NetworkConfig) -> Network:
-        """Create a network. See ``create.create``."""
+    def create(self, name: str, config: NetworkConfig | None = None) -> Network:
+        """Create a network; without ``config`` a bridge. See ``create.create``."""
         from runengine.mgr.network import create
+        from runengine.mgr.network.request import network_config
 
-        return create.create(self._context, name, config)
+        return create.create(self._context, name, config or network_config())
 
     def get(self, name: str) -> Network:
         """The network: by its exact name, else by its id, else by a unique prefix of one."""

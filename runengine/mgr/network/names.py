@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runengine import ids
-from runengine.errors import AmbiguousName, EngineError, NotFound
+from runengine.errors import AmbiguousName, EngineError, NotFound, StateError
 from runengine.linux.clock import boot_id
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def refresh(context: NetworkContext, network_ids: Iterable[str]) -> None:
     for network_id in dict.fromkeys(network_ids):
         try:
             network = context.store.networks.get(network_id)
-        except NotFound:
+        except (NotFound, StateError):  # removed, or nobody knows what it was
             tables.remove(context.names_directory, network_id)
             continue
         if resolves(network):

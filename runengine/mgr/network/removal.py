@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict, EngineError
 from runengine.mgr.network import filters as filtering
-from runengine.mgr.network import up
+from runengine.mgr.network import names, up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,10 +36,10 @@ def _mark(context: NetworkContext, network: Network) -> None:
     with context.store.database.write():
         holders = endpoints.holders(network.id)
         if holders:
-            names = ", ".join(context.name_of(holder) for holder in holders)
+            who = ", ".join(context.name_of(holder) for holder in holders)
             raise Conflict(
                 f"error while removing network: network {network.name} has active endpoints:"
-                f" {names}",
+                f" {who}",
                 resolution="stop or disconnect these containers first",
             )
         context.store.networks.set_removing(network, removing=True)
@@ -54,6 +54,7 @@ def _complete(context: NetworkContext, network: Network) -> None:
         raise
     with context.store.database.write():
         context.store.networks.remove(network.id)
+    names.refresh(context, [network.id])
 
 
 def forget(context: NetworkContext, network: Network) -> None:

@@ -9,6 +9,7 @@ from runengine.errors import NotFound
 from runengine.mgr.container.context import Context
 from runengine.mgr.events import Events
 from runengine.mgr.network.manager import NetworkMgr
+from runengine.mgr.network.request import network_config
 from runengine.model import container_config, host_config
 from runengine.store.containers import Record, created_state
 from runengine.store.images import StoredImage
@@ -105,3 +106,13 @@ def networks(context, host, ended):
 
     manager = NetworkMgr(context.config, context.store, context.events, settle)
     return manager
+
+
+@pytest.fixture
+def create(networks):
+    """Creates a network; keywords are fields of its configuration."""
+
+    def create_one(name="net", **fields):
+        return networks.create(name, {**network_config(), **fields})
+
+    return create_one
