@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runengine.netns.addressing import Interface
     from runengine.netns.types import Endpoint
 
-_DRIVERS = {"bridge": veth.make, "macvlan": macvlan.make, "ipvlan": macvlan.make}
+_DRIVERS = {"bridge": veth.requests, "macvlan": macvlan.requests, "ipvlan": macvlan.requests}
 
 
 def attach(endpoint: Endpoint, netns_fd: int) -> None:
@@ -28,16 +28,16 @@ def attach(endpoint: Endpoint, netns_fd: int) -> None:
     Raises InvalidParameter, NotFound, Conflict or Unsupported, which name the interface.
     """
     check(endpoint)
-    make = _DRIVERS[endpoint.driver]
-    with Connection() as connection:
-        make(connection, endpoint, netns_fd)
+    requests = _DRIVERS[endpoint.driver](endpoint, netns_fd)
+    made: list[str] = []
+    with Connection() as host:
         try:
-            namespace.call(netns_fd, lambda: _configure(connection, endpoint))
-        except NetlinkError as error:
-            _undo(connection, endpoint, netns_fd)
-            raise refusals.of_endpoint(endpoint, error) from error
-        except BaseException:
-            _undo(connection, endpoint, netns_fd)
+            namespace.call(netns_fd, lambda: _make(host, endpoint, requests, made))
+        except BaseException as error:
+            if made:
+                _undo(host, endpoint, netns_fd)
+            if isinstance(error, NetlinkError):
+                raise refusals.of_endpoint(endpoint, error) from error
             raise
 
 
@@ -63,8 +63,24 @@ def check(endpoint: Endpoint) -> None:
         )
 
 
+def _make(
+    host: Connection, endpoint: Endpoint, requests: Sequence[bytearray], made: list[str]
+) -> None:
+    """In the container's namespace, and in a thread where no signal's handler comes between.
+
+    ``made`` tells whether there is something to undo. The first request makes the interface.
+    """
+    errors = host.attempt(requests)
+    if errors[0] is None:
+        made.append(endpoint.name)
+    for error in errors:
+        if error is not None:
+            raise error
+    _configure(host, endpoint)
+
+
 def _configure(host: Connection, endpoint: Endpoint) -> None:
-    """In the container's namespace. All works when this returns, from the first packet on."""
+    """All works when this returns, from the first packet on."""
     addresses = addressing.parse(endpoint.addresses)
     index = links.index_of(endpoint.name)
     if index is None:

@@ -5,28 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runengine.errors import InvalidParameter
-from runengine.netns import parents, refusals
+from runengine.netns import parents
 from runengine.netns.messages import CREATE, RTM_NEWLINK, Attributes, nested, request
-from runengine.netns.netlink import NetlinkError
 
 if TYPE_CHECKING:
-    from runengine.netns.netlink import Connection
     from runengine.netns.types import Endpoint
 
 _MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 _IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
 
 
-def make(connection: Connection, endpoint: Endpoint, netns_fd: int) -> None:
-    """Make the interface, down, in the container's namespace; and its parent if it can be made.
+def requests(endpoint: Endpoint, netns_fd: int) -> list[bytearray]:
+    """What makes the interface, down, in the container's namespace; its parent is made now.
 
-    Raises InvalidParameter, NotFound and what ``refusals`` makes of the kernel's errors.
+    Raises InvalidParameter, NotFound or Unsupported.
     """
     info = _info(endpoint)
-    parent = parents.ensure(endpoint.device)
     attributes: Attributes = [
         ("IFLA_IFNAME", endpoint.name),
-        ("IFLA_LINK", parent),
+        ("IFLA_LINK", parents.ensure(endpoint.device)),
         ("IFLA_NET_NS_FD", netns_fd),
         ("IFLA_LINKINFO", info),
     ]
@@ -34,10 +31,7 @@ def make(connection: Connection, endpoint: Endpoint, netns_fd: int) -> None:
         attributes.append(("IFLA_ADDRESS", endpoint.mac))
     if endpoint.mtu:
         attributes.append(("IFLA_MTU", endpoint.mtu))
-    try:
-        connection.execute(request(RTM_NEWLINK, attributes, flags=CREATE))
-    except NetlinkError as error:
-        raise refusals.of_endpoint(endpoint, error) from error
+    return [request(RTM_NEWLINK, attributes, flags=CREATE)]
 
 
 def check(endpoint: Endpoint) -> None:

@@ -7,13 +7,13 @@ a thread that ends there, so that no thread of the caller can be left behind in 
 
 from __future__ import annotations
 
+import _thread
 import errno
 import fcntl
 import os
 import socket
 import struct
 import sys
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -99,24 +99,52 @@ def call(netns_fd: int, function: Callable[[], Result]) -> Result:
 
 
 def _in_thread(work: Callable[[], None]) -> None:
-    """Do the work in a thread and wait until it has ended, even if the waiting is interrupted."""
-    failure: list[BaseException] = []
+    """Do the work in a thread, and return or raise when it has ended.
 
-    def guarded() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001  it is raised again where it is awaited
-            failure.append(error)
-
-    thread = threading.Thread(target=guarded, name="netns")
-    thread.start()
+    An exception of a signal's handler waits for its end, too, or prevents its beginning.
+    """
+    job = _Job(work)
     try:
-        thread.join()
+        _thread.start_new_thread(job.run, ())
+        job.wait()
     except BaseException:
-        thread.join()
+        job.give_up()
         raise
-    if failure:
-        raise failure[0]
+    if job.failure is not None:
+        raise job.failure
+
+
+class _Job:
+    """Work for one thread; threading.Thread is left in pieces by an interrupted start."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._permission = _thread.allocate_lock()
+        """Whoever takes it first decides whether the work is done."""
+        self._running = _thread.allocate_lock()
+        self._running.acquire()
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Work, unless it was given up before."""
+        if not self._permission.acquire(blocking=False):
+            return
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001  it is raised again where it is awaited
+            self.failure = error
+        finally:
+            self._running.release()
+
+    def wait(self) -> None:
+        """Wait until the work has ended."""
+        with self._running:
+            return
+
+    def give_up(self) -> None:
+        """Keep the work from beginning; if it has begun, wait for its end."""
+        if not self._permission.acquire(blocking=False):
+            self.wait()
 
 
 @contextmanager

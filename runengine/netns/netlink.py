@@ -7,11 +7,12 @@ however many addresses and routes it has.
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
+from runengine.linux.netlink import NetlinkError as NetlinkError
+from runengine.linux.netlink import each_attribute, refused
 from runengine.netns import messages
 
 if TYPE_CHECKING:
@@ -22,23 +23,11 @@ _NETLINK_ROUTE = 0
 _SOL_NETLINK = 270
 _CAP_ACK, _EXT_ACK, _STRICT_CHECK = 10, 11, 12
 _ERROR, _DONE = 2, 3
-_REQUEST, _ACK, _INTERRUPTED, _CAPPED, _TLVS = 0x01, 0x04, 0x10, 0x100, 0x200
+_REQUEST, _ACK, _INTERRUPTED = 0x01, 0x04, 0x10
 _HEADER = struct.Struct("=IHHII")
-_MESSAGE_ATTRIBUTE = 1  # NLMSGERR_ATTR_MSG
-_KIND_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _LINK_BYTES = 16  # struct ifinfomsg
 _BUFFER_BYTES = 1 << 17
 _DUMP_ATTEMPTS = 10
-
-
-class NetlinkError(OSError):
-    """The kernel refused a request; the text has its own words where it has some."""
-
-    def __init__(self, code: int, position: int = 0, words: str = "") -> None:
-        text = os.strerror(code)
-        super().__init__(code, f"{words.rstrip('.')} ({text})" if words else text)
-        self.position = position
-        """Of the request in its batch."""
 
 
 class Connection:
@@ -95,9 +84,9 @@ class Connection:
     def get_attribute(self, request: bytearray, number: int) -> bytes | None:
         """One attribute of the link that the request names, a tenth of the work. Raises as get."""
         _, body = self._answer(request)
-        for kind, value in _attributes(body[_HEADER.size + _LINK_BYTES :]):
+        for kind, value in each_attribute(bytes(body[_HEADER.size + _LINK_BYTES :])):
             if kind == number:
-                return bytes(value)
+                return value
         return None
 
     def _answer(self, request: bytearray) -> tuple[int, memoryview]:
@@ -151,30 +140,4 @@ class Connection:
 
 def _error(message: memoryview, flags: int, position: int) -> NetlinkError | None:
     """What an acknowledgement says, or None if all went well."""
-    (code,) = struct.unpack_from("=i", message, _HEADER.size)
-    if not code:
-        return None
-    return NetlinkError(-code, position, _words(message, flags))
-
-
-def _words(message: memoryview, flags: int) -> str:
-    """The kernel's explanation, which follows what the acknowledgement repeats of the request."""
-    if not flags & _TLVS:
-        return ""
-    offset = _HEADER.size + 4
-    (repeated,) = struct.unpack_from("=I", message, offset)
-    offset += _HEADER.size if flags & _CAPPED else (repeated + 3) & ~3
-    for kind, value in _attributes(message[offset:]):
-        if kind == _MESSAGE_ATTRIBUTE:
-            return bytes(value).rstrip(b"\0").decode(errors="replace")
-    return ""
-
-
-def _attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Number and value of each attribute; what does not parse ends them."""
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        if length < 4:
-            return
-        yield kind & _KIND_MASK, data[4:length]
-        data = data[(length + 3) & ~3 :]
+    return refused(bytes(message[_HEADER.size :]), flags, position)

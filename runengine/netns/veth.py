@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from runengine.errors import NotFound
-from runengine.netns import links, refusals, sysctls
+from runengine.netns import links, sysctls
 from runengine.netns.messages import (
     CREATE,
     RTM_NEWLINK,
@@ -26,28 +26,20 @@ _FORWARDING_ATTEMPTS = 1100
 _FORWARDING_INTERVAL_S = 0.001
 
 
-def make(connection: Connection, endpoint: Endpoint, netns_fd: int) -> None:
-    """Make the pair: the container's end is down, the host's end is up and plugged in.
+def requests(endpoint: Endpoint, netns_fd: int) -> list[bytearray]:
+    """What makes the pair: the container's end is down, the host's end is up and plugged in.
 
-    Raises NotFound, Conflict and what ``refusals`` makes of the kernel's errors.
+    Raises NotFound if there is no such bridge.
     """
     bridge = links.index_of(endpoint.device)
     if bridge is None:
         raise NotFound(f"no bridge {endpoint.device} on this host")
     mtu = endpoint.mtu or links.mtu_of(endpoint.device)
-    errors = connection.attempt(
-        [
-            _pair(endpoint, netns_fd, bridge, mtu),
-            *_without_own_address(endpoint.host_name),
-            port(endpoint),
-        ]
-    )
-    if errors[0] is not None:
-        raise refusals.of_endpoint(endpoint, errors[0])
-    for error in errors:
-        if error is not None:
-            links.delete(connection, endpoint.host_name)
-            raise refusals.of_endpoint(endpoint, error)
+    return [
+        _pair(endpoint, netns_fd, bridge, mtu),
+        *_without_own_address(endpoint.host_name),
+        port(endpoint),
+    ]
 
 
 def _pair(endpoint: Endpoint, netns_fd: int, bridge: int, mtu: int) -> bytearray:
