@@ -5,10 +5,11 @@ some 40 ms. The launcher forks a worker from a process that has everything loade
 our arguments, environment, working directory and standard streams, and runs the same code as a
 cold call does. What is left for us is to pass signals on and to end as the worker ends.
 
-A call, as bytes on ``<state>/launcher.sock``: ``CALL`` with its length and the descriptors goes
-out; the worker answers ``READY`` with its pid, or ``COLD`` (this call is not for the launcher);
-``GO`` goes out; ``EXITED`` or ``SIGNALLED`` with a number comes back. Until ``GO`` the worker has
-done nothing, so an answer that does not come in time costs nothing but the time.
+A call, as bytes on ``<state>/launcher.sock``: ``CALL`` with its length and the working directory
+goes out; the worker answers ``READY`` with its pid, or ``COLD`` (this call is not for the
+launcher); ``GO`` goes out with the standard streams; ``EXITED`` or ``SIGNALLED`` with a number
+comes back. Until ``GO`` the worker has done nothing, so an answer that does not come in time costs
+nothing but the time, and a launcher that is stuck holds no stream that somebody else reads.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ else:
     import _signal
 
 SOCKET_NAME = "launcher.sock"
-PROTOCOL = b"runengine 1"
+PROTOCOL = b"runengine 2"
 CALL, MONITOR = b"C", b"M"
 READY, COLD, GO = b"R", b"N", b"G"
 EXITED, SIGNALLED = b"E", b"S"
@@ -124,7 +125,7 @@ def call(path: str, args: list[str], environment: dict[bytes, bytes]) -> None:
     try:
         _connect(sock, path)
         _send(sock, streams, args, environment)
-        agreed = _agree(sock)
+        agreed = _agree(sock, streams)
     except (OSError, OverflowError):  # the latter for a pid that is none
         agreed = False
     if not agreed:
@@ -137,7 +138,7 @@ def call(path: str, args: list[str], environment: dict[bytes, bytes]) -> None:
     _end(end)
 
 
-def _agree(sock: _socket.socket) -> bool:
+def _agree(sock: _socket.socket, streams: list[int]) -> bool:
     """Let the worker begin, if there is one. Raises OSError, OverflowError."""
     answer = sock.recv(1 + NUMBER_BYTES, _socket.MSG_WAITALL)
     if len(answer) <= NUMBER_BYTES or answer[:1] != READY:
@@ -145,8 +146,8 @@ def _agree(sock: _socket.socket) -> bool:
     worker = _Worker(int.from_bytes(answer[1:], "big"))
     worker.catch_signals()
     try:
-        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, _timeval(0))
-        sock.send(GO, _socket.MSG_NOSIGNAL)
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, timeval(0))
+        sock.sendmsg([GO], _rights(streams), _socket.MSG_NOSIGNAL)
     except OSError:
         worker.let_go()
         raise
@@ -155,7 +156,7 @@ def _agree(sock: _socket.socket) -> bool:
 
 def _connect(sock: _socket.socket, path: str) -> None:
     """Connect to root's launcher. Raises OSError."""
-    limit = _timeval(ANSWER_TIMEOUT_S)
+    limit = timeval(ANSWER_TIMEOUT_S)
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, limit)
     if len(path.encode(errors="surrogateescape")) <= _SOCKET_PATH_BYTES:
@@ -176,7 +177,8 @@ def _is_roots(sock: _socket.socket) -> bool:
     return not int.from_bytes(peer[4:8], sys.byteorder)
 
 
-def _timeval(seconds: int) -> bytes:
+def timeval(seconds: int) -> bytes:
+    """A time as socket options take it (struct timeval)."""
     return seconds.to_bytes(8, sys.byteorder) + bytes(8)
 
 
@@ -196,12 +198,18 @@ def _send(
     ]
     body = b"\0".join(fields)
     data = CALL + len(body).to_bytes(NUMBER_BYTES, "big") + body
-    passed = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (*streams, here))
-    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, passed)]
-    sent = sock.sendmsg([data], rights, _socket.MSG_NOSIGNAL)
-    posix.close(here)
+    try:
+        sent = sock.sendmsg([data], _rights([here]), _socket.MSG_NOSIGNAL)
+    finally:
+        posix.close(here)
     if sent < len(data):
         sock.sendall(data[sent:], _socket.MSG_NOSIGNAL)
+
+
+def _rights(fds: list[int]) -> list[tuple[int, int, bytes]]:
+    """What passes descriptors on (unix(7), SCM_RIGHTS)."""
+    passed = b"".join(fd.to_bytes(4, sys.byteorder) for fd in fds)
+    return [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, passed)] if fds else []
 
 
 def _is_open(fd: int) -> bool:

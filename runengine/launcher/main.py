@@ -140,6 +140,9 @@ class Launcher:
         self._spare: Spare | None = None
         self._asked, self._asking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._asked.settimeout(0)
+        # Where we are stuck, children wait for us no longer than callers do.
+        patience = front.timeval(front.ANSWER_TIMEOUT_S)
+        self._asking.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         self._reconciler = 0
         self._reconcile_again = False
         self._side = 0

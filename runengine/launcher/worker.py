@@ -7,6 +7,7 @@ import atexit
 import fcntl
 import gc
 import os
+import resource
 import select
 import signal
 import socket
@@ -27,6 +28,8 @@ REQUEST_TIMEOUT_S = 10.0
 MAX_REQUEST_BYTES = 64 << 20
 """Arguments and environment together; the kernel allows execve(2) less."""
 MAX_DESCRIPTORS = 8
+MIN_DESCRIPTORS = 64
+"""A caller that may have fewer gets none of ours beside them."""
 RECEIVE_SIZE = 1 << 20
 COLLECT_THRESHOLD = 200_000
 INTERRUPTED = 130
@@ -41,8 +44,8 @@ class Call(NamedTuple):
 
     args: list[str]
     environment: dict[str, str]
-    streams: dict[int, int]
-    """Standard stream to the descriptor that came for it."""
+    streams: list[int]
+    """Standard streams that the caller has open: their descriptors come with ``GO``."""
     directory_fd: int
 
 
@@ -93,11 +96,7 @@ def serve(sock: socket.socket, here: Here) -> int:
 
 def _receive(sock: socket.socket) -> tuple[bytes, bytes, list[int]]:
     """Kind, body and descriptors. Raises OSError, ValueError."""
-    room = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
-    head, ancillary, flags, _ = sock.recvmsg(RECEIVE_SIZE, room, socket.MSG_CMSG_CLOEXEC)
-    fds = [fd for level, kind, data in ancillary for fd in _descriptors(level, kind, data)]
-    if flags & socket.MSG_CTRUNC:
-        raise ValueError("too many descriptors")
+    head, fds = _receive_once(sock, RECEIVE_SIZE)
     if head[:1] == front.MONITOR:
         return head[:1], b"", fds
     start = 1 + front.NUMBER_BYTES
@@ -109,6 +108,16 @@ def _receive(sock: socket.socket) -> tuple[bytes, bytes, list[int]]:
             raise ValueError("half a request")
         data += more
     return bytes(data[:1]), bytes(data[start : start + _length(data)]), fds
+
+
+def _receive_once(sock: socket.socket, size: int) -> tuple[bytes, list[int]]:
+    """What is there, and the descriptors with it. Raises OSError, ValueError."""
+    room = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+    data, ancillary, flags, _ = sock.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
+    fds = [fd for level, kind, packed in ancillary for fd in _descriptors(level, kind, packed)]
+    if flags & socket.MSG_CTRUNC:
+        raise ValueError("too many descriptors")
+    return data, fds
 
 
 def _length(data: bytearray) -> int:
@@ -133,14 +142,13 @@ def parse(body: bytes, fds: list[int], identity: bytes) -> Call:
         raise Refused("another version")
     present, count = fields[2].decode("ascii"), int(fields[3])
     numbers = [int(digit) for digit in present]
-    if len(fds) != len(numbers) + 1 or not set(numbers) <= set(front.STANDARD):
+    if len(fds) != 1 or not set(numbers) <= set(front.STANDARD):
         raise ValueError("descriptors do not match")
     words, pairs = fields[4 : 4 + count], fields[4 + count :]
     if len(words) != count:
         raise ValueError("arguments are missing")
     environment = dict(_text(pair).split("=", 1) for pair in pairs if b"=" in pair)
-    streams = dict(zip(numbers, fds, strict=False))
-    return Call([_text(word) for word in words], environment, streams, fds[-1])
+    return Call([_text(word) for word in words], environment, numbers, fds[0])
 
 
 def _text(data: bytes) -> str:
@@ -156,14 +164,28 @@ def _step_into(call: Call, pid: int, world: caller.World) -> None:
     if caller.world_of(pid, status) != world:
         raise Refused("another world")
     caller.adopt(pid, status)
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < MIN_DESCRIPTORS:
+        raise Refused("no room for the descriptors that come")
     os.fchdir(call.directory_fd)
     os.close(call.directory_fd)
     os.setsid()
     os.environ.clear()
     os.environ.update(call.environment)
     time.tzset()
+
+
+def _take_streams(sock: socket.socket, numbers: list[int]) -> bool:
+    """Wait for ``GO`` and put the streams in their places; False if the caller did not wait.
+
+    Raises OSError, ValueError if they did not come.
+    """
+    word, fds = _receive_once(sock, 1)
+    if word != front.GO:
+        return False
+    streams = dict(zip(numbers, fds, strict=True))
     for number in front.STANDARD:
-        _place_stream(number, call.streams.get(number))
+        _place_stream(number, streams.get(number))
+    return True
 
 
 def _place_stream(number: int, fd: int | None) -> None:
@@ -188,9 +210,9 @@ def _work(sock: socket.socket, call: Call, here: Here) -> int:
     gc.enable()
     gc.set_threshold(COLLECT_THRESHOLD)
     sock.sendall(front.READY + os.getpid().to_bytes(front.NUMBER_BYTES, "big"))
-    if sock.recv(1) != front.GO:
+    sock.settimeout(None)  # a caller that is stopped now goes on some day
+    if not _take_streams(sock, call.streams):
         return 0  # the caller did not wait: it runs the command itself
-    sock.settimeout(None)
     end = die_with(sock)
     sys.argv = ["runengine", *call.args]
     outcome = _outcome(here.run, call.args)
@@ -253,9 +275,10 @@ def ask_for_monitor(asking: socket.socket, control_fd: int) -> socket.socket:
     """Let the launcher fork a monitor that gets ``control_fd``. Raises OSError.
 
     On the socket that is returned comes one byte when the monitor has it; end of file means that
-    there is none.
+    there is none, a time-out that the launcher is stuck.
     """
     ours, theirs = socket.socketpair()
+    ours.settimeout(front.ANSWER_TIMEOUT_S)
     with theirs:
         try:
             socket.send_fds(ours, [front.MONITOR], [control_fd])

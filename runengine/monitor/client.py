@@ -267,14 +267,14 @@ class Monitor:
         return pid
 
     def _await_birth(self) -> None:
-        """Start one ourselves if the launcher died before it forked. Raises OSError."""
+        """Start one ourselves if the launcher died first, or is stuck. Raises OSError."""
         birth, self._birth = self._birth, None
         if birth is None:
             return
         with birth:
             try:
                 born = birth.recv(1)
-            except ConnectionError:
+            except (ConnectionError, TimeoutError):
                 born = b""
         if not born:
             self.connection.close()
