@@ -149,7 +149,7 @@ class Launcher:
         self._stopping = False
         self._poll = select.poll()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._monitors = watch.Monitors()
+        self._watch = watch.Watch()
         self._here = worker.Here(
             caller.world_of("self", caller.Status("self")),
             front.identity(),
@@ -165,8 +165,7 @@ class Launcher:
         self._poll.register(self._wake_read, select.POLLIN)
         self._poll.register(self._listener, select.POLLIN)
         self._poll.register(self._asked, select.POLLIN)
-        for fd in self._monitors.find(f"{self._setup.paths.state}/containers"):
-            self._poll.register(fd, select.POLLIN)
+        self._look_around()
         self._setup.rehearsal.prepare()
         gc.collect()
         gc.freeze()
@@ -217,7 +216,7 @@ class Launcher:
                 self._on_signals(os.read(self._wake_read, 4096))
             else:
                 self._poll.unregister(fd)
-                self._monitors.forget(fd)
+                self._watch.forget(fd)
                 self._put_right()
 
     def _on_signals(self, numbers: bytes) -> None:
@@ -387,8 +386,15 @@ class Launcher:
             self._side = 0
             log(f"the metrics server ended with wait status {status}; the service goes on")
 
+    def _look_around(self) -> None:
+        """Watch what a container's end will be seen by, where that is no child of ours."""
+        for fd in self._watch.look(f"{self._setup.paths.state}/containers", self._calls):
+            self._poll.register(fd, select.POLLIN)
+
     def _put_right(self) -> None:
         """Look after all containers, once at a time: something died that could not say how."""
+        # First: what ends after this is seen by us, what ended before by the command.
+        self._look_around()
         if self._reconciler:
             self._reconcile_again = True
         else:

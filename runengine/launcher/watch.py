@@ -1,39 +1,68 @@
-"""Monitors of an earlier service: not our children, so their ends come by pidfd."""
+"""Processes that are not our children, so that their ends come by pidfd.
+
+Monitors of an earlier service; and, where a container has lost its monitor, its init, as nobody
+else would notice its end.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.linux import pidfd
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
-class Monitors:
-    """Descriptors that become readable when a monitor has ended."""
+
+class Process(NamedTuple):
+    """A process and the descriptor that becomes readable when it has ended."""
+
+    pid: int
+    fd: int
+
+
+class Watch:
+    """Who is watched."""
 
     def __init__(self) -> None:
-        self.fds: set[int] = set()
+        self._pids: dict[int, int] = {}  # by descriptor
 
-    def find(self, directory: str) -> set[int]:
-        """Open the monitors of every container below ``directory`` (init.json names them)."""
+    def look(self, directory: str, children: Collection[int]) -> list[int]:
+        """Watch for every container below ``directory`` whoever is to end first; the new ones.
+
+        ``children`` are our own, whose ends come otherwise.
+        """
+        known = {*children, *self._pids.values()}
+        found = []
         with suppress(FileNotFoundError):
             for name in os.listdir(directory):
-                fd = _monitor_of(f"{directory}/{name}")
-                if fd is not None:
-                    self.fds.add(fd)
-        return self.fds
+                process = _find(f"{directory}/{name}", known)
+                if process is not None:
+                    self._pids[process.fd] = process.pid
+                    found.append(process.fd)
+        return found
 
     def forget(self, fd: int) -> None:
         """Close the descriptor of one that has ended."""
-        self.fds.discard(fd)
+        del self._pids[fd]
         os.close(fd)
 
 
-def _monitor_of(state_dir: str) -> int | None:
+def _find(state_dir: str, known: Collection[int]) -> Process | None:
+    """The monitor that init.json names, else the init; None if it is known, or both are gone."""
     try:
         with open(f"{state_dir}/init.json", encoding="utf-8") as file:
-            record = json.load(file)
-        return pidfd.open_verified(record["monitor_pid"], record["monitor_start_time"])
+            note = json.load(file)
+        for prefix in ("monitor_", ""):
+            pid = note[f"{prefix}pid"]
+            if pid in known and pidfd.is_alive(pid, note[f"{prefix}start_time"]):
+                return None
+            fd = pidfd.open_verified(pid, note[f"{prefix}start_time"])
+            if fd is not None:
+                return Process(pid, fd)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return None
