@@ -95,6 +95,7 @@ class FakeHost:
 
     def ensure_bridge(self, wanted: Bridge) -> None:
         self.make_link(wanted.device)
+        self.addresses |= {address.partition("/")[0] for address in wanted.addresses}
         self.log.append(f"ensure {wanted.device}")
 
     def remove_link(self, device: str) -> None:

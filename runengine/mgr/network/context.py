@@ -30,6 +30,10 @@ class HeldError(Exception):
         self.holders = list(holders)
 
 
+class LostError(Exception):
+    """What was decided on is another's by now, or is no more: decide again."""
+
+
 class NetworkContext(NamedTuple):
     """The engine as the network operations see it."""
 
@@ -37,8 +41,7 @@ class NetworkContext(NamedTuple):
     store: Store
     events: Events
     settle: Callable[[str], None]
-    """Bring a container in line with what is, if nobody is at it: one that has ended without a
-    teardown gives back what it has."""
+    """Bring a container in line with what is: one that has ended gives back what it has."""
     notices: list[str]
     """What the engine changed on the host that its operator may want to know."""
 

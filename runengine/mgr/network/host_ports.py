@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runengine.errors import Conflict, InvalidParameter
 from runengine.linux.fsatomic import read_optional
 from runengine.mgr.network import options
-from runengine.mgr.network.context import HeldError
+from runengine.mgr.network.context import HeldError, LostError
 from runengine.netns import ipam
 from runengine.store.network_types import Port
 
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 EVERY = {4: "0.0.0.0", 6: "::"}  # noqa: S104
 _RANGE_FILE = "/proc/sys/net/ipv4/ip_local_port_range"
 _USUAL_RANGE = (32768, 60999)
-
-
-class LostError(Exception):
-    """A port that was free a moment ago is another container's now: choose again."""
 
 
 class Choice(NamedTuple):

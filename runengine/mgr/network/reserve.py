@@ -15,7 +15,7 @@ from runengine import ids
 from runengine.errors import Conflict, InvalidParameter, NotFound
 from runengine.linux.clock import boot_id
 from runengine.mgr.network import host_ports, options, up
-from runengine.mgr.network.context import HeldError
+from runengine.mgr.network.context import HeldError, LostError
 from runengine.netns import ipam
 from runengine.store.network_types import ReservedEndpoint
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from runengine.store.network_types import Network, Pool, Port, WantedEndpoint
 
 _ATTEMPTS = 50
-"""How often a host port that was free may be somebody else's a moment later."""
+"""How often what was free may be somebody else's a moment later."""
 _LINK_LOCAL = {4: "169.254.0.0/16", 6: "fe80::/10"}
 
 
@@ -42,14 +42,11 @@ def reserve(
     context: NetworkContext, container_id: str, wanted: Sequence[WantedEndpoint]
 ) -> list[ReservedEndpoint]:
     """Decide and record everything about a container's endpoints. See ``NetworkMgr.reserve``."""
-    networks = [_network(context, wish.network) for wish in wanted]
-    for network, wish in zip(networks, wanted, strict=True):
-        check(network, wish)
     settled = {container_id}
     for _ in range(_ATTEMPTS):
         try:
-            return _transact(context, container_id, _plan(context, networks, wanted))
-        except host_ports.LostError:
+            return _transact(context, container_id, _plan(context, wanted))
+        except LostError:
             continue
         except HeldError as held:
             others = [holder for holder in held.holders if holder not in settled]
@@ -57,12 +54,14 @@ def reserve(
                 raise held.error from None
             settled.update(others)
             context.reclaim(others)
-    raise Conflict(f"container {container_id[:12]}: others take every host port just before it")
+    raise Conflict(f"container {container_id[:12]}: others take what is free just before it")
 
 
 def _network(context: NetworkContext, network_id: str) -> Network:
     """The network as its first container finds it: its subnet may need to be another by now."""
     network = context.store.networks.get(network_id)
+    if network.removing:
+        raise NotFound(f"network {network.name} not found")
     if network.driver != "bridge" or up.exists(network.device):
         return network
     from runengine.mgr.network import subnets
@@ -108,14 +107,15 @@ def _check_address(network: Network, pool: Pool | None, address: str, family: in
         )
 
 
-def _plan(
-    context: NetworkContext, networks: Sequence[Network], wanted: Sequence[WantedEndpoint]
-) -> list[Plan]:
+def _plan(context: NetworkContext, wanted: Sequence[WantedEndpoint]) -> list[Plan]:
     chooser = host_ports.Chooser(context)
-    return [
-        Plan(network, wish, [chooser.choose(network, port) for port in wish.ports])
-        for network, wish in zip(networks, wanted, strict=True)
-    ]
+    plans = []
+    for wish in wanted:
+        network = _network(context, wish.network)
+        check(network, wish)
+        ports = [chooser.choose(network, port) for port in wish.ports]
+        plans.append(Plan(network, wish, ports))
+    return plans
 
 
 def _transact(
@@ -126,7 +126,8 @@ def _transact(
         with context.store.database.write():
             endpoints.keep_wishes(container_id, [plan.wanted for plan in plans])
             for plan in plans:
-                _refuse_removed(context, plan.network)
+                if context.store.networks.get(plan.network.id) != plan.network:
+                    raise LostError  # it is being removed, or has another subnet by now
                 endpoints.clear(container_id, plan.network.id)
             names = _names(plans, {one.interface for one in endpoints.of(container_id)})
             return [
@@ -135,11 +136,6 @@ def _transact(
             ]
     except sqlite3.IntegrityError:
         raise NotFound(f"No such container: {container_id[:12]}") from None
-
-
-def _refuse_removed(context: NetworkContext, network: Network) -> None:
-    if context.store.networks.get(network.id).removing:
-        raise NotFound(f"network {network.name} not found")
 
 
 def _names(plans: Sequence[Plan], taken: set[str]) -> Iterator[str]:

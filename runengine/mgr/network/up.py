@@ -102,7 +102,8 @@ def _make(context: NetworkContext, network: Network) -> None:
     from runengine.netns import bridge, forwarding, others
     from runengine.netns.firewall import TableMissing
 
-    wanted = bridge_of(network)
+    # As it is now: its subnet may have been chosen again since the caller looked.
+    wanted = bridge_of(context.store.networks.get(network.id))
     bridge.ensure(wanted)
     changed = forwarding.enable(wanted)
     if changed:

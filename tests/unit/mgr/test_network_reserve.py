@@ -10,9 +10,8 @@ import pytest
 
 from runengine.errors import Conflict, InvalidParameter, NotFound
 from runengine.mgr.network.request import network_config
-from runengine.netns.types import Endpoint, Published
-from runengine.store.network_types import WantedEndpoint, WantedPort
-from tests.support.network_host import Socket
+from runengine.netns.types import Endpoint
+from runengine.store.network_types import WantedEndpoint
 
 SUBNET = "10.1.0.0/29"
 
@@ -31,10 +30,6 @@ def make(networks, name, *subnets, options=None, driver="bridge", **fields):
         **fields,
     }
     return networks.create(name, config)
-
-
-def ports_of(endpoint):
-    return [(one.protocol, one.host_ip, one.host_port, one.count) for one in endpoint.ports]
 
 
 # Addresses
@@ -290,148 +285,34 @@ def test_a_network_gives_way_to_what_came_before_it(networks, host, add):
     host.used.append("172.18.7.0/24")
     one = networks.reserve(add("web").id, [WantedEndpoint("net")])[0]
     assert one.ip == "172.19.0.2"
+    networks.ensure_up(made)  # as the caller looked it up before
+    assert "172.19.0.1" in host.addresses
+    host.links = {"eth0": 2}
     assert networks.get("net").pools[0].subnet == "172.19.0.0/16"
     assert networks.get("net").id == made.id
     host.used.append("172.19.0.0/16")
     assert networks.reserve(add("db").id, [WantedEndpoint("net")])[0].ip == "172.19.0.3"
 
 
-# Host ports
-
-
-def test_fixed_ports_of_both_families(networks, add):
-    make(networks, "net", "10.1.0.0/24", "fd00:1::/64")
-    web = add("web")
-    wish = WantedEndpoint(
-        "net",
-        ports=(
-            WantedPort(80, host_port=8080),
-            WantedPort(53, "udp", "127.0.0.1", 5353),
-            WantedPort(9000, "tcp", "::", 9000, count=3),
-        ),
-    )
-    networks.reserve(web.id, [wish])
-    assert networks.published_of(web.id) == [
-        Published("tcp", "0.0.0.0", 8080, "10.1.0.2", 80),
-        Published("tcp", "::", 8080, "fd00:1::2", 80),
-        Published("tcp", "::", 9000, "fd00:1::2", 9000, 3),
-        Published("udp", "127.0.0.1", 5353, "10.1.0.2", 53),
-    ]
-    networks.release(web.id)
-    assert networks.published_of(web.id) == []
-
-
-def test_a_network_may_bind_to_one_address(networks, add):
-    options = {"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"}
-    make(networks, "net", "10.1.0.0/24", options=options)
-    wish = WantedEndpoint(
-        "net", ports=(WantedPort(80, host_port=8080), WantedPort(81, "tcp", "0.0.0.0", 8081))
-    )
-    one = networks.reserve(add("web").id, [wish])[0]
-    assert ports_of(one) == [("tcp", "127.0.0.1", 8080, 1), ("tcp", "0.0.0.0", 8081, 1)]
-
-
-def test_free_ports_are_chosen_apart(networks, net, add):
-    wish = WantedEndpoint("net", ports=tuple(WantedPort(port) for port in range(1, 41)))
-    one = networks.reserve(add("web").id, [wish])[0]
-    chosen = [port.host_port for port in one.ports]
-    assert len(set(chosen)) == 40
-    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
-        first, last = map(int, file.read().split())
-    assert all(first <= port <= last for port in chosen)
-
-
-def test_one_of_a_range_is_chosen_from_its_start(networks, net, add, host, ended):
-    host.sockets = [Socket("tcp", 8001), Socket("udp", 8000)]
-    wish = WantedEndpoint("net", ports=(WantedPort(80, "tcp", "", 8000, 8003),))
-    found, records = [], []
-    for number in range(3):
-        records.append(add(f"c{number}"))
-        found.append(networks.reserve(records[-1].id, [wish])[0].ports[0].host_port)
-    assert found == [8000, 8002, 8003]
-    late = add("late")
-    with pytest.raises(Conflict, match=r"Bind for 0.0.0.0:8000-8003 failed: all ports are"):
-        networks.reserve(late.id, [wish])
-    ended.add(records[1].id)
-    assert networks.reserve(late.id, [wish])[0].ports[0].host_port == 8002
-
-
-def test_a_taken_port_names_who_has_it(networks, net, add, ended):
-    web, late = add("web"), add("late")
-    networks.reserve(web.id, [WantedEndpoint("net", ports=(WantedPort(80, host_port=8080),))])
-    message = rf"already allocated: container web \({web.id[:12]}\) has 0.0.0.0:8080$"
-    for port in (
-        WantedPort(1, host_port=8080),
-        WantedPort(1, "tcp", "127.0.0.1", 8080),
-        WantedPort(1, host_port=8079, count=3),
-    ):
-        with pytest.raises(Conflict, match=message):
-            networks.reserve(late.id, [WantedEndpoint("net", ports=(port,))])
-    assert networks.endpoints_of(late.id) == []
-    networks.reserve(late.id, [WantedEndpoint("net", ports=(WantedPort(1, "udp", "", 8080),))])
-    ended.add(web.id)
-    wish = WantedEndpoint("net", ports=(WantedPort(1, host_port=8079, count=3),))
-    assert ports_of(networks.reserve(late.id, [wish])[0]) == [("tcp", "0.0.0.0", 8079, 3)]
-
-
-def test_a_port_that_a_program_listens_on_is_refused(networks, net, add, host):
-    host.sockets = [Socket("tcp", 8081)]
-    web = add("web")
-    message = r"Bind for 0.0.0.0:8080-8082 failed: .*nginx \(pid 7\) listens on 0.0.0.0:8081/tcp"
-    with pytest.raises(Conflict, match=message):
-        networks.reserve(
-            web.id, [WantedEndpoint("net", ports=(WantedPort(1, host_port=8080, count=3),))]
-        )
-    assert networks.reserve(
-        web.id, [WantedEndpoint("net", ports=(WantedPort(1, "udp", "", 8081),))]
-    )
-
-
-def test_one_container_does_not_want_a_port_twice(networks, net, add):
-    wish = WantedEndpoint(
-        "net",
-        ports=(WantedPort(1, host_port=8080), WantedPort(2, "tcp", "127.0.0.1", 8080)),
-    )
-    with pytest.raises(InvalidParameter, match=r"port 8080/tcp .* is wanted twice"):
-        networks.reserve(add("web").id, [wish])
-
-
-@pytest.mark.parametrize(
-    ("port", "message"),
-    [
-        (
-            WantedPort(80, "tcp", "::", 80),
-            r"cannot publish 80/tcp at \[::\]:80: .* no IPv6 address on network net .*--ipv6",
-        ),
-        (
-            WantedPort(80, "tcp", "203.0.113.9", 80),
-            "cannot publish 80/tcp at 203.0.113.9:80: the host has no such address",
-        ),
-    ],
-)
-def test_addresses_that_nobody_can_reach_are_refused(networks, net, add, port, message):
-    with pytest.raises(InvalidParameter, match=message):
-        networks.reserve(add("web").id, [WantedEndpoint("net", ports=(port,))])
-
-
-def test_a_port_lost_to_another_at_the_last_moment_is_chosen_again(
+def test_a_network_that_changes_meanwhile_is_looked_at_again(
     networks, net, add, context, monkeypatch
 ):
-    from runengine.mgr.network import host_ports
+    from runengine.mgr.network import reserve
 
-    web, late = add("web"), add("late")
-    networks.reserve(web.id, [WantedEndpoint("net", ports=(WantedPort(80, host_port=40000),))])
-    order = [40000, 40001]
-    seen = []
+    whole = reserve._transact
+    web, asked = add("web"), []
 
-    def candidates(_):
-        seen.append(1)
-        yield order[len(seen) - 1]
+    def transact(*arguments):
+        if not asked:
+            with context.store.database.write():
+                context.store.networks.remove(net.id)
+                pools = (net.pools[0]._replace(subnet="10.9.0.0/24", gateway="10.9.0.1"),)
+                context.store.networks.add(net._replace(pools=pools))
+        asked.append(1)
+        return whole(*arguments)
 
-    monkeypatch.setattr(host_ports, "_candidates", candidates)
-    monkeypatch.setattr(host_ports.Chooser, "_holder", lambda *_: None)
-    wish = WantedEndpoint("net", ports=(WantedPort(80),))
-    assert networks.reserve(late.id, [wish])[0].ports[0].host_port == 40001
+    monkeypatch.setattr(reserve, "_transact", transact)
+    assert networks.reserve(web.id, [WantedEndpoint("net")])[0].ip == "10.9.0.2"
 
 
 # Many at once
