@@ -10,6 +10,7 @@ from runengine.errors import Conflict, EngineError, InvalidParameter
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from runengine.cgroups.control import Kept
     from runengine.mgr.container.context import Context
     from runengine.model import HostConfig, ThrottleDevice
     from runengine.store.containers import Record
@@ -151,9 +152,7 @@ def applied(context: Context, record: Record, host: HostConfig) -> Iterator[None
             raise _named(record, EngineError(f"{error.filename}: {error.strerror}")) from error
         yield
     except BaseException:
-        kept.restore()
-        with suppress(OSError):
-            _set_rates(record, host, record.host_config)
+        _take_back(context, record, host, kept)
         raise
 
 
@@ -169,6 +168,20 @@ def _apply(context: Context, record: Record, host: HostConfig) -> None:
     changes = resources.changes(host, context.config.default_pids_limit)
     runtime_of(context, record).update(record.id, changes)
     _set_rates(record, record.host_config, host)
+
+
+def _take_back(context: Context, record: Record, host: HostConfig, kept: Kept) -> None:
+    """Whatever of ``host`` holds by now: what systemd was told, then the control files."""
+    if record.details.get("cgroup_driver") == "systemd":
+        from runengine.mgr.container.runtime import runtime_of
+        from runengine.oci_spec.opts import resources
+
+        before = resources.lifted(record.host_config, context.config.default_pids_limit)
+        with suppress(EngineError):
+            runtime_of(context, record).update(record.id, before)
+    kept.restore()
+    with suppress(OSError, EngineError):
+        _set_rates(record, host, record.host_config)
 
 
 def _refuse_killing(record: Record, host: HostConfig) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # 100 ms, the kernel's own default (sched-bwc.rst).
 DEFAULT_CPU_PERIOD_US = 100_000
 NANO = 1_000_000_000
+DEFAULT_CPU_SHARES = 1024
 
 
 def set_resources(
@@ -84,6 +85,14 @@ def changes(host: HostConfig, default_pids_limit: int) -> dict[str, Any]:
         "blockIO": {"weight": host["BlkioWeight"]} if host["BlkioWeight"] else {},
     }
     return {name: section for name, section in sections.items() if section}
+
+
+def lifted(host: HostConfig, default_pids_limit: int) -> dict[str, Any]:
+    """The same, and what the configuration leaves open is told as no limit, or as the default."""
+    sections = changes(host, default_pids_limit)
+    sections["memory"] = {"limit": -1, "swap": -1, **sections.get("memory", {})}
+    sections["cpu"] = {"quota": -1, "shares": DEFAULT_CPU_SHARES, **sections.get("cpu", {})}
+    return sections
 
 
 _THROTTLES = {

@@ -100,6 +100,9 @@ def test_an_update_tells_the_runtime_what_a_start_would(request, features):
     assert changed.get("memory", {}) == started.get("memory", {})
     assert changed.get("cpu", {}) == started.get("cpu", {})
     assert changed["pids"]["limit"] != 0  # the runtime would leave it as it is
+    lifted = resources.lifted(host, 4096)
+    assert lifted["memory"] == {"limit": -1, "swap": -1, **changed.get("memory", {})}
+    assert all(lifted["cpu"].values())
 
 
 @given(st.integers(0, 1 << 20), st.integers(1, 1000))

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from runengine import Engine
+from runengine.errors import Unavailable
+from runengine.paths import Paths
 from tests.vm.guest.installed import run, systemctl, wait_until
 
 pytestmark = pytest.mark.vm
@@ -117,6 +120,25 @@ def test_what_would_kill_is_refused_and_nothing_of_it_stays(cli, driver):
     assert (done.code, "--memory" in done.err) == (1, True)
     assert (control(cli, "memory.max"), control(cli, "pids.max")) == ("max", "50")
     assert cli.state_of("one") == "running"
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_an_update_that_cannot_be_written_down_is_taken_back(cli, driver, monkeypatch):
+    container = begin(cli, driver, "--pids-limit", "50")
+
+    def full(_record):
+        raise Unavailable("no space left")
+
+    with Engine.open(Paths(str(cli.root), str(cli.state))) as engine:
+        monkeypatch.setattr(engine.store.containers, "set_configuration", full)
+        with pytest.raises(Unavailable):
+            engine.containers.update("one", {"Memory": 64 * MIB, "PidsLimit": 20, "CpuShares": 7})
+    systemctl("daemon-reload")
+    if driver == "systemd":
+        assert prop(container, "MemoryMax") == "infinity"
+        assert prop(container, "TasksMax") == "50"
+    assert (control(cli, "memory.max"), control(cli, "pids.max")) == ("max", "50")
+    assert control(cli, "cpu.weight") in ("100", "39")  # the kernel's default, or of 1024 shares
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
