@@ -123,6 +123,7 @@ class _Job:
         """Whoever takes it first decides whether the work is done."""
         self._running = _thread.allocate_lock()
         self._running.acquire()
+        self._ended = False
         self.failure: BaseException | None = None
 
     def run(self) -> None:
@@ -134,12 +135,16 @@ class _Job:
         except BaseException as error:  # noqa: BLE001  it is raised again where it is awaited
             self.failure = error
         finally:
+            self._ended = True
             self._running.release()
 
     def wait(self) -> None:
-        """Wait until the work has ended."""
-        with self._running:
-            return
+        """Wait until the work has ended.
+
+        Who was interrupted while it waited may have taken the lock all the same, hence the flag.
+        """
+        if not self._ended:
+            self._running.acquire()
 
     def give_up(self) -> None:
         """Keep the work from beginning; if it has begun, wait for its end."""
