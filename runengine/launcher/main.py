@@ -20,7 +20,7 @@ from runengine import front
 from runengine.errors import Conflict, Unavailable
 from runengine.launcher import caller, watch, worker
 from runengine.launcher.log import log
-from runengine.launcher.spare import Spare, await_connection, receive
+from runengine.launcher.spare import Spare, await_connection, may_step_aside, receive
 from runengine.linux import sd_notify
 from runengine.linux.locks import try_lock
 
@@ -138,6 +138,7 @@ class Launcher:
         self._path = f"{setup.paths.state}/{front.SOCKET_NAME}"
         self._calls: dict[int, socket.socket] = {}
         self._spare: Spare | None = None
+        self._may_step_aside = may_step_aside()
         self._asked, self._asking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._asked.settimeout(0)
         # Where we are stuck, children wait for us no longer than callers do.
@@ -271,7 +272,8 @@ class Launcher:
 
         with theirs:
             try:
-                self._spare = Spare(self._fork(serve, keep=theirs), ours)
+                pid = self._fork(serve, keep=theirs)
+                self._spare = Spare(pid, ours, aside=self._may_step_aside)
             except OSError:
                 ours.close()
 

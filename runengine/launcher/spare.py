@@ -12,24 +12,38 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
+from runengine.linux import kernel
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-QUIET_S = 0.02
-"""Rehearsing takes a processor: not from the call that has just begun."""
+_PARAMETERS = os.sched_param(0)
+
+
+def may_step_aside() -> bool:
+    """Whether a process can be put behind all others and, above all, be fetched back."""
+    return "CAP_SYS_NICE" in kernel.read("/").effective
 
 
 class Spare:
-    """The launcher's end of one: its pid, and the channel to it."""
+    """The launcher's end of one: its pid, and the channel to it.
 
-    def __init__(self, pid: int, channel: socket.socket) -> None:
+    ``aside``: it is to run only while nobody else wants to, until it has a connection.
+    """
+
+    def __init__(self, pid: int, channel: socket.socket, *, aside: bool) -> None:
         self.pid = pid
         self._channel = channel
+        self._aside = aside
+        if aside:
+            os.sched_setscheduler(pid, os.SCHED_IDLE, _PARAMETERS)
 
     def give(self, connection: socket.socket) -> bool:
         """Hand a connection over, and let go; False if the child has died."""
         with self._channel:
             try:
+                if self._aside:
+                    os.sched_setscheduler(self.pid, os.SCHED_OTHER, _PARAMETERS)
                 send(self._channel, connection)
             except OSError:
                 return False
@@ -60,8 +74,7 @@ def await_connection(
     poll = select.poll()
     poll.register(channel, select.POLLIN)
     with channel:
-        if not poll.poll(QUIET_S * 1000):
-            rehearse(lambda: not poll.poll(0))
+        rehearse(lambda: not poll.poll(0))
         return receive(channel)
 
 

@@ -26,12 +26,16 @@ channel = pytest.fixture(both_ends)
 call = pytest.fixture(both_ends)
 
 
-def never(_: Callable[[], bool]) -> None:
-    raise AssertionError("a rehearsal while somebody calls")
+def spare_at(channel: socket.socket) -> Spare:
+    return Spare(os.getpid(), channel, aside=False)
+
+
+def never(goes_on: Callable[[], bool]) -> None:
+    assert not goes_on(), "a rehearsal while somebody calls"
 
 
 def test_a_connection_arrives_whole(channel: Pair, call: Pair):
-    assert Spare(os.getpid(), channel[0]).give(call[1])
+    assert spare_at(channel[0]).give(call[1])
     found = await_connection(channel[1], never)
     assert found is not None
     with found:
@@ -41,7 +45,7 @@ def test_a_connection_arrives_whole(channel: Pair, call: Pair):
 
 
 def test_the_channel_is_closed_after_the_one_connection(channel: Pair, call: Pair):
-    Spare(os.getpid(), channel[0]).give(call[1])
+    spare_at(channel[0]).give(call[1])
     found = await_connection(channel[1], never)
     assert found is not None
     found.close()
@@ -53,7 +57,7 @@ def test_it_rehearses_while_it_is_quiet(channel: Pair, call: Pair):
 
     def rehearse(goes_on: Callable[[], bool]) -> None:
         told.append(goes_on())
-        Spare(os.getpid(), channel[0]).give(call[1])
+        spare_at(channel[0]).give(call[1])
         told.append(goes_on())
 
     found = await_connection(channel[1], rehearse)
@@ -63,19 +67,19 @@ def test_it_rehearses_while_it_is_quiet(channel: Pair, call: Pair):
 
 
 def test_without_a_launcher_it_ends(channel: Pair):
-    Spare(os.getpid(), channel[0]).let_go()
+    spare_at(channel[0]).let_go()
     assert await_connection(channel[1], never) is None
 
 
 def test_a_dead_one_takes_nothing(channel: Pair, call: Pair):
     channel[1].close()
-    assert not Spare(os.getpid(), channel[0]).give(call[1])
+    assert not spare_at(channel[0]).give(call[1])
     assert call[1].fileno() != -1
 
 
 def test_another_child_forgets_it_by_number_alone(channel: Pair):
     number = channel[0].fileno()
-    Spare(os.getpid(), channel[0]).forget()
+    spare_at(channel[0]).forget()
     os.close(number)  # as a child does with all that it inherits
     assert channel[0].fileno() == -1
 
@@ -91,3 +95,25 @@ def test_what_is_asked_for_comes_in_order(call: Pair):
             with found:
                 assert os.fstat(found.fileno()).st_ino == os.fstat(end.fileno()).st_ino
 
+
+
+def test_it_steps_aside_until_it_has_a_connection(
+    channel: Pair, call: Pair, monkeypatch: pytest.MonkeyPatch
+):
+    policies: list[int] = []
+    monkeypatch.setattr(os, "sched_setscheduler", lambda _pid, policy, _: policies.append(policy))
+    waiting = Spare(os.getpid(), channel[0], aside=True)
+    assert policies == [os.SCHED_IDLE]
+    assert waiting.give(call[1])
+    assert policies == [os.SCHED_IDLE, os.SCHED_OTHER]
+
+
+def test_one_that_cannot_be_fetched_back_takes_nothing(
+    channel: Pair, call: Pair, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(_pid: int, policy: int, _: os.sched_param) -> None:
+        if policy == os.SCHED_OTHER:
+            raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    assert not Spare(os.getpid(), channel[0], aside=True).give(call[1])
