@@ -291,16 +291,13 @@ def _check_shapes(objects: tuple[Any, ...], layers: Any) -> None:
 def _record(row: tuple[Any, ...], known: dict[str, Any] | None = None) -> Record:
     """The record in a row. Raises StateError naming the container whose documents are damaged.
 
-    ``known`` has the host's settings of the rows before: most are alike, and are parsed once.
+    ``known`` has the documents of the rows before: most are alike, and are parsed once.
     """
-    *columns, desired, times, delay_s = row
-    identity, name, image_id, created_at, words, settings, *documents = columns
+    identity, name, image_id, created_at, *documents, desired, times, delay_s = row
     known = {} if known is None else known
     try:
-        if settings not in known:
-            known[settings] = json.loads(settings)
-        config, details, layers, state = map(json.loads, (words, *documents))
-        _check_shapes((known[settings], config, details, state), layers)
+        config, host, details, layers, state = (_parsed(text, known) for text in documents)
+        _check_shapes((config, host, details, state), layers)
     except (TypeError, ValueError) as error:
         raise StateError(
             f"the record of container {name} ({identity[:12]}) is damaged: {error}",
@@ -312,10 +309,16 @@ def _record(row: tuple[Any, ...], known: dict[str, Any] | None = None) -> Record
         image_id,
         created_at,
         cast("ContainerConfig", config),
-        cast("HostConfig", known[settings]),
+        cast("HostConfig", host),
         details,
         layers,
         cast("State", state),
         desired,
         Restarts(times, delay_s),
     )
+
+
+def _parsed(text: str, known: dict[str, Any]) -> Any:
+    if text not in known:
+        known[text] = json.loads(text)
+    return known[text]
