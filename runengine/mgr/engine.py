@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runengine import config, paths
 from runengine.mgr.container.context import Context
 from runengine.mgr.container.manager import ContainerMgr
-from runengine.mgr.container.recover import settle_lost
+from runengine.mgr.container.recover import reclaim
 from runengine.mgr.events import Events
 from runengine.store.store import Store
 
@@ -36,7 +36,7 @@ class Engine:
         self.events = Events(settings.paths.journal)
         self.images: ImageMgr = ImageMgr(settings, store, self.events)
         self.networks: NetworkMgr = NetworkMgr(
-            settings, store, self.events, lambda container_id: settle_lost(context, container_id)
+            settings, store, self.events, lambda container_id: reclaim(context, container_id)
         )
         context = Context(settings, store, self.images, self.events, self.networks)
         self.containers = ContainerMgr(context)

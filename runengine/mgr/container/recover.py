@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MONITOR_GRACE_S = 30.0
 """How long a monitor may take from its init's death to the end of its teardown."""
+RECLAIM_PATIENCE_S = 5.0
+"""Two containers that start and want what the other has would wait for each other for ever."""
 
 
 def settle(context: Context, record: Record) -> State:
@@ -30,7 +32,7 @@ def settle(context: Context, record: Record) -> State:
     The caller holds the container's lock. Waits for a monitor that is recording an exit.
     """
     state = observe.observe(context, record)
-    if observe.is_live(state) and pidfd.is_alive(state["Pid"], state["StartTime"]):
+    if _lives(state):
         if state is not record.state:
             context.store.containers.set_state(record.id, state)
         return state
@@ -42,6 +44,11 @@ def settle(context: Context, record: Record) -> State:
         if state["ExitCode"] is None and record.status != "exited":
             context.events.died(record)  # nobody saw it: the monitor writes down all others
     return state
+
+
+def _lives(state: State) -> bool:
+    """Whether the init is there; not while its end is just being written down."""
+    return observe.is_live(state) and pidfd.is_alive(state["Pid"], state["StartTime"])
 
 
 def wait_for_monitor(context: Context, container_id: str) -> None:
@@ -134,6 +141,21 @@ def settle_lost(context: Context, container_id: str) -> None:
         return
     finally:
         os.close(fd)
+
+
+def reclaim(context: Context, container_id: str) -> None:
+    """Settle a container whose addresses or ports another wants, unless its processes live.
+
+    Waits for whoever is at it: its teardown may be under way. Never fails.
+    """
+    try:
+        record = context.find(container_id)
+        if record is None or _lives(observe.observe(context, record)):
+            return
+        with context.locked(container_id, timeout_s=RECLAIM_PATIENCE_S) as record:
+            finish(context, record)
+    except EngineError:
+        return
 
 
 def sweep_orphans(context: Context, known: set[str]) -> None:

@@ -14,7 +14,7 @@ from runengine.errors import NotFound, StateError, Unavailable
 from runengine.linux import fsatomic
 from runengine.mgr.container import observe, pending, reconcile
 from runengine.mgr.container.context import make_private_directory
-from runengine.mgr.container.recover import finish, settle, settle_lost, sweep_orphans
+from runengine.mgr.container.recover import finish, reclaim, settle, sweep_orphans
 from runengine.mgr.container.stop import stop_and_settle
 from runengine.store.containers import Restarts
 
@@ -109,7 +109,7 @@ def _of_own_connection(context: Context) -> Context:
 
     store = Store.open(context.paths)
     networks = NetworkMgr(
-        context.config, store, context.events, lambda other: settle_lost(own, other)
+        context.config, store, context.events, lambda other: reclaim(own, other)
     )
     own = context._replace(store=store, networks=networks)
     return own
