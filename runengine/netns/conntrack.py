@@ -195,7 +195,7 @@ def _forget_listed(chosen: Filter, is_meant: Callable[[Tracked], bool]) -> None:
 
 
 def _refused(error: OSError) -> EngineError:
-    return EngineError("cannot forget tracked connections", details=error.strerror)
+    return EngineError("cannot forget tracked connections", details=error.strerror or str(error))
 
 
 def listed(chosen: Filter) -> list[Tracked]:

@@ -96,7 +96,7 @@ def _listening(protocol: str) -> Iterator[_Socket]:
             if error.errno in (errno.ENOENT, errno.EPROTONOSUPPORT):
                 return  # a kernel without this protocol has no such sockets
             raise EngineError(
-                f"cannot see who listens on {protocol} ports", details=error.strerror
+                f"cannot see who listens on {protocol} ports", details=error.strerror or str(error)
             ) from error
         for _, data in answer:
             yield _socket(data)

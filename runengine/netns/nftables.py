@@ -176,13 +176,15 @@ def refused(what: str, error: OSError) -> EngineError:
     if error.errno in (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP):
         return Unsupported(
             f"cannot {what}: this kernel has no nftables (CONFIG_NF_TABLES)",
-            details=error.strerror,
+            details=error.strerror or str(error),
         )
     if error.errno == errno.EPERM:
         return EngineError(
-            f"cannot {what}", details=error.strerror, resolution="it takes CAP_NET_ADMIN"
+            f"cannot {what}",
+            details=error.strerror or str(error),
+            resolution="it takes CAP_NET_ADMIN",
         )
-    return EngineError(f"cannot {what}", details=error.strerror)
+    return EngineError(f"cannot {what}", details=error.strerror or str(error))
 
 
 def registers(types: Sequence[str], parts: Sequence[str]) -> bytes:

@@ -40,14 +40,14 @@ class Table:
     def commit(self, messages) -> None:
         self.log.append(" ".join(verb for verb, _ in messages))
         if self.errors and (code := self.errors.pop(0)):
-            raise NetlinkError(code, "as told")
+            raise NetlinkError(code, words="as told")
         there = dict(self.there)
         for verb, one in messages:
             key = (one.set, one.key)
             if verb == "add" and there.setdefault(key, one.value) != one.value:
-                raise NetlinkError(errno.EEXIST, "File exists")
+                raise NetlinkError(errno.EEXIST)
             if verb == "del" and there.pop(key, None) is None:
-                raise NetlinkError(errno.ENOENT, "No such file or directory")
+                raise NetlinkError(errno.ENOENT)
         self.there = there
 
     def dump(self, _table: str, name: str):
