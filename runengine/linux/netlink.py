@@ -33,7 +33,7 @@ _TYPE_MASK = 0x3FFF
 _SOL_NETLINK = 270
 _CAP_ACK = 10
 _EXT_ACK = 11
-_GET_STRICT_CHK = 12
+_CAPPED = 0x100
 _ACK_TLVS = 0x200
 _ERROR_TEXT = 1
 _SO_SNDBUFFORCE = 32
@@ -46,10 +46,13 @@ _TIMEOUT_S = 30
 
 
 class NetlinkError(OSError):
-    """The kernel refused a message: errno, its reason where it gives one, and which message."""
+    """The kernel refused a request; the text has its own words where it has some."""
 
-    index: int = -1
-    """Of the refused message among those sent."""
+    def __init__(self, code: int, position: int = 0, words: str = "") -> None:
+        text = os.strerror(code)
+        super().__init__(code, f"{words.rstrip('.')} ({text})" if words else text)
+        self.position = position
+        """Of the request among those that were sent together."""
 
 
 class Message(NamedTuple):
@@ -119,7 +122,7 @@ def _close_aside(sock: socket.socket) -> None:
 def send(family: int, messages: Sequence[Message]) -> None:
     """Send all messages as one datagram and wait for the last acknowledgement asked for.
 
-    Raises NetlinkError with the first refusal; its ``index`` tells which message it was.
+    Raises NetlinkError with the first refusal.
     """
     last = max(index for index, message in enumerate(messages) if message.flags & ACK)
     refusal: NetlinkError | None = None
@@ -131,10 +134,10 @@ def send(family: int, messages: Sequence[Message]) -> None:
                 if kind != _ERROR:
                     continue
                 answered = sequence
-                error = _refusal(flags, body)
+                error = refused(body, flags, sequence)
                 if error is None or refusal is not None:
                     continue
-                error.index, refusal = sequence, error
+                refusal = error
                 if sequence == 0 and len(messages) > 1:
                     # The head of a batch stands for the batch: nothing more will come.
                     answered = last
@@ -152,7 +155,7 @@ def ask(family: int, message: Message) -> list[tuple[int, bytes]]:
                 if kind == _DONE:
                     return found
                 if kind == _ERROR:
-                    error = _refusal(flags, body)
+                    error = refused(body, flags, 0)
                     if error is not None:
                         raise error
                     return found
@@ -180,14 +183,16 @@ def _received(sock: socket.socket) -> Iterator[tuple[int, int, int, int, bytes]]
         position += max(_HEADER.size, size + 3 & ~3)
 
 
-def _refusal(flags: int, body: bytes) -> NetlinkError | None:
-    code = -int(struct.unpack_from("=i", body)[0])
-    if code == 0:
-        return None
-    text = os.strerror(code)
-    if flags & _ACK_TLVS:
-        # With _CAP_ACK only the header of the refused message comes back before the attributes.
-        reason = attributes(body[4 + _HEADER.size :]).get(_ERROR_TEXT)
-        if reason:
-            text += f": {reason.rstrip(bytes(1)).decode(errors='replace')}"
-    return NetlinkError(code, text)
+def refused(body: bytes, flags: int, position: int) -> NetlinkError | None:
+    """What an acknowledgement (its text without header) says; None if all went well."""
+    (code,) = struct.unpack_from("=i", body)
+    return NetlinkError(-code, position, _words(body, flags)) if code else None
+
+
+def _words(body: bytes, flags: int) -> str:
+    """The kernel's explanation, which follows what the acknowledgement repeats of the request."""
+    if not flags & _ACK_TLVS:
+        return ""
+    (repeated,) = struct.unpack_from("=I", body, 4)
+    begin = 4 + (_HEADER.size if flags & _CAPPED else (repeated + 3) & ~3)
+    return attributes(body[begin:]).get(_ERROR_TEXT, b"").rstrip(b"\0").decode(errors="replace")
