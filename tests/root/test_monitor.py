@@ -13,6 +13,7 @@ import pytest
 
 from runengine import errors
 from runengine.linux import libc, mount, pidfd
+from runengine.linux.locks import locked
 from runengine.monitor.protocol import AttachOptions
 from runengine.runtime.runc import Runtime
 from tests.support import monitors
@@ -347,6 +348,25 @@ def test_command_does_not_run_after_take_over(host: Host, tmp_path: Path) -> Non
     host.finished(host.job("true", on_exit=["/bin/touch", str(note)]))
     wait_for(lambda: has_ended(host.monitors[-1].pid))
     assert not note.exists()
+
+
+@pytest.mark.parametrize("torn_down", [True, False])
+def test_command_runs_only_if_whoever_has_the_lock_does_not(
+    host: Host, tmp_path: Path, torn_down: bool
+) -> None:
+    note = tmp_path / "note"
+    job = host.job("sleep", "1000", on_exit=["/bin/touch", str(note)])
+    started = host.detached(job)
+    monitor = host.monitors[-1].pid
+    with locked(f"{job['state_dir']}/lock"):
+        wait_exit(job, kill_pid=started.pid)
+        assert not has_ended(monitor)
+        if torn_down:
+            Path(job["state_dir"], "init.json").unlink()
+    wait_for(lambda: has_ended(monitor))
+    if not torn_down:
+        wait_for(note.exists)
+    assert note.exists() is not torn_down
 
 
 def test_client_that_dies_with_its_start_under_way(host: Host, tmp_path: Path) -> None:

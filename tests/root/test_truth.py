@@ -109,7 +109,8 @@ from runengine.model import container_config, host_config
 from runengine.paths import Paths
 engine = Engine.open(Paths({paths[0]!r}, {paths[1]!r}))
 config = {{**container_config("runengine/busybox"), "Cmd": ["sleep", "1000"]}}
-made = engine.containers.create("victim", config, {{**host_config(), "AutoRemove": {remove}, "NetworkMode": "none"}})
+host = {{**host_config(), "AutoRemove": {remove}, "NetworkMode": "none"}}
+made = engine.containers.create("victim", config, host)
 engine.containers.start(made.id)
 """
 

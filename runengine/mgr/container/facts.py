@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runengine.model import HostConfig
     from runengine.oci_spec.mounts import MountPoint
     from runengine.oci_spec.users import User
-    from runengine.store.containers import Record
+    from runengine.store.containers import Record, State
 
 NOFILE = (1024, 524288)  # systemd's own default: enough, and cheap for programs that walk it
 _PASSWD_LIMIT = 1 << 20
@@ -152,16 +152,16 @@ def join_namespaces(
 ) -> dict[str, str | None]:
     """Paths of the namespaces that this one joins: other containers', and what was prepared."""
     joined: dict[str, str | None] = {}
-    if sandbox is not None:
-        joined["network"] = sandbox.path
     kind, _, path = record.host_config["NetworkMode"].partition(":")
     if kind == NETNS:
         joined["network"] = _prepared(path)
     for kind, field, file in _NAMESPACES:
         name = _joined(str(record.host_config[field]))  # type: ignore[literal-required]
         if name is not None:
-            pid = _pid_of(context, record, name, kind)
+            pid = live_state(context, record, name, kind)["Pid"]
             joined[kind] = f"/proc/{pid}/ns/{file}"
+    if sandbox is not None:
+        joined["network"] = sandbox.path
     return joined
 
 
@@ -177,7 +177,8 @@ def _prepared(path: str) -> str:
     return path
 
 
-def _pid_of(context: Context, record: Record, name: str, kind: str) -> int:
+def live_state(context: Context, record: Record, name: str, kind: str) -> State:
+    """The state of a container whose namespace is shared. Raises Conflict if it does not run."""
     other = context.store.containers.get(context.resolve(name))
     if other.id == record.id:
         raise InvalidParameter(f"container {record.name} cannot join its own {kind} namespace")
@@ -192,7 +193,7 @@ def _pid_of(context: Context, record: Record, name: str, kind: str) -> int:
             f"cannot join ipc of container {name}: its IPC namespace is private",
             resolution=f"create {name} with --ipc shareable",
         )
-    return state["Pid"]
+    return state
 
 
 def _devices(host: HostConfig) -> list[DeviceEntry]:

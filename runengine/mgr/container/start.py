@@ -15,7 +15,7 @@ from runengine.mgr.container import observe, pending, policy
 from runengine.mgr.container.context import make_private_directory
 from runengine.mgr.container.recover import settle, tear_down
 from runengine.mgr.container.runtime import argv_of
-from runengine.mgr.network.modes import has_networks
+from runengine.mgr.network.modes import CONTAINER, has_networks
 from runengine.store.containers import Restarts
 
 if TYPE_CHECKING:
@@ -132,12 +132,18 @@ def _undo(context: Context, record: Record, error: BaseException) -> None:
 
 
 def _connect(context: Context, record: Record) -> Sandbox | None:
-    """The network namespace with everything in it, for a container that is on a network."""
-    if not has_networks(record.host_config["NetworkMode"]):
+    """The network namespace that the container gets, unless the runtime makes it an empty one."""
+    mode = record.host_config["NetworkMode"]
+    kind, _, name = mode.partition(":")
+    if kind != CONTAINER and not has_networks(mode):
         return None
     from runengine.mgr.network import sandbox
 
-    return sandbox.set_up(context, record)
+    if kind != CONTAINER:
+        return sandbox.set_up(context, record)
+    from runengine.mgr.container import facts
+
+    return sandbox.of_state(name, facts.live_state(context, record, name, "network"))
 
 
 def _prepare(context: Context, record: Record, sandbox: Sandbox | None) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from runengine.errors import NotFound
+from runengine.errors import Conflict, NotFound
+from runengine.linux import pidfd
 from runengine.mgr.network import port_wishes, routes
 from runengine.store.network_types import Network
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runengine.mgr.container.context import Context
-    from runengine.store.containers import Record
+    from runengine.store.containers import Record, State
     from runengine.store.network_types import ReservedEndpoint, WantedEndpoint
 
 
@@ -66,6 +67,21 @@ def set_up(context: Context, record: Record) -> Sandbox | None:
         raise
     _tell(context, "connect", reserved)
     return Sandbox(fd, reserved)
+
+
+def of_state(name: str, state: State) -> Sandbox:
+    """The namespace of a running container, for one that joins it. Raises Conflict."""
+    from runengine.netns import namespace
+
+    fd = namespace.of_process(state["Pid"])
+    # Only then: before it was open the pid could have become another's.
+    if not pidfd.is_alive(state["Pid"], state["StartTime"]):
+        os.close(fd)
+        raise Conflict(
+            f"cannot join network of a non running container: {name}",
+            resolution=f"start {name} first",
+        )
+    return Sandbox(fd, ())
 
 
 def _network(context: Context, wish: WantedEndpoint) -> Network:
