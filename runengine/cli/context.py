@@ -58,12 +58,15 @@ class App:
         return Engine.open(self.paths(), cgroup_driver=self.cgroup_driver)
 
     def close(self) -> None:
-        """Close the engine if it was opened, and tell what it has changed on the host."""
+        """Close the engine if it was opened."""
         if self._engine is not None:
-            for notice in self._engine.notices:
-                complain(notice, prefix="NOTICE: ")
             self._engine.close()
             self._engine = None
+
+    def tell(self) -> None:
+        """Say on stderr what the engine has changed on the host, if it was opened."""
+        for notice in self._engine.notices if self._engine is not None else ():
+            complain(notice, prefix="NOTICE: ")
 
 
 def app_of(ctx: click.Context) -> App:

@@ -86,6 +86,13 @@ def execute(args: list[str], app: App | None = None) -> int:
 def run(args: list[str], app: App) -> int:
     """Run one command line; returns the exit code. Every error becomes a line on stderr."""
     try:
+        return _run(args, app)
+    finally:
+        app.tell()
+
+
+def _run(args: list[str], app: App) -> int:
+    try:
         with program.make_context(PROGRAM, args, obj=app) as ctx:
             program.invoke(ctx)
         sys.stdout.flush()
