@@ -37,10 +37,10 @@ _MAPS: dict[str, Any] = {
     "Data": "",
 }
 _LISTS = frozenset(
-    ("Args", "Binds", "CapAdd", "CapDrop", "Cmd", "DeviceCgroupRules", "Devices", "Dns",
-     "DnsOptions", "DnsSearch", "Entrypoint", "Env", "ExecIDs", "ExtraHosts", "GroupAdd",
-     "MaskedPaths", "Mounts", "OnBuild", "ReadonlyPaths", "RepoDigests", "RepoTags",
-     "SecurityOpt", "Shell", "Ulimits", "VolumesFrom")
+    ("Aliases", "Args", "Binds", "CapAdd", "CapDrop", "Cmd", "DNSNames", "DeviceCgroupRules",
+     "Devices", "Dns", "DnsOptions", "DnsSearch", "Entrypoint", "Env", "ExecIDs", "ExtraHosts",
+     "GroupAdd", "LinkLocalIPs", "Links", "MaskedPaths", "Mounts", "OnBuild", "ReadonlyPaths",
+     "RepoDigests", "RepoTags", "SecurityOpt", "Shell", "Ulimits", "VolumesFrom")
 )
 
 
