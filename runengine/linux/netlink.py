@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-ROUTE = 0
 SOCK_DIAG = 4
 NETFILTER = 12
 
@@ -23,11 +22,12 @@ REQUEST = 0x1
 ACK = 0x4
 DUMP = 0x300
 CREATE = 0x400
-APPEND = 0x800
-MULTI = 0x2
 
 _ERROR = 2
 _DONE = 3
+_MULTI = 0x2
+_INTERRUPTED = 0x10
+_ATTEMPTS = 10
 _NESTED = 0x8000
 _TYPE_MASK = 0x3FFF
 _SOL_NETLINK = 270
@@ -130,7 +130,7 @@ def send(family: int, messages: Sequence[Message]) -> None:
         sock.send(datagram(messages))
         answered = -1
         while answered < last:
-            for _, sequence, kind, flags, body in _received(sock):
+            for sequence, kind, flags, body in _received(sock):
                 if kind != _ERROR:
                     continue
                 answered = sequence
@@ -146,22 +146,35 @@ def send(family: int, messages: Sequence[Message]) -> None:
 
 
 def ask(family: int, message: Message) -> list[tuple[int, bytes]]:
-    """Send a question; returns the type and the body of each message of the answer."""
+    """Send a question; returns the type and the body of each message of the answer.
+
+    A list that the kernel changed while it gave it is asked for anew. Raises NetlinkError.
+    """
+    for _ in range(_ATTEMPTS):
+        with connected(family) as sock:
+            sock.send(datagram([message]))
+            answer = _answer(sock)
+        if answer is not None:
+            return answer
+    raise OSError("netlink: the list changed each time while it was read")
+
+
+def _answer(sock: socket.socket) -> list[tuple[int, bytes]] | None:
+    """None if the list is not all of one moment."""
     found: list[tuple[int, bytes]] = []
-    with connected(family) as sock:
-        sock.send(datagram([message]))
-        while True:
-            for _, _, kind, flags, body in _received(sock):
-                if kind == _DONE:
-                    return found
-                if kind == _ERROR:
-                    error = refused(body, flags, 0)
-                    if error is not None:
-                        raise error
-                    return found
-                found.append((kind, body))
-                if not flags & MULTI and not message.flags & ACK:
-                    return found
+    whole = True
+    while True:
+        for _, kind, flags, body in _received(sock):
+            whole = whole and not flags & _INTERRUPTED
+            if kind == _ERROR:
+                error = refused(body, flags, 0)
+                if error is not None:
+                    raise error
+            if kind in (_ERROR, _DONE):
+                return found if whole else None
+            found.append((kind, body))
+            if not flags & _MULTI:
+                return found
 
 
 def datagram(messages: Sequence[Message]) -> bytes:
@@ -173,13 +186,13 @@ def datagram(messages: Sequence[Message]) -> bytes:
     return b"".join(parts)
 
 
-def _received(sock: socket.socket) -> Iterator[tuple[int, int, int, int, bytes]]:
-    """The messages of the next datagram: size, sequence number, type, flags, body."""
+def _received(sock: socket.socket) -> Iterator[tuple[int, int, int, bytes]]:
+    """The messages of the next datagram: sequence number, type, flags, body."""
     data = sock.recv(_RECEIVE_BYTES)
     position = 0
     while position + _HEADER.size <= len(data):
         size, kind, flags, sequence, _ = _HEADER.unpack_from(data, position)
-        yield size, sequence, kind, flags, data[position + _HEADER.size : position + size]
+        yield sequence, kind, flags, data[position + _HEADER.size : position + size]
         position += max(_HEADER.size, size + 3 & ~3)
 
 

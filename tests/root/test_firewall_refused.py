@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -157,6 +158,30 @@ def test_open_connections_go_on_when_the_table_is_made_anew(site):
     ):
         site.firewall.replay(BRIDGES, [port])
         assert finish(sock, b"x" * 100000).server == "a1"
+
+
+def documented_rules() -> str:
+    """The example in docs/firewall.md."""
+    text = (Path(__file__).parents[2] / "docs" / "firewall.md").read_text(encoding="utf-8")
+    return next(part for part in text.split("```") if "chain admin {" in part)
+
+
+def test_the_operators_rules(site):
+    """The documented example: two ports of the host for certain addresses only."""
+    ports = [Published("tcp", "0.0.0.0", number, site.a1.ip, 80) for number in (5432, 8080)]
+    rules = documented_rules()
+    try:
+        for office, served in (("198.51.100.0/24", True), ("192.0.2.0/24", False)):
+            site.admin_file.write_text(rules.replace("198.51.100.0/24", office))
+            with site.entered():
+                site.firewall.replay(BRIDGES, ports)
+            with Server(site.a1.netns_fd, "tcp", 80, "a1"):
+                assert reaches(site.client, HOST, 5432) is served
+                assert reaches(site.client, HOST, 8080)
+    finally:
+        site.admin_file.unlink()
+        with site.entered():
+            site.firewall.replay(BRIDGES, [])
 
 
 class Talker:
