@@ -35,7 +35,7 @@ def run(ctx: click.Context, /, **params: Any) -> None:
     created = _create(engine, request, starts=True)
     try:
         ctx.exit(_start(engine, created, request))
-    except (EngineError, KeyboardInterrupt):
+    except (EngineError, OSError, KeyboardInterrupt):
         _after_failed_start(engine, created, request)
         raise
 

@@ -94,7 +94,10 @@ def start_settled(
         started = monitor.run(job, attach)
     except BaseException as error:
         monitor.close()
-        _undo(context, record, error)
+        failure = _explained(context, record, error)
+        _undo(context, record, failure)
+        if failure is not error:
+            raise failure from error
         raise
     finally:
         if sandbox is not None:
@@ -120,6 +123,17 @@ def _note_started(context: Context, record: Record, started: Started) -> None:
         record.state, started.pid, started.start_time, clock.now()
     )
     context.store.containers.set_started(record._replace(state=state))
+
+
+def _explained(context: Context, record: Record, error: BaseException) -> BaseException:
+    """The error for operators: the system's own says nothing of the container."""
+    if not isinstance(error, OSError):
+        return error
+    reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return Unavailable(
+        f"cannot start container {record.name}: {reason}",
+        resolution=f"see whether {context.paths.state} and {context.paths.root} have room",
+    )
 
 
 def _undo(context: Context, record: Record, error: BaseException) -> None:
