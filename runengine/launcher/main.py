@@ -67,14 +67,14 @@ class Setup(NamedTuple):
     """A server of its own beside the launcher (metrics); runs in a child."""
 
 
-def hold_root(root: str) -> int:
-    """Take the lock that makes this the only service of ``root``; the descriptor that holds it.
+def hold(directory: str) -> int:
+    """Take the lock that makes this the only service of ``directory``; its descriptor.
 
     Raises Conflict naming the holder, Unavailable.
     """
-    path = f"{root}/{LOCK_NAME}"
+    path = f"{directory}/{LOCK_NAME}"
     try:
-        os.makedirs(root, mode=0o700, exist_ok=True)
+        os.makedirs(directory, mode=0o700, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         fd = try_lock(path)
     except OSError as error:
@@ -83,11 +83,12 @@ def hold_root(root: str) -> int:
         with open(path, encoding="ascii", errors="replace") as file:
             holder = file.read().strip()
         raise Conflict(
-            f"a service for {root} is running already: pid {holder or 'unknown'}",
+            f"a service for {directory} is running already: pid {holder or 'unknown'}",
             resolution="stop that one first, or use another --root and --state",
         )
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+    with suppress(OSError):  # a full disk: then the holder is unknown
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
     return fd
 
 
@@ -131,9 +132,9 @@ def _bind(path: str) -> socket.socket:
 class Launcher:
     """One per root directory, for as long as the service runs."""
 
-    def __init__(self, setup: Setup, lock_fd: int, listener: socket.socket) -> None:
+    def __init__(self, setup: Setup, lock_fds: list[int], listener: socket.socket) -> None:
         self._setup = setup
-        self._lock_fd = lock_fd
+        self._lock_fds = lock_fds
         self._listener = listener
         self._path = f"{setup.paths.state}/{front.SOCKET_NAME}"
         self._calls: dict[int, socket.socket] = {}
@@ -412,8 +413,10 @@ def serve(setup: Setup) -> None:
 
     Raises Conflict if there is one already, Unavailable if the socket cannot be made.
     """
-    lock_fd = hold_root(setup.paths.root)
+    # Both: the containers are the root's, the socket and what runs are the state directory's.
+    directories = {os.path.realpath(path) for path in (setup.paths.root, setup.paths.state)}
+    lock_fds = [hold(directory) for directory in sorted(directories)]
     listener = listen(f"{setup.paths.state}/{front.SOCKET_NAME}")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    Launcher(setup, lock_fd, listener).serve()
+    Launcher(setup, lock_fds, listener).serve()
