@@ -12,7 +12,8 @@ from runengine.netns.netlink import Connection
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _RT_TABLE_LOCAL = 255
-_RTN_UNICAST = 1
+_LEADING = frozenset({1, 6, 7, 8})
+"""Types of routes that take a subnet: RTN_UNICAST, BLACKHOLE, UNREACHABLE and PROHIBIT."""
 _RTM_F_CLONED = 0x200
 _LINK_LOCAL = ipaddress.IPv6Network("fe80::/10")
 
@@ -43,7 +44,7 @@ def _routed(connection: Connection, family: int) -> set[Network]:
         destination = entry.get_attr("RTA_DST")
         if table == _RT_TABLE_LOCAL or entry["flags"] & _RTM_F_CLONED or not destination:
             continue
-        if entry["type"] == _RTN_UNICAST:
+        if entry["type"] in _LEADING:
             found.add(ipaddress.ip_network(f"{destination}/{entry['dst_len']}", strict=False))
     return found
 

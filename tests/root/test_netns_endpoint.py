@@ -202,7 +202,10 @@ class Interrupt(Exception):
     """What a signal's handler raises."""
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interruption_leaves_nothing(host):
+    """But a socket that was being assigned, which the interpreter closes and warns of."""
+
     def handler(*_args: object) -> None:
         raise Interrupt
 

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -147,20 +148,26 @@ def test_interruptions_at_any_moment_leave_nobody_inside(fresh):
     """In a process of its own: an interrupted assignment loses the descriptor it was for."""
     pid = os.fork()
     if not pid:
-        before = here()
-        for step in range(200):
-            signal.setitimer(signal.ITIMER_REAL, 0.00002 * (step % 50 + 1))
-            try:
-                namespace.call(namespace.new(), here)
-                with namespace.entered(fresh):
-                    time.sleep(0.001)
-            except Interrupt:
-                pass
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            if here() != before:
-                os._exit(1)
-        os._exit(0)
+        moved = 1
+        try:
+            before = here()
+            for step in range(200):
+                interrupted_visit(fresh, 0.00002 * (step % 50 + 1))
+                assert here() == before
+            moved = 0
+        finally:
+            os._exit(moved)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def interrupted_visit(fd: int, after_s: float) -> None:
+    with suppress(Interrupt):
+        signal.setitimer(signal.ITIMER_REAL, after_s)
+        namespace.call(namespace.new(), here)
+        with namespace.entered(fd):
+            time.sleep(0.001)
+    with suppress(Interrupt):
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def test_a_making_that_is_interrupted_gives_its_descriptor_back(monkeypatch):

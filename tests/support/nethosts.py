@@ -55,6 +55,8 @@ class Host:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self.fd = self.namespace()
+        self.outside = -1
+        """Another namespace that the host has a link to, in tests that make one."""
         stack.enter_context(namespace.entered(self.fd))
 
     def namespace(self) -> int:
