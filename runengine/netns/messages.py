@@ -59,7 +59,7 @@ def nested(*attributes: tuple[str, Any]) -> dict[str, Attributes]:
     return {"attrs": list(attributes)}
 
 
-def parse(data: bytes | memoryview, kind: int) -> Any:
+def parse(data: bytes | bytearray | memoryview, kind: int) -> Any:
     """pyroute2's object for a message of the kernel's; ``kind`` is its type."""
     message = _classes()[kind // 4](bytes(data))
     message.decode()
