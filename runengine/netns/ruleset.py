@@ -87,7 +87,6 @@ table inet {table} {{
     chain leaving {{
         type nat hook postrouting priority srcnat; policy accept;
         oifname @bridges jump to_container
-        iifname . oifname @within return
         iifname @masqueraded masquerade
     }}
     # Who asks a container through the host must be answered through the host.
@@ -95,6 +94,8 @@ table inet {table} {{
         ip saddr 127.0.0.0/8 masquerade
         ip6 saddr {loopback} masquerade
         ct status dnat iifname @bridges masquerade
+        # These have no route back to any other address of the host.
+        ct status dnat oifname @internal masquerade
         # The same where bridged packets are filtered (br_netfilter): they come from no interface.
         ct status dnat iif 0 fib saddr type != local masquerade
     }}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import struct
 import subprocess
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from runengine.netns.ruleset import LOOPBACK_SOURCE
 from runengine.netns.types import Published
 from tests.support.capabilities import needs
 from tests.support.site import BRIDGES, CLIENT, CLIENT6, HOST, HOST6, Site
-from tests.support.traffic import SHORT_S, Server, ask, connect, finish, reaches
+from tests.support.traffic import PATIENCE_S, SHORT_S, Server, ask, connect, finish, reaches
 
 pytestmark = [pytest.mark.root, needs("nft", "ip")]
 
@@ -114,6 +117,67 @@ def test_out_of_an_internal_network_and_into_it(site, protocol):
     with Server(site.i1.netns_fd, protocol, 80, "i1"):
         for address in addresses(site.i1):
             assert not reaches(site.router, address, 80, protocol=protocol)
+
+
+def test_ports_of_an_internal_network_are_the_hosts_alone(site, protocol):
+    ports = [
+        Published(protocol, "0.0.0.0", PORT, site.i1.ip, 80),
+        Published(protocol, "::", PORT, site.i1.ip6, 80),
+    ]
+    with Server(site.i1.netns_fd, protocol, 80, "i1"), site.published(*ports):
+        for address in (HOST, HOST6):
+            assert ask(site.netns_fd, address, PORT, protocol=protocol).server == "i1"
+            assert not reaches(site.client, address, PORT, protocol=protocol)
+            assert not reaches(site.a1.netns_fd, address, PORT, protocol=protocol)
+
+
+def test_link_local_addresses_are_the_hosts_own(site):
+    """They cannot be answered from another link, so what is published does not take them."""
+    shown = site.host.ok("ip", "-o", "-6", "address", "show", "dev", "wire", "scope", "link")
+    address = shown.split()[3].split("/")[0]
+    port = Published("tcp", "::", PORT, site.a1.ip6, 80)
+    with Server(site.netns_fd, "tcp", PORT, "host"), site.published(port):
+        assert not reaches(site.a1.netns_fd, HOST6, PORT)  # nobody listens in the container
+        with namespace.entered(site.router):
+            sock = socket.socket(socket.AF_INET6)
+            link = socket.if_nametoindex("wire1")
+        with sock:
+            sock.settimeout(PATIENCE_S)
+            sock.connect((address, PORT, 0, link))
+            assert finish(sock).server == "host"
+
+
+def test_no_packet_leaves_with_a_containers_own_address(site):
+    """A reset that belongs to no connection is not translated, so it must not pass."""
+    reset = struct.pack("!HHIIBBHHH", 4321, 4321, 1, 1, 5 << 4, 4, 0, 0, 0)
+    pseudo = socket.inet_aton(site.a1.ip) + socket.inet_aton(CLIENT) + struct.pack("!HH", 6, 20)
+    total = sum(struct.unpack("!16H", pseudo + reset))
+    total = (total & 0xFFFF) + (total >> 16)
+    reset = reset[:16] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + reset[18:]
+    with raw_tcp(site.client) as outside, raw_tcp(site.a1.netns_fd) as inside:
+        outside.settimeout(SHORT_S)
+
+        def senders() -> set[str]:
+            inside.sendto(reset, (CLIENT, 0))
+            found = set()
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    packet, peer = outside.recvfrom(2000)
+                    found |= {peer[0]} if packet[20:24] == reset[:4] else set()
+            return found
+
+        assert senders() == set()
+        site.host.ok("nft", "flush", "chain", "inet", site.firewall.table, "forward")
+        try:
+            assert senders() == {site.a1.ip}, "the test itself"
+        finally:
+            with site.entered():
+                site.firewall.replay(BRIDGES, ())
+
+
+def raw_tcp(netns_fd: int) -> socket.socket:
+    with namespace.entered(netns_fd):
+        return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
 
 
 def test_what_the_host_keeps_to_itself(site):
