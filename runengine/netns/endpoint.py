@@ -1,7 +1,7 @@
 """Endpoints: the interfaces of containers, made whole or not at all.
 
 The interface is made by the host's namespace directly inside the container's, so that it never has
-another name or another place. Two datagrams to the kernel do it (netlink.py): one here, one there.
+another name or another place. Each step is one datagram to the kernel (netlink.py).
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def attach(endpoint: Endpoint, netns_fd: int) -> None:
     check(endpoint)
     requests = _DRIVERS[endpoint.driver](endpoint, netns_fd)
     made: list[str] = []
-    with Connection() as host:
-        try:
+    try:
+        with Connection() as host:
             namespace.call(netns_fd, lambda: _make(host, endpoint, requests, made))
-        except BaseException as error:
-            if made:
-                _undo(host, endpoint, netns_fd)
-            if isinstance(error, NetlinkError):
-                raise refusals.of_endpoint(endpoint, error) from error
-            raise
+    except BaseException as error:
+        if made:
+            _undo(endpoint, netns_fd)
+        if isinstance(error, NetlinkError):
+            raise refusals.of_endpoint(endpoint, error) from error
+        raise
 
 
 def check(endpoint: Endpoint) -> None:
@@ -171,12 +171,9 @@ def delete_host_end(host_name: str) -> None:
             links.delete(connection, host_name)
 
 
-def _undo(connection: Connection, endpoint: Endpoint, netns_fd: int) -> None:
+def _undo(endpoint: Endpoint, netns_fd: int) -> None:
     """Remove what this attach made; the error that leads here is what the caller hears of."""
     try:
-        if endpoint.driver == "bridge":
-            links.delete(connection, endpoint.host_name)
-        else:
-            detach(endpoint, netns_fd)
+        detach(endpoint, netns_fd)
     except OSError:
         return  # it goes with the namespace
