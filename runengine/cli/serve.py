@@ -10,6 +10,7 @@ import click
 from runengine.cli import context
 from runengine.cli.command import command
 from runengine.cli.flags import flag
+from runengine.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +81,7 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
             become,
             restore=[*where, "system", "restore"],
             reconcile=[*where, "system", "reconcile"],
+            hold=partial(_hold, paths),
             rehearsal=rehearsal,
             side=side,
         )
@@ -90,6 +92,16 @@ def _run(app: context.App, args: list[str]) -> int:
     from runengine.cli.main import run
 
     return run(args, app)
+
+
+def _hold(paths: Paths) -> object:
+    """The database: who closes it last folds its log, and the next to write syncs a new one."""
+    from runengine.store.store import Store
+
+    try:
+        return Store.open(paths)
+    except EngineError:
+        return None  # the call itself will say so
 
 
 def _metrics(paths: Paths, address: str) -> Callable[[], int]:

@@ -61,6 +61,8 @@ class Setup(NamedTuple):
     """Command line that brings the containers back, run at the start."""
     reconcile: list[str]
     """Command line that puts right what a monitor's or a worker's violent death left."""
+    hold: Callable[[], object]
+    """Opens what is to stay open as long as a worker waits."""
     rehearsal: Rehearsal
     """What children find done before they are forked, and a spare does for itself."""
     side: Callable[[], int] | None = None
@@ -139,6 +141,7 @@ class Launcher:
         self._path = f"{setup.paths.state}/{front.SOCKET_NAME}"
         self._calls: dict[int, socket.socket] = {}
         self._spare: Spare | None = None
+        self._held: object = None
         self._may_step_aside = may_step_aside()
         self._asked, self._asking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._asked.settimeout(0)
@@ -280,6 +283,7 @@ class Launcher:
 
     def _rehearse(self, goes_on: Callable[[], bool]) -> None:
         """Do in a child what it will do in a call: first become its caller, here itself."""
+        self._held = self._setup.hold()
         itself = caller.Status("self")
         caller.world_of("self", itself)
         caller.adopt(os.getpid(), itself)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from runengine.errors import StateError, Unavailable
@@ -215,8 +215,21 @@ class Database:
         return int(others), self.connection.total_changes
 
     def close(self) -> None:
-        """Close; the last one out folds the write-ahead log into the file."""
+        """Close: what was written is on the disk then.
+
+        The last one out folds the write-ahead log into the file; others leave it to the last.
+        """
+        if self.connection.total_changes:
+            self._sync_log()
         self.connection.close()
+
+    def _sync_log(self) -> None:
+        with suppress(OSError):
+            fd = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fdatasync(fd)
+            finally:
+                os.close(fd)
 
 
 def _readable(error: sqlite3.DatabaseError, path: str) -> StateError | Unavailable:
