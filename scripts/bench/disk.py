@@ -24,8 +24,9 @@ IMAGE_BYTES = 16 << 30
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """An empty directory; ``RUNENGINE_BENCH_DIR`` names one below which it is made instead.
+    """A directory with nothing in it but ``run``, which is in memory, for volatile state.
 
+    ``RUNENGINE_BENCH_DIR`` names a directory below which it is made instead.
     CPU time is accounted apart from the rest of the machine meanwhile.
     """
     parent = os.environ.get("RUNENGINE_BENCH_DIR")
@@ -34,6 +35,9 @@ def scratch_directory() -> Iterator[Path]:
         scratch.mkdir()
         if parent is None:
             mount_disk(Path(name) / "image", scratch)
+        run = scratch / "run"  # in memory, as /run is
+        run.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(run)], check=True)
         try:
             yield scratch
         finally:

@@ -28,7 +28,7 @@ class Bundle:
     def __init__(self, scratch: Path, spec: dict[str, Any]) -> None:
         self._scratch = scratch
         self._spec = spec
-        self.root = f"{scratch}/runc"
+        self.root = f"{scratch.parent}/run/{scratch.name}"
 
     def write(self, name: str, *command: str) -> str:
         """Write a bundle that runs ``command``; its directory."""
@@ -79,7 +79,7 @@ def our_spec(scratch: Path, ours: Peer) -> dict[str, Any]:
 def docker_spec(scratch: Path, docker: Peer) -> dict[str, Any]:
     """What Docker gives to it, with the same root file system and without Docker's hook."""
     name = docker.run("run", "-d", "--network", "none", IMAGE, "sleep", "1000").strip()
-    tasks = scratch / "docker-run/containerd/daemon/io.containerd.runtime.v2.task/moby"
+    tasks = scratch / "run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby"
     spec: dict[str, Any] = json.loads((tasks / name / "config.json").read_text())
     kept = scratch / "floor-files"
     kept.mkdir()

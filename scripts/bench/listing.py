@@ -65,7 +65,7 @@ def add_ours(scratch: Path, count: int) -> None:
     from runengine.model import container_config, host_config
     from runengine.paths import Paths
 
-    with Engine.open(Paths(f"{scratch}/root", f"{scratch}/state")) as engine:
+    with Engine.open(Paths(f"{scratch}/root", f"{scratch}/run/state")) as engine:
         for _ in range(count):
             config = container_config(IMAGE)
             config["Cmd"] = ["sleep", "100000"]

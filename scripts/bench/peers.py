@@ -89,7 +89,7 @@ def runengine(scratch: Path) -> Peer:
         "from runengine.front import main\n\nmain()\n"
     )
     command.chmod(0o755)
-    argv = [str(command), "--root", str(scratch / "root"), "--state", str(scratch / "state")]
+    argv = [str(command), "--root", str(scratch / "root"), "--state", str(scratch / "run/state")]
     return Peer(COLD, argv, {"RUNENGINE_LAUNCHER": "off"})
 
 
@@ -126,7 +126,7 @@ def docker(scratch: Path) -> Iterator[Peer]:
     """A dockerd of our own, without networks, ended with the benchmark."""
     socket = f"unix://{scratch}/docker.sock"
     argv = ["dockerd", "--host", socket, "--data-root", f"{scratch}/docker"]
-    argv += ["--exec-root", f"{scratch}/docker-run", "--pidfile", f"{scratch}/docker.pid"]
+    argv += ["--exec-root", f"{scratch}/run/docker", "--pidfile", f"{scratch}/docker.pid"]
     argv += ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
     with (scratch / "dockerd.log").open("wb") as log:
         daemon = subprocess.Popen(argv, stdout=log, stderr=log)
@@ -145,7 +145,7 @@ def podman(scratch: Path) -> Peer:
     limits = '"nofile=1024:4096", "nproc=4096:4096"'
     settings = scratch / "containers.conf"
     settings.write_text(f"[containers]\ndefault_ulimits = [{limits}]\n")
-    argv = ["podman", "--root", f"{scratch}/podman", "--runroot", f"{scratch}/podman-run"]
+    argv = ["podman", "--root", f"{scratch}/podman", "--runroot", f"{scratch}/run/podman"]
     argv += ["--cgroup-manager", "cgroupfs", "--runtime", "runc", "--events-backend", "file"]
     return Peer(PODMAN, argv, {"CONTAINERS_CONF": str(settings)})
 
