@@ -1,4 +1,4 @@
-"""What the service and systemd call for all containers at once: at a start, an end, a death."""
+"""What the service, systemd and the uninstaller call: at a start, an end, a violent death."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ def reconcile(ctx: click.Context, /) -> None:
 def halt(ctx: click.Context, /) -> None:
     """Stop every container because the host goes down; those that are to run come back with it."""
     _report(ctx, context.engine(ctx).containers.halt())
+
+
+@command("leave", hidden=True)
+@click.pass_context
+def leave(ctx: click.Context, /) -> None:
+    """Take bridges and firewall rules off the host that no container uses; they come back."""
+    context.engine(ctx).networks.take_down()
 
 
 def _report(ctx: click.Context, problems: Sequence[str]) -> None:

@@ -135,6 +135,7 @@ SYSTEM: dict[str, Entry] = {
     "restore": Entry("host:restore", "Start what is to run", hidden=True),
     "reconcile": Entry("host:reconcile", "Put right what a violent death left", hidden=True),
     "halt": Entry("host:halt", "Stop every container for a shutdown", hidden=True),
+    "leave": Entry("host:leave", "Take unused networks off the host", hidden=True),
 }
 
 GENERATE: dict[str, Entry] = {

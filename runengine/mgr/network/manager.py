@@ -137,6 +137,12 @@ class NetworkMgr:
         networks = [self.get(name) for name in names] or self._context.store.networks.all()
         return reload.reload(self._context, networks)
 
+    def take_down(self) -> None:
+        """Take the networks off the host that no container is on; they come back when used."""
+        from runengine.mgr.network import removal
+
+        removal.take_down(self._context)
+
     # Wishes of containers
 
     def want(self, container_id: str, wanted: Sequence[WantedEndpoint]) -> None:

@@ -26,10 +26,13 @@ def resolves(network: Network) -> bool:
 
 
 def refresh(context: NetworkContext, network_ids: Iterable[str]) -> None:
-    """Write the tables of these networks anew, and have the resolver run if one has somebody."""
+    """Write the tables of these networks anew, and have the resolver run if one has somebody.
+
+    Raises Unavailable if it cannot serve them; the tables are written all the same.
+    """
     from runengine.resolver import tables
 
-    wanted = False
+    gateways: list[str] = []
     for network_id in dict.fromkeys(network_ids):
         try:
             network = context.store.networks.get(network_id)
@@ -38,19 +41,19 @@ def refresh(context: NetworkContext, network_ids: Iterable[str]) -> None:
             continue
         if resolves(network):
             table = _update(context, network)
-            wanted = wanted or table is not None
-    if wanted:
+            gateways += table.gateways if table.hosts else ()
+    if gateways:
         from runengine.resolver import launch
 
-        launch.ensure(context.config.paths)
+        launch.ensure(context.config.paths, gateways)
 
 
-def _update(context: NetworkContext, network: Network) -> Table | None:
+def _update(context: NetworkContext, network: Network) -> Table:
     from runengine.resolver import tables
 
-    made: list[Table | None] = []
+    made: list[Table] = []
 
-    def make() -> Table | None:
+    def make() -> Table:
         made.append(_table(context, network))
         return made[-1]
 
@@ -58,8 +61,8 @@ def _update(context: NetworkContext, network: Network) -> Table | None:
     return made[-1]
 
 
-def _table(context: NetworkContext, network: Network) -> Table | None:
-    """The table of a network; None while nobody is on it."""
+def _table(context: NetworkContext, network: Network) -> Table:
+    """The table of a network; an empty one lets the resolver wait a while for the next."""
     from runengine.resolver.tables import Table
 
     boot = boot_id()
@@ -68,8 +71,6 @@ def _table(context: NetworkContext, network: Network) -> Table | None:
         for endpoint in context.store.endpoints.on(network.id, boot)
         if (record := _record(context, endpoint.container_id)) is not None
     ]
-    if not hosts:
-        return None
     return Table(
         network.id,
         network.name,

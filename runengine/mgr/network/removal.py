@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from runengine.errors import Conflict, EngineError
 from runengine.mgr.network import filters as filtering
 from runengine.mgr.network import names, up
+from runengine.resolver import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,6 +56,18 @@ def _complete(context: NetworkContext, network: Network) -> None:
     with context.store.database.write():
         context.store.networks.remove(network.id)
     names.refresh(context, [network.id])
+
+
+def take_down(context: NetworkContext) -> None:
+    """Take from the host what networks have there that nobody is on; the records stay.
+
+    For the end of the engine on this host: a start puts its networks up again.
+    """
+    for network in context.store.networks.all():
+        context.reclaim(context.store.endpoints.holders(network.id))
+        if not context.store.endpoints.holders(network.id):
+            up.take_down(context, network)
+            tables.remove(context.names_directory, network.id)
 
 
 def forget(context: NetworkContext, network: Network) -> None:

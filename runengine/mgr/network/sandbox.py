@@ -9,9 +9,10 @@ ports, names) is recorded before anything is made and given back by ``tear_down`
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runengine.errors import Conflict, NotFound
+from runengine.errors import Conflict, NotFound, Unavailable
 from runengine.linux import pidfd
 from runengine.mgr.network import port_wishes, routes
 from runengine.store.network_types import Network
@@ -128,7 +129,8 @@ def tear_down(context: Context, container_id: str) -> None:
     if published:
         networks.withdraw(published)
     networks.release(container_id)
-    networks.refresh_names([one.network_id for one in reserved])
+    with suppress(Unavailable):  # what is written counts; the resolver reads it when it comes
+        networks.refresh_names([one.network_id for one in reserved])
     _tell(context, "disconnect", reserved)
 
 
