@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -198,38 +197,21 @@ def test_what_is_there_stays_as_it_is(host):
     assert guest.call(nethosts.names_of_links) == {"lo", "eth0"}
 
 
-class Interrupt(Exception):
-    """What a signal's handler raises."""
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interruption_leaves_nothing_or_all(host):
     """But a socket that was being assigned, which the interpreter closes and warns of."""
-
-    def handler(*_args: object) -> None:
-        raise Interrupt
-
     before = nethosts.names_of_links()
-    previous = signal.signal(signal.SIGALRM, handler)
-    try:
-        for step in range(40):
-            netns_fd = host.namespace()
-            wanted = on_bridge(2)
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 0.0001 * (step + 1))
-                endpoint.attach(wanted, netns_fd)
-            except Interrupt:
-                if wanted.host_name in nethosts.names_of_links():
-                    # It came when all was done.
-                    whole = {"10.9.0.1 dev eth0", "fd00:9::1 dev eth0"}
-                    assert routes(nethosts.Guest(netns_fd, wanted)) == whole
-                else:
-                    assert namespace.call(netns_fd, nethosts.names_of_links) == {"lo"}
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            endpoint.delete_host_end(wanted.host_name)
-    finally:
-        signal.signal(signal.SIGALRM, previous)
+    whole = {"10.9.0.1 dev eth0", "fd00:9::1 dev eth0"}
+    for step in range(40):
+        guest = nethosts.Guest(host.namespace(), on_bridge(2))
+        nethosts.interrupted(
+            lambda guest=guest: endpoint.attach(guest.endpoint, guest.fd), 0.0001 * (step + 1)
+        )
+        if guest.endpoint.host_name in nethosts.names_of_links():
+            assert routes(guest) == whole
+        else:
+            assert guest.call(nethosts.names_of_links) == {"lo"}
+        endpoint.delete_host_end(guest.endpoint.host_name)
     assert nethosts.names_of_links() == before
 
 

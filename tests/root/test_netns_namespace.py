@@ -11,7 +11,6 @@ import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -114,22 +113,6 @@ def test_no_namespace_is_no_namespace(tmp_path):
             pytest.fail("entered a file")
 
 
-class Interrupt(Exception):
-    """What a signal's handler raises."""
-
-
-@pytest.fixture
-def interrupted():
-    def handler(*_args: object) -> None:
-        raise Interrupt
-
-    before = signal.signal(signal.SIGALRM, handler)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.mark.usefixtures("interrupted")
 def test_a_call_that_is_interrupted_has_ended(fresh):
     ended = []
 
@@ -137,22 +120,25 @@ def test_a_call_that_is_interrupted_has_ended(fresh):
         time.sleep(0.3)
         ended.append(True)
 
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
-    with pytest.raises(Interrupt):
-        namespace.call(fresh, work)
+    nethosts.interrupted(lambda: namespace.call(fresh, work), 0.05)
     assert ended
 
 
-@pytest.mark.usefixtures("interrupted")
 def test_interruptions_at_any_moment_leave_nobody_inside(fresh):
     """In a process of its own: an interrupted assignment loses the descriptor it was for."""
+
+    def visit() -> None:
+        namespace.call(namespace.new(), here)
+        with namespace.entered(fresh):
+            time.sleep(0.001)
+
     pid = os.fork()
     if not pid:
         moved = 1
         try:
             before = here()
             for step in range(200):
-                interrupted_visit(fresh, 0.00002 * (step % 50 + 1))
+                nethosts.interrupted(visit, 0.00002 * (step % 50 + 1))
                 assert here() == before
             moved = 0
         finally:
@@ -160,24 +146,14 @@ def test_interruptions_at_any_moment_leave_nobody_inside(fresh):
     assert os.waitpid(pid, 0)[1] == 0
 
 
-def interrupted_visit(fd: int, after_s: float) -> None:
-    with suppress(Interrupt):
-        signal.setitimer(signal.ITIMER_REAL, after_s)
-        namespace.call(namespace.new(), here)
-        with namespace.entered(fd):
-            time.sleep(0.001)
-    with suppress(Interrupt):
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
 def test_a_making_that_is_interrupted_gives_its_descriptor_back(monkeypatch):
     monkeypatch.setattr(namespace._Job, "wait", interrupted_wait(namespace._Job.wait))
-    with pytest.raises(Interrupt):
+    with pytest.raises(nethosts.Interrupt):
         namespace.new()
 
 
 def interrupted_wait(real):
-    pending = [Interrupt]
+    pending = [nethosts.Interrupt]
 
     def wait(job) -> None:
         real(job)
@@ -194,10 +170,10 @@ def test_work_that_has_not_begun_is_given_up(monkeypatch, fresh):
 
     def start(function, args):
         late.append(lambda: function(*args))
-        raise Interrupt
+        raise nethosts.Interrupt
 
     monkeypatch.setattr("_thread.start_new_thread", start)
-    with pytest.raises(Interrupt):
+    with pytest.raises(nethosts.Interrupt):
         namespace.call(fresh, lambda: done.append(True))
     late[0]()
     assert not done

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runengine.netns import bridge, endpoint, links, namespace
@@ -102,6 +103,28 @@ def bridged_host() -> Iterator[Host]:
     with own_host() as host:
         bridge.ensure(BRIDGE)
         yield host
+
+
+class Interrupt(Exception):
+    """What a signal's handler raises, in the way of KeyboardInterrupt."""
+
+
+def interrupted(work: Callable[[], object], after_s: float) -> None:
+    """Do the work in the main thread; a signal's handler raises in it, if it takes that long."""
+    armed = [True]
+
+    def handler(*_args: object) -> None:
+        if armed:
+            armed.clear()
+            raise Interrupt
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    with suppress(Interrupt):
+        signal.setitimer(signal.ITIMER_REAL, after_s)
+        work()
+        armed.clear()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, previous)
 
 
 def ip(*args: str) -> str:
