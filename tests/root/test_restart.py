@@ -151,6 +151,24 @@ def test_logs_are_followed_over_restarts(runner, engine):
     assert b"".join(found) == b"again\n" * 4
 
 
+def test_a_start_between_two_looks_is_no_end(runner, engine, monkeypatch):
+    """Whoever waited for the restart is gone by then, as after a last exit."""
+    container = runner.start("sh", "-c", "exit 1", **policy("always"))
+    note = back_off(engine, container)
+    context = engine.containers._context
+    real = pending.find
+
+    def find(*arguments):
+        monkeypatch.setattr(pending, "find", real)
+        kill(note.pid, note.start_time)
+        engine.containers.start(container)
+
+    monkeypatch.setattr(pending, "find", find)
+    record = context.store.containers.get(container)
+    assert pending.look(context, record)["Status"] in ("running", "restarting")
+    engine.containers.remove(container, force=True)
+
+
 # Calling it off
 
 

@@ -88,8 +88,19 @@ def shown(context: Context, record: Record, state: State) -> State:
 
 
 def look(context: Context, record: Record) -> State:
-    """The state now, as operators see it. Reads only."""
-    return shown(context, record, observe.observe(context, record))
+    """The state now, as operators see it. Reads only.
+
+    An end is looked at again where a policy may have started the container since: who waited for
+    that is gone then as well.
+    """
+    while True:
+        state = shown(context, record, observe.observe(context, record))
+        if state["Status"] != "exited" or policy.is_none(record.host_config["RestartPolicy"]):
+            return state
+        now = context.find(record.id)
+        if now is None or (now.state, now.restarts) == (record.state, record.restarts):
+            return state
+        record = now
 
 
 def is_up(state: State) -> bool:
