@@ -283,6 +283,7 @@ class Container:
             raise AssertionError("no exit without a process")
         self.phase = ENDING
         self.exit = _exit_record(self.process, status, cgroup.Account(self.job["cgroup"]))
+        self.exit["ran_s"] = time.monotonic() - self._began
         if name == UNSTARTED:
             self.exit.update(exit_code=126, error="the program could not be executed")
         if self.health:
@@ -297,7 +298,7 @@ class Container:
             self.attempt(self._log.close)
         self.attempt(self._write_exit)
         if self.exit:
-            journal.ended(self.job, self.exit, time.monotonic() - self._began)
+            journal.ended(self.job, self.exit, self.exit["ran_s"])
         ending.delete(self, self._await_idle, force=False)
         # A session that hangs in the kernel must not keep the exit from being told.
         self.loop.later(ending.EXECS_TIMEOUT_S, self._announce)
@@ -340,8 +341,8 @@ class Container:
             return None
         from runengine.monitor import pending
 
-        ran_s = time.monotonic() - self._began
-        delay_s = pending.delay_s(dict(restart), self.exit["exit_code"], ran_s)
+        exit_code, ran_s = self.exit["exit_code"], self.exit["ran_s"]
+        delay_s = pending.delay_s(dict(restart), exit_code, ran_s)
         if delay_s is None:
             return None
         return pending.Pending(

@@ -149,6 +149,8 @@ class ExitRecord(TypedDict):
     started_at: str
     """RFC 3339 with nanoseconds, UTC, as ``finished_at``."""
     finished_at: str
+    ran_s: float
+    """By the monotonic clock, which nobody sets."""
     cpu_ns: int | None
     memory_peak_bytes: int | None
     error: str

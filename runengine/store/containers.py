@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict, cast
 
 from runengine.errors import AlreadyExists, AmbiguousName, NotFound, StateError
 
@@ -35,6 +35,7 @@ class State(TypedDict):
     Error: str
     StartedAt: str
     FinishedAt: str
+    RanS: NotRequired[float | None]  # seconds, by a clock that nobody sets; None: nobody saw
     CpuNs: int | None  # account of the last run
     MemoryPeakBytes: int | None
 
@@ -52,6 +53,7 @@ def created_state() -> State:
         "Error": "",
         "StartedAt": NEVER,
         "FinishedAt": NEVER,
+        "RanS": None,
         "CpuNs": None,
         "MemoryPeakBytes": None,
     }

@@ -99,6 +99,7 @@ def started(state: State, pid: int, start_time: int, at: str) -> State:
         "Error": "",
         "StartedAt": clock.now() if at == NEVER else at,
         "FinishedAt": NEVER,
+        "RanS": None,
         "CpuNs": None,
         "MemoryPeakBytes": None,
     }
@@ -117,6 +118,7 @@ def with_exit(state: State, exit_record: dict[str, Any]) -> State:
         "Error": str(exit_record.get("error") or ""),
         "StartedAt": str(exit_record.get("started_at") or state["StartedAt"]),
         "FinishedAt": str(exit_record.get("finished_at") or clock.now()),
+        "RanS": exit_record.get("ran_s"),
         "CpuNs": exit_record.get("cpu_ns"),
         "MemoryPeakBytes": exit_record.get("memory_peak_bytes"),
     }
@@ -132,6 +134,7 @@ def lost(state: State) -> State:
         "ExitCode": None,
         "Error": "exit code unknown: the container ended while nothing watched it",
         "FinishedAt": clock.now(),
+        "RanS": None,
     }
 
 

@@ -109,6 +109,7 @@ def _start_failed(context: Context, record: Record, error: EngineError | OSError
         "Error": str(error),
         "StartedAt": now,
         "FinishedAt": now,
+        "RanS": 0.0,
     }
     context.store.containers.set_state(record.id, state)
     schedule_next(context, record._replace(state=state))

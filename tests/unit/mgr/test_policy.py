@@ -148,6 +148,16 @@ def test_the_delay_doubles_up_to_a_minute():
     assert delays[-2:] == [60.0, 60.0]
 
 
+@pytest.mark.parametrize(("ran_s", "delay_s"), [(9.9, 60.0), (10.0, 0.1)])
+@pytest.mark.parametrize("by_the_clock_s", [-3600.0, 0.0, 3600.0])
+def test_setting_the_clock_changes_no_delay(ran_s, delay_s, by_the_clock_s):
+    state = changed(ended(1, by_the_clock_s), {"RanS": ran_s})
+    decision = policy.decide(
+        policy.parse("always"), "running", state, Restarts(10, 40.0), at="exit"
+    )
+    assert decision.delay_s == delay_s
+
+
 @pytest.mark.parametrize(("ran_s", "delay_s"), [(9.9, 60.0), (10.0, 0.1), (86400.0, 0.1)])
 def test_a_long_run_makes_the_delay_short_again(ran_s, delay_s):
     decision = policy.decide(
