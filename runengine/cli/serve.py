@@ -60,6 +60,17 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
 
     Commands find it by itself and are several times faster with it; without it they work as
     well. Stopping it, restarting it or upgrading it never touches a running container.
+
+    It stays in the foreground until SIGTERM or SIGINT; commands under way go on to their end.
+    At its start it brings back every container that is to run. There is one service for a
+    --root and a --state; another one is refused and told who holds them. Its log is standard
+    error; where systemd started it, it says when it is ready and takes the socket from there.
+
+    A command is served for root alone, and where the caller's namespaces, root directory and
+    privileges are the service's; others run by themselves. RUNENGINE_LAUNCHER=off in a
+    command's environment makes it do so always, =require makes it fail instead.
+
+    Metrics are off unless asked for here or by metrics_address in the configuration file.
     """
     from runengine import config
     from runengine.cli.rehearsal import Rehearsal
