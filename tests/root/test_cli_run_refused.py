@@ -51,7 +51,6 @@ def refuse(cli: CommandLine, *words: str, code: int = 125) -> str:
     [
         (["-d", "-a", "stdout"], "--attach and --detach"),  # E-14
         (["-it"], "not a TTY"),  # E-14
-        (["-p", "80:80:80:80"], "invalid port"),
         (["--network", "mine"], "network mine not found"),
         (["--network", "none", "--network", "host"], "at once"),
         (["--network", "netns:relative"], "absolute path"),

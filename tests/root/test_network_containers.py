@@ -221,6 +221,14 @@ def test_names_on_a_network_of_the_users(net: NetEngine):
     assert net.cli.call("run", "--rm", "--network", "mine", "busybox", "ping", "-c1", "db").code
 
 
+def test_a_new_name_is_found_at_once(net: NetEngine):
+    net.network("mine")
+    net.run("old", "--network", "mine")
+    net.cli.ok("rename", "old", "new")
+    assert "64 bytes from" in net.once("--network", "mine", script="ping -c1 new")
+    assert net.cli.call("run", "--rm", "--network", "mine", "busybox", "ping", "-c1", "old").code
+
+
 def test_a_link_on_a_network_of_the_users_is_a_name_of_one_container(net: NetEngine):
     net.network("mine")
     net.run("db", "--network", "mine")
@@ -243,6 +251,8 @@ def test_a_link_on_the_default_network(net: NetEngine):
     ):
         assert text in variables
     assert "64 bytes from" in net.sh("web", "ping -c1 the-store")
+    shown = net.cli.ok("inspect", "--format", "{{json .HostConfig.Links}}", "web")
+    assert shown == '["/db:/web/the-store"]'
     net.run("between")  # takes the next address
     net.cli.ok("restart", "-t", "0", "db")
     assert net.settings("db")["IPAddress"] != address

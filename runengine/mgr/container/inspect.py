@@ -10,6 +10,7 @@ from runengine.mgr.network import settings
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
+    from runengine.model import HostConfig
     from runengine.store.containers import Record, State
 
 
@@ -38,7 +39,7 @@ def inspect(context: Context, record: Record, *, size: bool) -> dict[str, Any]:
         "ProcessLabel": "",
         "AppArmorProfile": details.get("apparmor_profile", ""),
         "ExecIDs": [one.id for one in context.store.execs.of(record.id)] or None,
-        "HostConfig": record.host_config,
+        "HostConfig": _host_config(record),
         "GraphDriver": {"Name": "overlay", "Data": _layer_dirs(context, record, state)},
         "Mounts": details.get("mounts", []),
         "Config": record.config,
@@ -63,6 +64,16 @@ def inspect(context: Context, record: Record, *, size: bool) -> dict[str, Any]:
         document["SizeRw"], document["SizeRootFs"] = found.written_bytes, found.whole_bytes
         document["Runengine"]["InodesRw"] = found.inodes
     return document
+
+
+def _host_config(record: Record) -> HostConfig:
+    """As it is kept, but for links, which Docker shows with both containers' names."""
+    host = record.host_config
+    if not host.get("Links"):
+        return host
+    pairs = [text.removeprefix("/").partition(":") for text in host["Links"] or ()]
+    shown = [f"/{target}:/{record.name}/{alias or target}" for target, _, alias in pairs]
+    return {**host, "Links": shown}
 
 
 def state_document(state: State) -> dict[str, Any]:

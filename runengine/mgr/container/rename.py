@@ -1,4 +1,4 @@
-"""``rename``: the record first, then the monitor of a container that runs."""
+"""``rename``: the record first, then the monitor and the networks of a container that runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runengine.errors import EngineError
 from runengine.ids import check_name
+from runengine.mgr.network.modes import has_networks
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
@@ -26,6 +27,15 @@ def rename(context: Context, name: str, new_name: str) -> None:
         old = f"/{record.name}"
         context.events.container("rename", renamed, began_ns=began_ns, oldName=old)
         tell_monitor(context, renamed)
+        _tell_networks(context, renamed)
+
+
+def _tell_networks(context: Context, record: Record) -> None:
+    """Let others on its networks find it by its new name from now on."""
+    if has_networks(record.host_config["NetworkMode"]):
+        reserved = context.networks.endpoints_of(record.id)
+        if reserved:
+            context.networks.refresh_names([one.network_id for one in reserved])
 
 
 def tell_monitor(context: Context, record: Record) -> None:
