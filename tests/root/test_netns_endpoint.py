@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -204,9 +205,8 @@ def test_an_interruption_leaves_nothing_or_all(host):
     whole = {"10.9.0.1 dev eth0", "fd00:9::1 dev eth0"}
     for step in range(40):
         guest = nethosts.Guest(host.namespace(), on_bridge(2))
-        nethosts.interrupted(
-            lambda guest=guest: endpoint.attach(guest.endpoint, guest.fd), 0.0001 * (step + 1)
-        )
+        attach = partial(endpoint.attach, guest.endpoint, guest.fd)
+        nethosts.interrupted(attach, 0.0001 * (step + 1))
         if guest.endpoint.host_name in nethosts.names_of_links():
             assert routes(guest) == whole
         else:
