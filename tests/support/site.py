@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from runengine.netns import bridge, endpoint, forwarding, namespace
 from runengine.netns.firewall import Firewall
 from runengine.netns.types import Bridge, Endpoint
-from tests.support.hosts import Host, wire
+from tests.support.hosts import Host, await_true, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,13 @@ BETA = Bridge("beta", ("10.82.0.1/24", "fd82::1/64"))
 INTERNAL = Bridge("internal", ("10.83.0.1/24", "fd83::1/64"), internal=True)
 APART = Bridge("apart", ("10.84.0.1/24", "fd84::1/64"), icc=False)
 BRIDGES = (ALPHA, BETA, INTERNAL, APART)
+
+
+def is_ready(host: Host) -> bool:
+    """Whether IPv6 works on its wires: the kernel looks for new carriers once a second."""
+    wires = host.ok("sh", "-c", "ls -d /proc/sys/net/ipv6/conf/wire*").split()
+    found = host.ok("ip", "-o", "-6", "address", "show", "scope", "link", "-tentative")
+    return found.count(": wire") == len(wires)
 
 
 class Container:
@@ -96,6 +103,8 @@ class Site:
         ):
             host.ok("ip", "route", "add", "default", "via", via)
             host.ok("ip", "route", "add", "default", "via", via6)
+        for host in self._hosts:
+            await_true(lambda host=host: is_ready(host), "links without an address of their own")
         router.ok("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         self.host.ok("sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
 
