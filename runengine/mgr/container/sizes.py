@@ -4,7 +4,7 @@ Nothing tells how large a tree is but a walk through it, 0.3 s for 100,000 files
 runs there is one each time, and nobody else waits for it: no lock is held. The root of one that
 has ended cannot change before it is mounted again, which overlayfs leaves a mark of: it makes the
 directory ``work`` anew (fs/overlayfs/super.c). As long as that is the same the last result holds.
-See docs/adr/0004-sizes.md.
+See docs/adr/0007-sizes.md.
 """
 
 from __future__ import annotations
