@@ -11,11 +11,25 @@ _PARSER_TIMEOUT_S = 30.0
 
 def is_loaded(name: str, listing: str = LOADED) -> bool:
     """Whether the kernel has a profile of this name."""
+    return name in (_names(listing) or ())
+
+
+def is_known_to_lack(name: str, listing: str = LOADED) -> bool:
+    """Whether the kernel says that it has none; it may say nothing at all.
+
+    Profiles of another namespace (``:name:profile``) are not in its list.
+    """
+    names = None if name.startswith(":") else _names(listing)
+    return names is not None and name not in names
+
+
+def _names(listing: str) -> set[str] | None:
+    """The names of all loaded profiles; None where the list cannot be read."""
     try:
         with open(listing, encoding="utf-8", errors="replace") as file:
-            return any(line.rpartition(" (")[0] == name for line in file)
+            return {line.rpartition(" (")[0] for line in file}
     except OSError:
-        return False
+        return None
 
 
 def load(name: str, text: str) -> None:

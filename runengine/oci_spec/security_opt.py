@@ -9,6 +9,8 @@ from runengine.errors import InvalidParameter
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from runengine.model import HostConfig
+
 UNCONFINED = "unconfined"
 # Every spelling of "the engine's own profile": Docker's, Kubernetes's, Pouch's.
 DEFAULT_NAMES = frozenset(
@@ -54,6 +56,12 @@ def parse(options: Iterable[str]) -> SecurityOptions:
     for text in options:
         found = SecurityOptions(**{**found._asdict(), **_one(text, found)})
     return found
+
+
+def apparmor_of(host: HostConfig, default: str) -> str:
+    """The AppArmor profile of a container, where the kernel has any."""
+    chosen = parse(host["SecurityOpt"]).apparmor
+    return chosen or (UNCONFINED if host["Privileged"] else default)
 
 
 def _one(text: str, before: SecurityOptions) -> dict[str, Any]:

@@ -271,14 +271,22 @@ def _nofile() -> tuple[int, int]:
 
 
 def _apparmor_profile(here: kernel.Kernel, host: HostConfig) -> str | None:
-    """Load the default profile where it will be used: not for one of the user's choice."""
+    """Load the default profile where it will be used; one of the user's choice must be there."""
     from runengine.oci_spec import security_opt
 
-    if not here.apparmor or host["Privileged"] or security_opt.parse(host["SecurityOpt"]).apparmor:
+    chosen = security_opt.apparmor_of(host, "")
+    if not here.apparmor or chosen == security_opt.UNCONFINED:
         return None
     from runengine.linux import apparmor
     from runengine.oci_spec import apparmor as text
 
+    if chosen:
+        if apparmor.is_known_to_lack(chosen):
+            raise InvalidParameter(
+                f"the kernel has no AppArmor profile {chosen}",
+                resolution="load it with apparmor_parser --replace FILE; aa-status lists all",
+            )
+        return None
     try:
         apparmor.ensure(text.PROFILE_NAME, text.profile(tunables=apparmor.has_tunables()))
         return text.PROFILE_NAME

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from runengine.linux import kernel
 from runengine.mgr.container import health, observe, pending
 from runengine.mgr.container.listing import command_words
 from runengine.mgr.network import settings
+from runengine.oci_spec import apparmor, security_opt
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
@@ -37,7 +39,7 @@ def inspect(context: Context, record: Record, *, size: bool) -> dict[str, Any]:
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": details.get("apparmor_profile", ""),
+        "AppArmorProfile": _apparmor_profile(record),
         "ExecIDs": [one.id for one in context.store.execs.of(record.id)] or None,
         "HostConfig": _host_config(record),
         "GraphDriver": {"Name": "overlay", "Data": _layer_dirs(context, record, state)},
@@ -74,6 +76,13 @@ def _host_config(record: Record) -> HostConfig:
     pairs = [text.removeprefix("/").partition(":") for text in host["Links"] or ()]
     shown = [f"/{target}:/{record.name}/{alias or target}" for target, _, alias in pairs]
     return {**host, "Links": shown}
+
+
+def _apparmor_profile(record: Record) -> str:
+    """What the kernel confines it to; empty where it does not do that at all."""
+    if not kernel.probe().apparmor:
+        return ""
+    return security_opt.apparmor_of(record.host_config, apparmor.PROFILE_NAME)
 
 
 def state_document(state: State) -> dict[str, Any]:

@@ -98,8 +98,6 @@ def set_apparmor(
     """``process.apparmorProfile``, where the kernel has AppArmor."""
     if not facts.kernel.apparmor:
         return
-    name = security_opt.parse(host["SecurityOpt"]).apparmor
-    if not name:
-        name = security_opt.UNCONFINED if host["Privileged"] else facts.apparmor_profile or ""
+    name = security_opt.apparmor_of(host, facts.apparmor_profile or "")
     if name:
         spec["process"]["apparmorProfile"] = name

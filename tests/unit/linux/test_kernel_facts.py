@@ -144,6 +144,16 @@ def test_loaded_apparmor_profiles(tmp_path):
     assert not apparmor.is_loaded("runengine-default", str(tmp_path / "none"))
 
 
+def test_a_profile_is_missed_only_where_the_kernel_lists_them(tmp_path):
+    listing = tmp_path / "profiles"
+    assert not apparmor.is_known_to_lack("mine", str(listing))
+    listing.write_text("mine (enforce)\nmine//child (complain)\n")
+    assert not apparmor.is_known_to_lack("mine", str(listing))
+    assert not apparmor.is_known_to_lack("mine//child", str(listing))
+    assert not apparmor.is_known_to_lack(":other:mine", str(listing))
+    assert apparmor.is_known_to_lack("min", str(listing))
+
+
 def test_apparmor_tunables(tmp_path):
     assert not apparmor.has_tunables(str(tmp_path))
     (tmp_path / "tunables").mkdir()
