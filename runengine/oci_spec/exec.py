@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runengine.errors import InvalidParameter
+from runengine.oci_spec import workdir
 from runengine.oci_spec.env import merge_env
 from runengine.oci_spec.opts.process import capability_section, user_section
 
@@ -46,8 +47,7 @@ def build_process(
 
 
 def _cwd(container: Mapping[str, Any], config: ExecConfig) -> str:
-    if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
-        raise InvalidParameter(f"working directory {config['WorkingDir']!r} is not absolute")
+    workdir.check(config["WorkingDir"])
     return config["WorkingDir"] or str(container["cwd"])
 
 

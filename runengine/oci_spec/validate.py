@@ -15,6 +15,7 @@ from runengine.oci_spec import (
     security_opt,
     sysctls,
     ulimits,
+    workdir,
 )
 
 if TYPE_CHECKING:
@@ -107,11 +108,7 @@ def check_config(config: ContainerConfig) -> None:
         network_files.check_hostname(config["Hostname"])
     if config["Domainname"]:
         network_files.check_hostname(config["Domainname"], "--domainname")
-    directory = config["WorkingDir"]
-    if "\0" in directory or (directory and not directory.startswith("/")):
-        raise InvalidParameter(
-            f"the working directory {directory!r} is invalid, it needs to be an absolute path"
-        )
+    workdir.check(config["WorkingDir"])
     if config["StopTimeout"] is not None and config["StopTimeout"] < -1:
         raise InvalidParameter(f"invalid --stop-timeout {config['StopTimeout']}")
     check_health(config["Healthcheck"])

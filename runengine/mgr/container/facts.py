@@ -57,7 +57,7 @@ def gather(
         hostname=hostname,
         args=merge.command(config),
         env=[*_link_variables(context, record), *config["Env"]],
-        cwd=config["WorkingDir"] or "/",
+        cwd=working_directory(rootfs, config["WorkingDir"] or "/"),
         user=find_user(rootfs, config["User"], host["GroupAdd"]),
         kernel=here,
         cgroups_path=record.details["cgroups_path"],
@@ -115,6 +115,28 @@ def find_user(root: str, user: str, groups: list[str]) -> User:
     finally:
         os.close(root_fd)
     return resolve_user(user, passwd, group, groups)
+
+
+def working_directory(root: str, path: str) -> str:
+    """``path``; raises InvalidParameter if the image's links lead it to a process's descriptors.
+
+    Nothing else is looked at: what is missing is made by the runtime, and a file in its way named.
+    """
+    from runengine.oci_spec import workdir
+    from runengine.rootfs import inside
+    from runengine.rootfs.tree import Tree
+
+    if path == "/":
+        return path
+    root_fd = inside.open_root(root)
+    try:
+        real = "/" + Tree(root_fd).trace(path)
+    except OSError:
+        real = path
+    finally:
+        os.close(root_fd)
+    workdir.check_target(real, path)
+    return path
 
 
 def ensure_source(point: MountPoint) -> None:

@@ -71,7 +71,7 @@ def test_a_terminal_has_a_type():
 
 def test_workdir():
     assert process(WorkingDir="/x")["cwd"] == "/x"
-    with pytest.raises(InvalidParameter, match="not absolute"):
+    with pytest.raises(InvalidParameter, match="absolute path"):
         process(WorkingDir="x")
 
 
