@@ -70,7 +70,8 @@ class FakeHost:
             lambda address, _: address in self.addresses,
         )
         patch.setattr(listening, "Listeners", lambda protocol: _Listeners(self, protocol))
-        for name in ("add_network", "remove_network", "publish", "replay", "is_whole", "remove"):
+        for name in ("add_network", "remove_network", "publish", "withdraw", "replay", "is_whole",
+                     "remove"):  # fmt: skip
             patch.setattr(Firewall, name, getattr(self, f"fw_{name}"))
 
     def accept_forwarding(self, device: str) -> list[str]:
@@ -117,6 +118,9 @@ class FakeHost:
         if self.table is None:
             raise TableMissing("no table")
         self.published.update(published)
+
+    def fw_withdraw(self, published: list[Published]) -> None:
+        self.published.difference_update(published)
 
     def fw_replay(self, bridges: list[Bridge], published: list[Published]) -> None:
         self.table = {one.device for one in bridges}

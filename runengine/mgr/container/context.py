@@ -87,9 +87,6 @@ class NetworkSource(Protocol):
     def publish(self, published: Sequence[Published]) -> None:
         """Publish ports; a table that somebody flushed is written anew. One transaction."""
 
-    def withdraw(self, published: Sequence[Published]) -> None:
-        """Take published ports back. Idempotent; a missing table is fine."""
-
     def refresh_names(self, network_ids: Iterable[str]) -> None:
         """Write what the resolver answers on these networks anew, from what is reserved."""
 

@@ -216,7 +216,6 @@ def _remove(context: Context, fd: int, record: Record, network_id: str) -> None:
     gone = _on(networks.endpoints_of(record.id), network_id)
     if gone is None:
         return
-    networks.withdraw(_published(gone))
     endpoint.detach(networks.link_of(gone, default_route=False), fd)
     networks.release(record.id, network_id)
     networks.refresh_names([network_id])

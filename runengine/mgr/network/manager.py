@@ -186,8 +186,12 @@ class NetworkMgr:
         return reserve.reserve(self._context, container_id, self._by_id(wanted))
 
     def release(self, container_id: str, network_id: str | None = None) -> None:
-        """Free the addresses and ports of a run, on one network or on all. Idempotent."""
-        self._context.store.endpoints.release(container_id, network_id)
+        """Take back the published ports of a run and free them and its addresses, on one network
+        or on all. Idempotent.
+        """
+        from runengine.mgr.network import up
+
+        up.release(self._context, container_id, network_id)
 
     def endpoints_of(self, container_id: str) -> Sequence[ReservedEndpoint]:
         """What the container has reserved, in the order in which it was wanted."""
@@ -251,11 +255,6 @@ class NetworkMgr:
         from runengine.mgr.network import up
 
         up.publish(self._context, published)
-
-    def withdraw(self, published: Sequence[Published]) -> None:
-        """Take published ports back. Idempotent; a missing table is fine."""
-        if published:
-            self.firewall.withdraw(published)
 
     def refresh_names(self, network_ids: Iterable[str]) -> None:
         """Write what the resolver answers on these networks anew, from what is reserved."""

@@ -125,9 +125,6 @@ def tear_down(context: Context, container_id: str) -> None:
         return
     # First, so that the address answers no more when another container gets it.
     delete_host_ends(reserved)
-    published = networks.published_of(container_id)
-    if published:
-        networks.withdraw(published)
     networks.release(container_id)
     with suppress(Unavailable):  # what is written counts; the resolver reads it when it comes
         networks.refresh_names([one.network_id for one in reserved])

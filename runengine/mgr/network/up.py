@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from runengine.linux.fsatomic import read_optional, replace
+from runengine.linux.locks import locked
 from runengine.mgr.network import options
 from runengine.netns.types import Bridge, Endpoint, Published
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from runengine.mgr.network.context import NetworkContext
     from runengine.store.network_types import Network, ReservedEndpoint
@@ -110,7 +111,8 @@ def _make(context: NetworkContext, network: Network) -> None:
         context.notices.append(f"network {network.name} needs forwarding: set {' '.join(changed)}")
     context.notices.extend(others.accept_forwarding(network.device))
     try:
-        context.firewall.add_network(wanted)
+        with _table_held(context):
+            context.firewall.add_network(wanted)
     except TableMissing:
         replay(context, also=wanted)
     _plug_in(context, network)
@@ -137,6 +139,18 @@ def _is_up(context: NetworkContext, network: Network) -> bool:
     return bool(here) and noted == b"%d" % here and context.firewall.is_whole()
 
 
+@contextmanager
+def _table_held(context: NetworkContext, *, alone: bool = False) -> Iterator[None]:
+    """Hold the firewall's table, shared by those who change elements, alone to write it anew.
+
+    What is recorded and what is in the table change together under it, so that a table that is
+    written anew has neither too little nor too much.
+    """
+    os.makedirs(context.directory, mode=0o700, exist_ok=True)
+    with locked(f"{context.directory}/firewall.lock", shared=not alone):
+        yield
+
+
 def publish(context: NetworkContext, ports: Sequence[Published]) -> None:
     """Publish ports in one transaction; a table that somebody flushed is written anew."""
     from runengine.netns.firewall import TableMissing
@@ -144,9 +158,24 @@ def publish(context: NetworkContext, ports: Sequence[Published]) -> None:
     if not ports:
         return
     try:
-        context.firewall.publish(ports)
+        with _table_held(context):
+            context.firewall.publish(ports)
     except TableMissing:
         replay(context)
+
+
+def release(context: NetworkContext, container_id: str, network_id: str | None) -> None:
+    """Take published ports back, and free them and the addresses; without a table, only that."""
+    endpoints = context.store.endpoints
+    ports = published(
+        one for one in endpoints.of(container_id) if network_id in (None, one.network_id)
+    )
+    if not ports:
+        endpoints.release(container_id, network_id)
+        return
+    with _table_held(context):
+        context.firewall.withdraw(ports)
+        endpoints.release(container_id, network_id)
 
 
 def replay(context: NetworkContext, *, also: Bridge | None = None) -> None:
@@ -155,15 +184,16 @@ def replay(context: NetworkContext, *, also: Bridge | None = None) -> None:
     """
     from runengine.linux.clock import boot_id
 
-    bridges = {
-        network.device: bridge_of(network)
-        for network in context.store.networks.all()
-        if network.driver == "bridge" and exists(network.device)
-    }
-    if also is not None:
-        bridges[also.device] = also
-    ports = published(context.store.endpoints.of_boot(boot_id()))
-    context.firewall.replay(list(bridges.values()), ports)
+    with _table_held(context, alone=True):
+        bridges = {
+            network.device: bridge_of(network)
+            for network in context.store.networks.all()
+            if network.driver == "bridge" and exists(network.device)
+        }
+        if also is not None:
+            bridges[also.device] = also
+        ports = published(context.store.endpoints.of_boot(boot_id()))
+        context.firewall.replay(list(bridges.values()), ports)
 
 
 def take_down(context: NetworkContext, network: Network) -> None:
@@ -172,10 +202,11 @@ def take_down(context: NetworkContext, network: Network) -> None:
         if network.driver == "bridge":
             from runengine.netns import bridge, others
 
-            context.firewall.remove_network(network.device)
             if bridge.is_ours(network.device):  # the zone of another's link is another's too
                 others.forget_forwarding(network.device)
-            bridge.remove(network.device)
+            with _table_held(context):
+                context.firewall.remove_network(network.device)
+                bridge.remove(network.device)
             _drop_idle_table(context)
         elif network.driver in options.MODES and not _shared(context, network):
             from runengine.netns import parents
@@ -188,9 +219,10 @@ def take_down(context: NetworkContext, network: Network) -> None:
 
 def _drop_idle_table(context: NetworkContext) -> None:
     """With the last bridge goes the firewall's table: nothing of the engine stays on the host."""
-    if not any(network.driver == "bridge" and exists(network.device) for network in
-               context.store.networks.all()):
-        context.firewall.remove()
+    with _table_held(context, alone=True):
+        if not any(network.driver == "bridge" and exists(network.device)
+                   for network in context.store.networks.all()):
+            context.firewall.remove()
 
 
 def _shared(context: NetworkContext, network: Network) -> bool:

@@ -152,3 +152,23 @@ def test_a_port_lost_to_another_at_the_last_moment_is_chosen_again(
     monkeypatch.setattr(host_ports.Chooser, "_holder", lambda *_: None)
     wish = WantedEndpoint("net", ports=(WantedPort(80),))
     assert networks.reserve(late.id, [wish])[0].ports[0].host_port == 40001
+
+
+def test_released_ports_are_taken_back_from_the_firewall(networks, net, add, host):
+    for name, port in (("stays", 8080), ("goes", 8081)):
+        wish = WantedEndpoint("net", ports=(WantedPort(80, host_port=port),))
+        one = add(name)
+        networks.reserve(one.id, [wish])
+        networks.publish(networks.published_of(one.id))
+    assert {entry.host_port for entry in host.published} == {8080, 8081}
+    networks.release(one.id)
+    assert {entry.host_port for entry in host.published} == {8080}
+
+
+def test_a_table_that_is_written_anew_has_what_is_recorded(networks, net, add, host):
+    for name, port in (("first", 8080), ("second", 8081)):
+        one = add(name)
+        networks.reserve(one.id, [WantedEndpoint("net", ports=(WantedPort(80, host_port=port),))])
+    host.table = None
+    networks.publish(networks.published_of(one.id))
+    assert {entry.host_port for entry in host.published} == {8080, 8081}
