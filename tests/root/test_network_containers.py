@@ -460,8 +460,8 @@ def test_a_restart_policy_connects_again(net: NetEngine):
         command=("sh", "-c", "ip -4 -o address show eth0; sleep 0.2; exit 3"),
     )  # fmt: skip
     count = ("inspect", "--format", "{{.RestartCount}} {{.State.Status}}", "again")
-    await_true(lambda: net.cli.ok(*count) == "2 exited", "it restarts twice")
-    assert net.cli.ok("logs", "again").count("inet ") == 3
+    await_true(lambda: net.cli.ok("logs", "again").count("inet ") == 3, "it restarts twice")
+    await_true(lambda: net.cli.ok(*count) == "2 exited", "it ends")
     assert net.cli.call("run", "--rm", "-p", "8080:80", "busybox", "true").code == 0
 
 

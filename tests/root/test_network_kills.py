@@ -129,6 +129,19 @@ def test_a_start_killed_at_any_step(one: NetEngine, module: str, function: str, 
 
 
 @cold
+def test_a_start_killed_when_the_container_runs(one: NetEngine):
+    before = one.state_of_host()
+    script = "mkdir /www; echo here >/www/index.html; exec httpd -f -h /www"
+    one.cli.ok("create", "--name", "web", "-p", "8080:80", "busybox", "sh", "-c", script)
+    die_in(one, "engine.containers.start('web')", "mgr.container.start", "_note_started",
+           after=False)  # fmt: skip
+    assert one.cli.state_of("web") == "running"
+    assert one.get(f"http://{HOST_IP}:8080/") == "here"
+    one.cli.ok("rm", "-f", "web")
+    assert one.state_of_host() == before
+
+
+@cold
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
     ("module", "function"),

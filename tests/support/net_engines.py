@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tests.support.hosts import Host, HostCommandLine, WarmHostCommandLine, wire
@@ -25,8 +26,13 @@ class NetEngine:
     """The engine's command line (``cli``), its ``host``, and the ``client`` outside."""
 
     def __init__(self, directory: Path, *, warm: bool) -> None:
-        self.host = Host(directory / "host")
-        self.client = Host(directory / "client")
+        with ExitStack() as stack:
+            self.host = stack.enter_context(Host(directory / "host"))
+            self.client = stack.enter_context(Host(directory / "client"))
+            self.cli: Any = self._engine(directory / "engine", warm=warm)
+            stack.pop_all()
+
+    def _engine(self, place: Path, *, warm: bool) -> Any:
         wire(
             self.host, f"{HOST_IP}/24", self.client, f"{CLIENT_IP}/24",
             f"{HOST_IP6}/64", f"{CLIENT_IP6}/64",
@@ -34,10 +40,8 @@ class NetEngine:
         # As on a router: that the engine has to enable it is said, and is other tests' matter.
         for family in ("ipv4.ip_forward=1", "ipv6.conf.all.forwarding=1"):
             self.host.ok("sysctl", "-qw", f"net.{family}")
-        kind = WarmHostCommandLine if warm else HostCommandLine
-        place = directory / "engine"
         place.mkdir()
-        self.cli: Any = kind(place, self.host)
+        return (WarmHostCommandLine if warm else HostCommandLine)(place, self.host)
 
     def close(self) -> None:
         """Remove everything; the hosts go last."""
