@@ -28,7 +28,7 @@ else:
 
 SOCKET_NAME = "launcher.sock"
 PROTOCOL = b"runengine 2"
-CALL, MONITOR = b"C", b"M"
+CALL = b"C"
 READY, COLD, GO = b"R", b"N", b"G"
 EXITED, SIGNALLED = b"E", b"S"
 ANSWER_TIMEOUT_S = 2

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # server and the resolver need, in processes of their own.
 _NOT_LOADED = (
     "runengine.monitor.boot",
+    "runengine.monitor.zygote_boot",
     "runengine.resolver.boot",
     "runengine.resolver.answers",
     "runengine.resolver.messages",
@@ -75,7 +76,6 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
     from runengine import config
     from runengine.cli.rehearsal import Rehearsal
     from runengine.launcher import main as launcher
-    from runengine.monitor.main import become
 
     paths = context.app_of(ctx).paths()
     address = params["metrics"] or config.load(paths).metrics_address
@@ -89,7 +89,6 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
             paths,
             partial(_run, app),
             app.close,
-            become,
             restore=[*where, "system", "restore"],
             reconcile=[*where, "system", "reconcile"],
             hold=partial(_hold, paths),

@@ -20,9 +20,11 @@ from runengine import front
 from runengine.errors import Conflict, Unavailable
 from runengine.launcher import caller, watch, worker
 from runengine.launcher.log import log
-from runengine.launcher.spare import Spare, await_connection, may_step_aside, receive
-from runengine.linux import sd_notify
+from runengine.launcher.spare import Spare, await_connection, may_step_aside
+from runengine.launcher.zygote import Zygote
+from runengine.linux import inheritance, sd_notify
 from runengine.linux.locks import try_lock
+from runengine.monitor import zygote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,8 +57,6 @@ class Setup(NamedTuple):
     """Runs a command line; its exit code."""
     afterwards: Callable[[], None]
     """Closes what it has opened; its caller does not wait for that."""
-    become_monitor: Callable[[int], None]
-    """Serves a container on this control socket until it has ended."""
     restore: list[str]
     """Command line that brings the containers back, run at the start."""
     reconcile: list[str]
@@ -141,6 +141,7 @@ class Launcher:
         self._path = f"{setup.paths.state}/{front.SOCKET_NAME}"
         self._calls: dict[int, socket.socket] = {}
         self._spare: Spare | None = None
+        self._zygote: Zygote | None = None
         self._held: object = None
         self._may_step_aside = may_step_aside()
         self._asked, self._asking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -161,7 +162,6 @@ class Launcher:
             self._asking,
             setup.run,
             setup.afterwards,
-            setup.become_monitor,
         )
 
     def serve(self) -> None:
@@ -169,7 +169,7 @@ class Launcher:
         self._catch_signals()
         self._poll.register(self._wake_read, select.POLLIN)
         self._poll.register(self._listener, select.POLLIN)
-        self._poll.register(self._asked, select.POLLIN)
+        self._begin_zygote()
         self._look_around()
         self._setup.rehearsal.prepare()
         gc.collect()
@@ -191,6 +191,8 @@ class Launcher:
         """Go; a socket that is the service manager's stays."""
         if self._spare is not None:
             self._spare.end()
+        if self._zygote is not None:
+            self._zygote.let_go()
         own = not sd_notify.listen_fds()
         self._listener.close()
         if own:
@@ -219,6 +221,8 @@ class Launcher:
                 self._fork_monitor()
             elif fd == self._wake_read:
                 self._on_signals(os.read(self._wake_read, 4096))
+            elif self._zygote is not None and fd == self._zygote.fileno():
+                self._hear_zygote()
             else:
                 self._poll.unregister(fd)
                 self._watch.forget(fd)
@@ -254,15 +258,6 @@ class Launcher:
             self._fork_worker(sock)
         self._fork_spare()
 
-    def _fork_monitor(self) -> None:
-        """A child wants a monitor: from here, where memory is clean, never from a spare."""
-        try:
-            sock = receive(self._asked)
-        except OSError:
-            return  # no descriptor is left for it
-        if sock is not None:
-            self._fork_worker(sock)
-
     def _fork_spare(self) -> None:
         """Have a worker for the next call; without one that call takes longer, no more."""
         try:
@@ -276,7 +271,7 @@ class Launcher:
 
         with theirs:
             try:
-                pid = self._fork(serve, keep=theirs)
+                pid = self._fork(serve, theirs.fileno())
                 self._spare = Spare(pid, ours, aside=self._may_step_aside)
             except OSError:
                 ours.close()
@@ -286,7 +281,7 @@ class Launcher:
         self._held = self._setup.hold()
         itself = caller.Status("self")
         caller.world_of("self", itself)
-        caller.adopt(os.getpid(), itself)
+        inheritance.adopt(os.getpid(), itself.text)
         self._setup.rehearsal.play(goes_on)
 
     def _fork_worker(self, sock: socket.socket) -> None:
@@ -294,20 +289,20 @@ class Launcher:
             return worker.serve(sock, self._here)
 
         try:
-            self._calls[self._fork(serve, keep=sock)] = sock
+            self._calls[self._fork(serve, sock.fileno())] = sock
         except OSError as error:
             # The caller sees the end of file and runs cold.
             log(f"cannot fork: {error.strerror}")
             sock.close()
 
-    def _fork(self, work: Callable[[], int], keep: socket.socket | None = None) -> int:
+    def _fork(self, work: Callable[[], int], *kept: int) -> int:
         """Run ``work`` in a child and return its pid. Raises OSError."""
         pid = os.fork()
         if pid:
             return pid
         status = 70
         try:
-            self._shed(keep)
+            self._shed(kept)
             status = work()
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
@@ -316,7 +311,7 @@ class Launcher:
         finally:
             os._exit(status)
 
-    def _shed(self, keep: socket.socket | None) -> None:
+    def _shed(self, kept: tuple[int, ...]) -> None:
         """In a child: let go of everything that is the launcher's own."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -324,16 +319,60 @@ class Launcher:
         # These objects live on: their numbers will be other files'.
         for sock in (*self._calls.values(), self._listener, self._asked):
             sock.detach()
-        if self._spare is not None:
-            self._spare.forget()
-        kept = {self._asking.fileno(), -1 if keep is None else keep.fileno()}
+        for held in (self._spare, self._zygote):
+            if held is not None:
+                held.forget()
         # Also what whoever started the service left open: a lock, say, or the end of a pipe.
         for fd in map(int, os.listdir("/proc/self/fd")):
-            if fd > 2 and fd not in kept:
+            if fd > 2 and fd != self._asking.fileno() and fd not in kept:
                 with suppress(OSError):  # the listing's own
                     os.close(fd)
-        if keep is not None:
-            keep.settimeout(None)
+
+    # Monitors
+
+    def _begin_zygote(self) -> None:
+        """Have a zygote, which takes the requests; without one they are ours."""
+        try:
+            self._zygote = Zygote(self._asked)
+        except OSError as error:
+            log(f"cannot start the process that monitors are forked from: {error.strerror}")
+            self._poll.register(self._asked, select.POLLIN)
+            return
+        self._poll.register(self._zygote, select.POLLIN)
+        with suppress(KeyError):
+            self._poll.unregister(self._asked)
+
+    def _hear_zygote(self) -> None:
+        if self._zygote is not None and self._zygote.heard_violence():
+            self._put_right()
+
+    def _zygote_ended(self, ended: Zygote) -> None:
+        """Its monitors go on, as orphans; have another one, unless this one could not begin."""
+        self._poll.unregister(ended)
+        ended.let_go()
+        self._zygote = None
+        if ended.was_ready:
+            self._begin_zygote()
+        else:
+            log("the process that monitors are forked from does not start")
+            self._poll.register(self._asked, select.POLLIN)
+        self._look_around()
+
+    def _fork_monitor(self) -> None:
+        """There is no zygote: fork a monitor ourselves, and try to have one for the next."""
+        request = zygote.receive(self._asked)
+        if request is None:
+            return
+
+        def work() -> int:
+            zygote.begin(*request)
+            return 0
+
+        with suppress(OSError):  # whoever asks sees the end of file, and starts one itself
+            self._fork(work, *request)
+        for fd in request:
+            os.close(fd)
+        self._begin_zygote()
 
     def _fork_command(self, args: list[str]) -> int:
         """Run a command of ours without a caller; its output is the service's log."""
@@ -389,13 +428,16 @@ class Launcher:
         elif self._spare is not None and pid == self._spare.pid:
             self._spare.let_go()
             self._spare = None
+        elif self._zygote is not None and pid == self._zygote.pid:
+            self._zygote_ended(self._zygote)
         elif pid == self._side:
             self._side = 0
             log(f"the metrics server ended with wait status {status}; the service goes on")
 
     def _look_around(self) -> None:
         """Watch what a container's end will be seen by, where that is no child of ours."""
-        for fd in self._watch.look(f"{self._setup.paths.state}/containers", self._calls):
+        parents = {os.getpid(), 0 if self._zygote is None else self._zygote.pid}
+        for fd in self._watch.look(f"{self._setup.paths.state}/containers", parents):
             self._poll.register(fd, select.POLLIN)
 
     def _put_right(self) -> None:

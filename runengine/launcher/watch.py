@@ -30,16 +30,16 @@ class Watch:
     def __init__(self) -> None:
         self._pids: dict[int, int] = {}  # by descriptor
 
-    def look(self, directory: str, children: Collection[int]) -> list[int]:
+    def look(self, directory: str, parents: Collection[int]) -> list[int]:
         """Watch for every container below ``directory`` whoever is to end first; the new ones.
 
-        ``children`` are our own, whose ends come otherwise.
+        ``parents`` are told of their children's ends, and so are we.
         """
-        known = {*children, *self._pids.values()}
+        known = self._pids.values()
         found = []
         with suppress(FileNotFoundError):
             for name in os.listdir(directory):
-                process = _find(f"{directory}/{name}", known)
+                process = _find(f"{directory}/{name}", known, parents)
                 if process is not None:
                     self._pids[process.fd] = process.pid
                     found.append(process.fd)
@@ -51,16 +51,17 @@ class Watch:
         os.close(fd)
 
 
-def _find(state_dir: str, known: Collection[int]) -> Process | None:
+def _find(state_dir: str, known: Collection[int], parents: Collection[int]) -> Process | None:
     """The monitor that init.json names, else the init; None if it is known, or both are gone."""
     try:
         with open(f"{state_dir}/init.json", encoding="utf-8") as file:
             note = json.load(file)
         for prefix in ("monitor_", ""):
-            pid = note[f"{prefix}pid"]
-            if pid in known and pidfd.is_alive(pid, note[f"{prefix}start_time"]):
+            pid, started = note[f"{prefix}pid"], note[f"{prefix}start_time"]
+            is_known = pid in known or pidfd.parent(pid) in parents
+            if is_known and pidfd.is_alive(pid, started):
                 return None
-            fd = pidfd.open_verified(pid, note[f"{prefix}start_time"])
+            fd = pidfd.open_verified(pid, started)
             if fd is not None:
                 return Process(pid, fd)
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""A forked child of the launcher: becomes a call's worker, or a container's monitor."""
+"""A forked child of the launcher: becomes a call's worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine import front
-from runengine.launcher import caller, spare
+from runengine.launcher import caller
+from runengine.linux import inheritance
+from runengine.monitor import zygote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,13 +57,11 @@ class Here(NamedTuple):
     world: caller.World
     identity: bytes
     asking: socket.socket
-    """Where the launcher takes connections from those who want a monitor."""
+    """Where the zygote, or the launcher without one, takes requests for monitors."""
     run: Callable[[list[str]], int]
     """Runs a command line; its exit code."""
     afterwards: Callable[[], None]
     """Closes what it has opened; its caller does not wait for that."""
-    become_monitor: Callable[[int], None]
-    """Serves a container on this control socket until it has ended."""
 
 
 def peer_of(sock: socket.socket) -> tuple[int, int]:
@@ -76,11 +76,9 @@ def serve(sock: socket.socket, here: Here) -> int:
     sock.settimeout(REQUEST_TIMEOUT_S)
     pid, _ = peer_of(sock)
     try:
-        kind, body, fds = _receive(sock)
+        body, fds = _receive(sock)
     except (OSError, ValueError):
         return 1  # nobody there who could be told
-    if kind == front.MONITOR:
-        return _monitor(sock, pid, fds, here)
     try:
         call = parse(body, fds, here.identity)
         _step_into(call, pid, here.world)
@@ -94,11 +92,9 @@ def serve(sock: socket.socket, here: Here) -> int:
 # The request
 
 
-def _receive(sock: socket.socket) -> tuple[bytes, bytes, list[int]]:
-    """Kind, body and descriptors. Raises OSError, ValueError."""
+def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """Body and descriptors. Raises OSError, ValueError."""
     head, fds = _receive_once(sock, RECEIVE_SIZE)
-    if head[:1] == front.MONITOR:
-        return head[:1], b"", fds
     start = 1 + front.NUMBER_BYTES
     data = bytearray(head)
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
@@ -107,7 +103,7 @@ def _receive(sock: socket.socket) -> tuple[bytes, bytes, list[int]]:
         if not more or time.monotonic() > deadline:
             raise ValueError("half a request")
         data += more
-    return bytes(data[:1]), bytes(data[start : start + _length(data)]), fds
+    return bytes(data[start : start + _length(data)]), fds
 
 
 def _receive_once(sock: socket.socket, size: int) -> tuple[bytes, list[int]]:
@@ -163,7 +159,7 @@ def _step_into(call: Call, pid: int, world: caller.World) -> None:
     status = caller.Status(pid)
     if caller.world_of(pid, status) != world:
         raise Refused("another world")
-    caller.adopt(pid, status)
+    inheritance.adopt(pid, status.text)
     if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < MIN_DESCRIPTORS:
         raise Refused("no room for the descriptors that come")
     os.fchdir(call.directory_fd)
@@ -268,36 +264,18 @@ def _outcome(run: Callable[[list[str]], int], args: list[str]) -> bytes:
     return front.EXITED + bytes((code & 0xFF,))
 
 
-# Monitors
-
-
 def ask_for_monitor(asking: socket.socket, control_fd: int) -> socket.socket:
-    """Let the launcher fork a monitor that gets ``control_fd``. Raises OSError.
+    """Have a monitor forked that gets ``control_fd``. Raises OSError.
 
     On the socket that is returned comes one byte when the monitor has it; end of file means that
-    there is none, a time-out that the launcher is stuck.
+    there is none, a time-out that whoever is to fork it is stuck.
     """
     ours, theirs = socket.socketpair()
     ours.settimeout(front.ANSWER_TIMEOUT_S)
     with theirs:
         try:
-            socket.send_fds(ours, [front.MONITOR], [control_fd])
-            spare.send(asking, theirs)
+            socket.send_fds(asking, [zygote.REQUEST], [control_fd, theirs.fileno()])
         except BaseException:
             ours.close()
             raise
     return ours
-
-
-def _monitor(sock: socket.socket, pid: int, fds: list[int], here: Here) -> int:
-    """Be the monitor that a worker asked for; it inherits what the worker's caller had."""
-    if len(fds) != 1:
-        return 1
-    try:
-        caller.adopt(pid, caller.Status(pid))
-        sock.sendall(front.READY)
-    except (OSError, ValueError):
-        return 1  # the worker starts one by itself
-    gc.enable()
-    here.become_monitor(fds[0])
-    return 0

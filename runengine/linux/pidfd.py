@@ -12,14 +12,24 @@ def start_time(pid: int) -> int | None:
 
     A zombie counts as gone: it runs nothing any more.
     """
+    fields = _stat(pid)
+    return int(fields[19]) if fields else None
+
+
+def parent(pid: int) -> int | None:
+    """The pid of its parent; None if it is gone."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else None
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields from the third on (proc_pid_stat(5)); none if it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return None
-    if fields[0] in (b"Z", b"X"):
-        return None
-    return int(fields[19])
+        return []
+    return [] if fields[0] in (b"Z", b"X") else fields
 
 
 def is_alive(pid: int, started: int) -> bool:

@@ -1,7 +1,7 @@
 """Starts the monitor's process: clean environment, own session, nothing inherited.
 
-In a worker of the launcher the launcher forks it, which costs a third of the memory; elsewhere,
-and when the launcher has gone, it is a new interpreter.
+In a worker of the launcher it is forked from the zygote, which costs a third of the memory;
+elsewhere, and when the service has gone, it is a new interpreter.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from runengine.monitor.wire import CONTROL_FD, ENVIRONMENT
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+    from typing import Any
 
     Forker = Callable[[int], socket.socket]
 
 BOOT = os.path.join(os.path.dirname(__file__), "boot.py")
+ZYGOTE_BOOT = os.path.join(os.path.dirname(__file__), "zygote_boot.py")
 _forkers: list[Forker] = []
 
 
@@ -38,8 +40,8 @@ def fork(control_fd: int) -> socket.socket | None:
     return None
 
 
-def command() -> list[str]:
-    """The monitor's command line.
+def command(boot: str, *fds: int) -> list[str]:
+    """The command line of a process that begins with ``boot`` and gets these descriptors.
 
     ``-S`` leaves site-packages out, so the folders of ``runengine`` and ``prctl`` go along; that
     is right for plain, editable and source-tree installs.
@@ -51,18 +53,25 @@ def command() -> list[str]:
     folders = [package]
     if prctl and prctl.origin:
         folders.append(os.path.dirname(prctl.origin))
-    return [sys.executable, "-I", "-S", "-X", "utf8", BOOT, str(CONTROL_FD), *folders]
+    return [sys.executable, "-I", "-S", "-X", "utf8", boot, *map(str, fds), *folders]
 
 
 def spawn(control_fd: int) -> int:
     """Start a monitor with ``control_fd`` as its control socket; its pid. Raises OSError."""
-    argv = command()
-    actions = [
-        # First, because a caller with closed standard streams has its socket at 0, 1 or 2.
-        (os.POSIX_SPAWN_DUP2, control_fd, CONTROL_FD),
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
-        (os.POSIX_SPAWN_DUP2, 0, 1),
-    ]
+    # First, because a caller with closed standard streams has its socket at 0, 1 or 2.
+    place = (os.POSIX_SPAWN_DUP2, control_fd, CONTROL_FD)
+    return _spawn(command(BOOT, CONTROL_FD), [place])
+
+
+def spawn_zygote(asked_fd: int, channel_fd: int) -> int:
+    """Start the process that monitors are forked from; its pid. Raises OSError."""
+    # Onto itself, which only makes it stay open in the new program.
+    keep = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (asked_fd, channel_fd)]
+    return _spawn(command(ZYGOTE_BOOT, asked_fd, channel_fd), keep)
+
+
+def _spawn(argv: list[str], actions: list[tuple[Any, ...]]) -> int:
+    actions += [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0), (os.POSIX_SPAWN_DUP2, 0, 1)]
     return os.posix_spawn(
         argv[0],
         argv,

@@ -109,17 +109,17 @@ class Monitor:
             note(self._state_dir, text)
 
 
-def close_above(last: int) -> None:
-    """Close every descriptor above ``last``: a caller's lock or pipe must not be held for days."""
+def close_all_but(*kept: int) -> None:
+    """Keep these and the standard streams: a caller's lock or pipe must not be held for days."""
     for fd in map(int, os.listdir("/proc/self/fd")):
-        if fd > last:
+        if fd > 2 and fd not in kept:
             try:
                 os.close(fd)
             except OSError:
                 continue  # the listing's own
 
 
-def detach() -> None:
+def settle() -> None:
     """Become what no terminal, session or directory of the caller's can touch.
 
     An ignored SIGTERM keeps the exit code from being lost when a session or the host goes down:
@@ -128,9 +128,13 @@ def detach() -> None:
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     os.chdir("/")
-    os.umask(0o022)
+
+
+def take_place() -> None:
+    """Be seen as a monitor, and be the parent of every orphan below."""
     import prctl
 
+    os.umask(0o022)
     prctl.set_child_subreaper(1)
     prctl.set_name(NAME)
 
@@ -149,7 +153,8 @@ def become(control_fd: int) -> None:
 
 def main(control_fd: int) -> None:
     """Serve on ``control_fd``; everything above it was inherited by accident."""
-    close_above(control_fd)
+    close_all_but(control_fd)
     os.set_inheritable(control_fd, False)  # noqa: FBT003
-    detach()
+    settle()
+    take_place()
     Monitor(control_fd).serve()

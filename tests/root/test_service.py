@@ -18,6 +18,7 @@ import pytest
 
 from runengine import front
 from runengine.launcher import worker
+from runengine.monitor import zygote
 from tests.support import needs
 from tests.support.service import Service, eventually
 
@@ -90,7 +91,7 @@ def is_refused(sock):
     return False
 
 
-@pytest.mark.parametrize("kind", [front.CALL, front.MONITOR, b"x"])
+@pytest.mark.parametrize("kind", [front.CALL, zygote.REQUEST, b"x"])
 def test_ten_thousand_descriptors(service, kind):
     read, write = os.pipe()
     passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [read] * 250))]
@@ -115,7 +116,7 @@ def test_a_request_for_a_monitor_without_a_socket(service):
     null = os.open(os.devnull, os.O_RDONLY)
     for fds in ([], [null], [null, null]):
         with service.connect() as sock:
-            socket.send_fds(sock, [front.MONITOR], fds)
+            socket.send_fds(sock, [zygote.REQUEST], fds)
             while sock.recv(100):
                 pass
     os.close(null)

@@ -111,7 +111,7 @@ def test_no_monitor(tmp_path: Path) -> None:
 
 
 def test_command_line_has_every_folder_it_needs() -> None:
-    command = launch.command()
+    command = launch.command(launch.BOOT, wire.CONTROL_FD)
     assert command[:3] == [sys.executable, "-I", "-S"]
     assert command[5].endswith("/monitor/boot.py")
     folders = command[7:]
