@@ -93,7 +93,7 @@ def test_a_killed_monitor(one: NetEngine):
     one.cli.ok("network", "connect", "two", "web")
     os.kill(one.cli.pid_of("web"), signal.SIGKILL)
     await_true(lambda: one.cli.names("status=exited") == ["web"], "its end is noticed")
-    assert one.state_of_host() == before
+    await_true(lambda: one.state_of_host() == before, "everything is given back")
     one.cli.ok("start", "web")
     assert one.get(f"http://{HOST_IP}:8080/") == "web"
 
