@@ -218,9 +218,11 @@ class Database:
         """Close: what was written is on the disk then.
 
         The last one out folds the write-ahead log into the file; others leave it to the last.
+        Closing again does nothing.
         """
-        if self.connection.total_changes:
-            self._sync_log()
+        with suppress(sqlite3.ProgrammingError):  # it is closed
+            if self.connection.total_changes:
+                self._sync_log()
         self.connection.close()
 
     def _sync_log(self) -> None:
