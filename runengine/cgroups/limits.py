@@ -124,6 +124,8 @@ def check(
     result: HostConfig = host.copy()
     if result["Memory"] > 0 and result["MemorySwap"] == 0:
         result["MemorySwap"] = 2 * result["Memory"]
+    if result["PidsLimit"] == 0:
+        result["PidsLimit"] = UNLIMITED  # 0 is left for kernels that do not count
     check_ranges(result, min_memory_bytes=min_memory_bytes, machine=machine)
     warnings = _discard(result, host, features)
     return Checked(result, warnings + _advice(result, machine))

@@ -67,9 +67,14 @@ def cpu(host: HostConfig) -> dict[str, Any]:
 
 
 def pids(host: HostConfig, default: int) -> dict[str, int]:
-    """The container's limit, else the engine's; 0 and below mean none."""
+    """The container's limit, else the engine's; nothing for 0, which the kernel cannot count.
+
+    No limit is said, too: systemd has a default of its own for scopes.
+    """
     limit = default if host["PidsLimit"] is None else host["PidsLimit"]
-    return {"limit": limit} if limit > 0 else {}
+    if host["PidsLimit"] == 0:
+        return {}
+    return {"limit": limit if limit > 0 else -1}
 
 
 def changes(host: HostConfig, default_pids_limit: int) -> dict[str, Any]:
@@ -81,7 +86,7 @@ def changes(host: HostConfig, default_pids_limit: int) -> dict[str, Any]:
     sections: dict[str, Any] = {
         "memory": memory(host),
         "cpu": cpu(host),
-        "pids": pids(host, default_pids_limit) or {"limit": -1},
+        "pids": pids(host, default_pids_limit),
         "blockIO": {"weight": host["BlkioWeight"]} if host["BlkioWeight"] else {},
     }
     return {name: section for name, section in sections.items() if section}

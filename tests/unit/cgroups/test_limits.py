@@ -117,6 +117,12 @@ def test_a_swap_limit_that_we_added_is_dropped_without_a_word():  # A-40
     assert (found.warnings, found.host["MemorySwap"]) == ([], 0)
 
 
+@pytest.mark.parametrize("limit", [0, -1])
+def test_no_pids_limit_is_minus_one(limit):
+    """systemd gives a scope without a word on it a limit of its own."""
+    assert check(PidsLimit=limit).host["PidsLimit"] == -1
+
+
 def test_swappiness_of_minus_one_asks_for_nothing():  # A-41
     lacking = ALL._replace(memory_swappiness=False)
     assert check(lacking, MemorySwappiness=-1).warnings == []
