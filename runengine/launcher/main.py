@@ -333,7 +333,7 @@ class Launcher:
     def _begin_zygote(self) -> None:
         """Have a zygote, which takes the requests; without one they are ours."""
         try:
-            self._zygote = Zygote(self._asked)
+            self._zygote = Zygote(self._asked, f"{self._setup.paths.state}/zygote")
         except OSError as error:
             log(f"cannot start the process that monitors are forked from: {error.strerror}")
             self._poll.register(self._asked, select.POLLIN)

@@ -13,12 +13,15 @@ RECEIVE_SIZE = 4096
 class Zygote:
     """One process. While it lives, requests for monitors on ``asked`` are its own to take."""
 
-    def __init__(self, asked: socket.socket) -> None:
-        """Start it; whoever asks before it is ready waits for it. Raises OSError."""
+    def __init__(self, asked: socket.socket, directory: str) -> None:
+        """Start it; whoever asks before it is ready waits for it. Raises OSError.
+
+        ``directory`` is for what it rehearses.
+        """
         self._channel, theirs = socket.socketpair()
         with theirs:
             try:
-                self.pid = launch.spawn_zygote(asked.fileno(), theirs.fileno())
+                self.pid = launch.spawn_zygote(asked.fileno(), theirs.fileno(), directory)
             except OSError:
                 self._channel.close()
                 raise

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Any
+
+TYPE_CHECKING = False  # Not from typing: the monitor loads this module and stays small.
+if TYPE_CHECKING:
+    from typing import Any
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000

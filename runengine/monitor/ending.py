@@ -53,7 +53,7 @@ class _Deletion:
         job = self._container.job
         directory = job["runtime_dir"]
         if directory and not self._force and cgroup.remove(job["cgroup"]):
-            self._container.attempt(lambda: _discard(directory))
+            self._container.attempt(lambda: discard(directory))
             self._deleted(0)
         else:
             self.wait_for_leftovers()
@@ -114,7 +114,7 @@ class _Deletion:
         self._done()
 
 
-def _discard(directory: str) -> None:
+def discard(directory: str) -> None:
     """Remove a flat directory."""
     for name in os.listdir(directory):
         os.unlink(f"{directory}/{name}")

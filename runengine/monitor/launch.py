@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 BOOT = os.path.join(os.path.dirname(__file__), "boot.py")
 ZYGOTE_BOOT = os.path.join(os.path.dirname(__file__), "zygote_boot.py")
+_MALLOC = {
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 10),
+    "MALLOC_TOP_PAD_": "0",
+    "MALLOC_MMAP_THRESHOLD_": str(128 << 10),
+}
+"""What a burst of output took goes back to the kernel at once (mallopt(3)): 0.15 MB of each."""
 _forkers: list[Forker] = []
 
 
@@ -40,8 +46,8 @@ def fork(control_fd: int) -> socket.socket | None:
     return None
 
 
-def command(boot: str, *fds: int) -> list[str]:
-    """The command line of a process that begins with ``boot`` and gets these descriptors.
+def command(boot: str, *arguments: object) -> list[str]:
+    """The command line of a process that begins with ``boot`` and gets these arguments.
 
     ``-S`` leaves site-packages out, so the folders of ``runengine`` and ``prctl`` go along; that
     is right for plain, editable and source-tree installs.
@@ -53,7 +59,7 @@ def command(boot: str, *fds: int) -> list[str]:
     folders = [package]
     if prctl and prctl.origin:
         folders.append(os.path.dirname(prctl.origin))
-    return [sys.executable, "-I", "-S", "-X", "utf8", boot, *map(str, fds), *folders]
+    return [sys.executable, "-I", "-S", "-X", "utf8", boot, *map(str, arguments), *folders]
 
 
 def spawn(control_fd: int) -> int:
@@ -63,11 +69,14 @@ def spawn(control_fd: int) -> int:
     return _spawn(command(BOOT, CONTROL_FD), [place])
 
 
-def spawn_zygote(asked_fd: int, channel_fd: int) -> int:
-    """Start the process that monitors are forked from; its pid. Raises OSError."""
+def spawn_zygote(asked_fd: int, channel_fd: int, directory: str) -> int:
+    """Start the process that monitors are forked from; its pid. Raises OSError.
+
+    ``directory`` is for what it rehearses.
+    """
     # Onto itself, which only makes it stay open in the new program.
     keep = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (asked_fd, channel_fd)]
-    return _spawn(command(ZYGOTE_BOOT, asked_fd, channel_fd), keep)
+    return _spawn(command(ZYGOTE_BOOT, asked_fd, channel_fd, directory), keep)
 
 
 def _spawn(argv: list[str], actions: list[tuple[Any, ...]]) -> int:
@@ -75,7 +84,7 @@ def _spawn(argv: list[str], actions: list[tuple[Any, ...]]) -> int:
     return os.posix_spawn(
         argv[0],
         argv,
-        ENVIRONMENT,
+        {**ENVIRONMENT, **_MALLOC},
         file_actions=actions,
         setsid=True,
         setsigmask=[],

@@ -43,14 +43,14 @@ class Monitor:
         self._state_dir = ""
         self._container: Container | None = None
         self._pending: Pending | None = None
-        self._loop = Loop(self._report)
+        self.loop = Loop(self._report)
         self._programs = Programs()
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, control_fd)
-        self._control = Peer(self._loop, sock, self)
+        self._control = Peer(self.loop, sock, self)
 
     def serve(self) -> None:
         """Return when the container has ended and everybody has been told."""
-        self._loop.run()
+        self.loop.run()
 
     def on_request(self, peer: Peer, request: dict[str, Any]) -> None:
         """The job comes first; after that requests are the container's."""
@@ -68,7 +68,7 @@ class Monitor:
             job = request["job"]
             self._state_dir = job["state_dir"]
             os.dup2(0, 2, inheritable=True)
-            container = Container(self._loop, self._programs, job, peer, request)
+            container = Container(self.loop, self._programs, job, peer, request)
             container.start()
             self._container = container
         except (KeyError, TypeError, ValueError) as error:
@@ -82,12 +82,12 @@ class Monitor:
         try:
             self._state_dir = request["state_dir"]
             self._pending = Pending(
-                self._loop,
+                self.loop,
                 self._programs,
                 self._state_dir,
                 request["command"],
                 float(request["delay_s"]),
-                done=self._loop.stop,
+                done=self.loop.stop,
                 report=self._report,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -102,7 +102,7 @@ class Monitor:
         if self._container:
             self._container.on_gone(peer)
         elif not self._pending:
-            self._loop.stop()
+            self.loop.stop()
 
     def _report(self, text: str) -> None:
         if self._state_dir:

@@ -17,6 +17,7 @@ import select
 import sys
 
 from runengine.linux import inheritance
+from runengine.monitor import rehearsal
 from runengine.monitor.main import Monitor, become, close_all_but, settle, take_place
 from runengine.monitor.wire import CONTROL_FD
 
@@ -173,14 +174,27 @@ def preload() -> None:
     import runengine.runtime.messages  # noqa: F401
 
 
-def main(asked_fd: int, channel_fd: int) -> None:
-    """Be the zygote, on two descriptors that the launcher left open for it."""
+def main(asked_fd: int, channel_fd: int, directory: str) -> None:
+    """Be the zygote, on two descriptors that the launcher left open for it.
+
+    ``directory`` is for the rehearsal alone: made, and removed.
+    """
     import prctl
 
+    # Also if it hangs; what is forked from here has no such thing (prctl(2), PR_SET_PDEATHSIG).
+    prctl.set_pdeathsig(signal.SIGKILL)
     preload()
     close_all_but(asked_fd, channel_fd)
     settle()
     prctl.set_name(NAME)
+    prctl.set_child_subreaper(1)
+    try:
+        rehearsal.play(directory)
+    except OSError as error:
+        # A full disk, say: children are a little larger then.
+        os.write(2, f"runengine: {NAME}: no rehearsal: {error}\n".encode())
+    prctl.set_child_subreaper(0)
+    close_all_but(asked_fd, channel_fd)
     zygote = Zygote(asked_fd, channel_fd)
     gc.collect()
     gc.freeze()
