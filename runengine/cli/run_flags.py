@@ -273,11 +273,16 @@ def _profile(source: str) -> str:
             raise InvalidParameter(
                 f"opening seccomp profile ({source}) failed: {reason}"
             ) from None
+    shown = source if text is not source else "given inline"
     try:
-        return json.dumps(json.loads(text), separators=(",", ":"))
+        compact = json.dumps(json.loads(text), separators=(",", ":"))
     except (ValueError, RecursionError) as error:
-        shown = source if text is not source else "given inline"
         raise InvalidParameter(f"seccomp profile ({shown}) is not JSON: {error}") from None
+    # Here, where its name is known.
+    from runengine.oci_spec import seccomp_profile
+
+    seccomp_profile.check(compact, f"({shown})")
+    return compact
 
 
 def _check_conflicts(config: ContainerConfig, host: HostConfig) -> None:

@@ -55,6 +55,8 @@ class SpecFacts:
     /dev/shm with the host's; None for a tmpfs of the container's own."""
     seccomp: dict[str, Any] | None = None
     """``linux.seccomp`` to use as it is instead of what SecurityOpt says."""
+    seccomp_flags: tuple[str, ...] = ()
+    """Flags of a filter that runtime and kernel know (``runtime.abilities``)."""
     image_architecture: str = ""
     """GOARCH of the image (386, amd64, arm ...): 32-bit images get their system call table."""
     apparmor_profile: str | None = None

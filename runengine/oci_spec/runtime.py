@@ -368,6 +368,14 @@ SeccompOperator = Literal[
 ]
 
 
+SeccompFlag = Literal[
+    "SECCOMP_FILTER_FLAG_TSYNC",
+    "SECCOMP_FILTER_FLAG_LOG",
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+]
+
+
 class SeccompArg(Model):
     """A comparison with an argument; with MASKED_EQ ``value`` is the mask."""
 
@@ -392,17 +400,7 @@ class Seccomp(Model):
     default_action: SeccompAction
     default_errno_ret: Uint32 | None = None
     architectures: list[SeccompArch] | None = None
-    flags: (
-        list[
-            Literal[
-                "SECCOMP_FILTER_FLAG_TSYNC",
-                "SECCOMP_FILTER_FLAG_LOG",
-                "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-                "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
-            ]
-        ]
-        | None
-    ) = None
+    flags: list[SeccompFlag] | None = None
     listener_path: str | None = None
     listener_metadata: str | None = None
     syscalls: list[SeccompSyscall] | None = None

@@ -43,7 +43,7 @@ class Machine(NamedTuple):
 
 
 _ARM = ("arm", "SCMP_ARCH_ARM")
-_MACHINES = {
+MACHINES = {
     "x86_64": Machine(
         "SCMP_ARCH_X86_64",
         "amd64",
@@ -68,7 +68,7 @@ def image_architectures(goarch: str) -> tuple[str, ...]:
 
 def check_architectures(names: tuple[str, ...]) -> None:
     """Raise InvalidParameter for a name that no machine knows."""
-    known = {ALL, NATIVE, *(name for machine in _MACHINES.values() for name, _ in machine.subs)}
+    known = {ALL, NATIVE, *(name for machine in MACHINES.values() for name, _ in machine.subs)}
     for name in names:
         if name not in known:
             raise InvalidParameter(
@@ -79,7 +79,7 @@ def check_architectures(names: tuple[str, ...]) -> None:
 
 def machine_of(target: Target) -> Machine:
     """The target's architecture. Raises InvalidParameter where no profile is known."""
-    found = _MACHINES.get(target.machine)
+    found = MACHINES.get(target.machine)
     if found is None:
         raise InvalidParameter(
             f"no default seccomp profile for {target.machine}",
@@ -167,4 +167,4 @@ def load_profile(text: str, target: Target) -> dict[str, Any]:
     """
     from runengine.oci_spec import seccomp_profile
 
-    return seccomp_profile.load(text, target, _MACHINES.get(target.machine))
+    return seccomp_profile.load(text, target, MACHINES.get(target.machine))

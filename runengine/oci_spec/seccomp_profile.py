@@ -14,6 +14,8 @@ from runengine.errors import InvalidParameter
 from runengine.oci_spec import runtime
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runengine.oci_spec.seccomp import Machine, Target
 
 
@@ -24,8 +26,8 @@ class _Model(BaseModel):
 class ArchMap(_Model):
     """A native architecture and the others to allow beside it."""
 
-    architecture: str
-    sub_architectures: list[str] | None = None
+    architecture: runtime.SeccompArch
+    sub_architectures: list[runtime.SeccompArch] | None = None
 
 
 class Filter(_Model):
@@ -60,9 +62,9 @@ class Profile(_Model):
 
     default_action: runtime.SeccompAction
     default_errno_ret: int | None = Field(default=None, ge=0, le=4095)
-    architectures: list[str] | None = None
+    architectures: list[runtime.SeccompArch] | None = None
     arch_map: list[ArchMap] | None = None
-    flags: list[str] | None = None
+    flags: list[runtime.SeccompFlag] | None = None
     listener_path: str = ""
     listener_metadata: str = ""
     syscalls: list[Rule] | None = None
@@ -74,37 +76,47 @@ class Profile(_Model):
         return self
 
 
+def check(text: str, name: str) -> None:
+    """Raise InvalidParameter, with ``name`` and the place in it, for what is no profile."""
+    _parse(text, f" {name}")
+
+
 def load(text: str, target: Target, machine: Machine | None) -> dict[str, Any]:
     """``linux.seccomp`` for a target. Raises InvalidParameter."""
+    profile = _parse(text)
+    section: dict[str, Any] = {
+        "defaultAction": profile.default_action,
+        "defaultErrnoRet": profile.default_errno_ret,
+        "architectures": _architectures(profile, machine),
+        "flags": profile.flags,
+        "listenerPath": profile.listener_path,
+        "listenerMetadata": profile.listener_metadata,
+        "syscalls": _syscalls(profile, target, machine),
+    }
+    return {key: value for key, value in section.items() if value not in (None, "", [])}
+
+
+def _parse(text: str, name: str = "") -> Profile:
     try:
-        profile = Profile.model_validate_json(text)
-        section: dict[str, Any] = {
-            "defaultAction": profile.default_action,
-            "defaultErrnoRet": profile.default_errno_ret,
-            "architectures": _architectures(profile, machine),
-            "flags": profile.flags,
-            "listenerPath": profile.listener_path,
-            "listenerMetadata": profile.listener_metadata,
-            "syscalls": _syscalls(profile, target, machine),
-        }
-        section = {key: value for key, value in section.items() if value not in (None, "", [])}
-        runtime.Seccomp.model_validate(section)
+        return Profile.model_validate_json(text)
     except ValidationError as error:
         raise InvalidParameter(
-            "invalid seccomp profile",
+            f"invalid seccomp profile{name}",
             details=_first(error),
             resolution="use Docker's or the OCI runtime spec's form",
         ) from None
-    return section
 
 
 def _first(error: ValidationError) -> str:
+    """The first problem, with its place as a path (``syscalls[3].args[0].op``)."""
     problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg']}" if where else problem["msg"]
+    where = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]
+    )
+    return f"{where[1:]}: {problem['msg']}" if where else problem["msg"]
 
 
-def _architectures(profile: Profile, machine: Machine | None) -> list[str] | None:
+def _architectures(profile: Profile, machine: Machine | None) -> Sequence[str] | None:
     if profile.arch_map is None:
         return profile.architectures
     for entry in profile.arch_map:

@@ -41,11 +41,12 @@ def gather(
     does not run), Unavailable.
     """
     from runengine.mgr.container import network_files
+    from runengine.mgr.container.runtime import abilities_of
     from runengine.oci_spec import merge
     from runengine.oci_spec.mounts import check_propagation, resolve_all
 
     host, config = record.host_config, record.config
-    here = kernel.probe()
+    here, able = kernel.probe(), abilities_of(context, record)
     hostname = _hostname(context, record)
     mounts = resolve_all(host)
     for point in mounts:
@@ -80,6 +81,8 @@ def gather(
         rlimits={"nofile": _nofile()},
         image_architecture=record.details.get("architecture", ""),
         apparmor_profile=_apparmor_profile(here, host),
+        seccomp_flags=able.seccomp_flags,
+        runtime_recursive_readonly=able.recursive_readonly,
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
+    from runengine.runtime.abilities import Abilities
     from runengine.runtime.runc import Runtime
     from runengine.store.containers import Record
 
@@ -33,3 +34,16 @@ def runtime_of(context: Context, record: Record) -> Runtime:
     from runengine.runtime import runc
 
     return runc.Runtime(argv_of(context, record))
+
+
+def abilities_of(context: Context, record: Record) -> Abilities:
+    """What that runtime can do; the defaults where it is not there, which a start finds out."""
+    from runengine.errors import Unavailable
+    from runengine.runtime import abilities
+
+    try:
+        program = argv_of(context, record)[0]
+    except Unavailable:
+        return abilities.Abilities()
+    note = f"{context.paths.state}/features-{record.host_config['Runtime']}.json"
+    return abilities.known(program, note, lambda: runtime_of(context, record).features())

@@ -27,6 +27,7 @@ MASKED = (
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
+_SPEC_ALLOW = "SECCOMP_FILTER_FLAG_SPEC_ALLOW"
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
@@ -73,8 +74,17 @@ def set_seccomp(
     spec: dict[str, Any], _config: ContainerConfig, host: HostConfig, facts: SpecFacts
 ) -> None:
     """The filter: a given one, the user's profile, none, or the default for these capabilities."""
-    if not facts.kernel.seccomp:
-        return
+    if facts.seccomp is not None:
+        spec["linux"]["seccomp"] = facts.seccomp
+    elif facts.kernel.seccomp:
+        section = _filter(spec, host, facts)
+        if section is not None:
+            spec["linux"]["seccomp"] = _without_mitigations(section, facts)
+
+
+def _filter(
+    spec: dict[str, Any], host: HostConfig, facts: SpecFacts
+) -> dict[str, Any] | None:
     options = security_opt.parse(host["SecurityOpt"])
     target = seccomp.Target(
         machine=facts.kernel.machine,
@@ -82,14 +92,23 @@ def set_seccomp(
         capabilities=frozenset(spec["process"]["capabilities"]["bounding"]),
         extra=(*options.seccomp_arch, *seccomp.image_architectures(facts.image_architecture)),
     )
-    if facts.seccomp is not None:
-        spec["linux"]["seccomp"] = facts.seccomp
-    elif options.seccomp == security_opt.UNCONFINED:
-        return
-    elif options.seccomp:
-        spec["linux"]["seccomp"] = seccomp.load_profile(options.seccomp, target)
-    elif not host["Privileged"]:
-        spec["linux"]["seccomp"] = seccomp.default_profile(target)
+    if options.seccomp == security_opt.UNCONFINED:
+        return None
+    if options.seccomp:
+        return seccomp.load_profile(options.seccomp, target)
+    return None if host["Privileged"] else seccomp.default_profile(target)
+
+
+def _without_mitigations(section: dict[str, Any], facts: SpecFacts) -> dict[str, Any]:
+    """Do not slow the process by what kernels before 5.16 do to whoever has a filter.
+
+    The mitigation of speculative store bypass keeps a process's own code from reading its own
+    memory; it protects nobody else (seccomp(2), SECCOMP_FILTER_FLAG_SPEC_ALLOW). A profile with
+    flags of its own is left alone. Where the runtime does not know the flag it stays out.
+    """
+    if "flags" in section or _SPEC_ALLOW not in facts.seccomp_flags:
+        return section
+    return {**section, "flags": [_SPEC_ALLOW]}
 
 
 def set_apparmor(

@@ -11,7 +11,7 @@ import pytest
 
 from runengine.errors import InvalidParameter
 from runengine.linux.kernel import CAPABILITIES
-from runengine.oci_spec import capabilities, runtime, seccomp
+from runengine.oci_spec import capabilities, runtime, seccomp, seccomp_profile
 from runengine.oci_spec.seccomp import Target
 from tests.support import specs
 
@@ -279,3 +279,56 @@ def test_bad_profiles_are_one_line(profile, words):  # AA-02
         seccomp.load_profile(profile, DEFAULT)
     assert "\n" not in str(caught.value)
     assert "invalid seccomp profile" in str(caught.value)
+
+
+ALLOW_FLAG = "SECCOMP_FILTER_FLAG_SPEC_ALLOW"
+
+
+def test_mitigations_are_not_forced_where_the_runtime_can_say_so():
+    def section(**facts):
+        return specs.build(host_changes={"SecurityOpt": []}, **facts)["linux"]["seccomp"]
+
+    assert section(seccomp_flags=(ALLOW_FLAG, "X"))["flags"] == [ALLOW_FLAG]
+    # runc 1.1 fails for any flag.
+    assert "flags" not in section()
+
+
+def test_a_profiles_own_flags_stay():
+    text = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_LOG"]})
+    changes = {"SecurityOpt": [f"seccomp={text}"]}
+    linux = specs.build(host_changes=changes, seccomp_flags=(ALLOW_FLAG,))["linux"]
+    assert linux["seccomp"]["flags"] == ["SECCOMP_FILTER_FLAG_LOG"]
+    text = json.dumps({"defaultAction": "SCMP_ACT_ALLOW"})
+    changes = {"SecurityOpt": [f"seccomp={text}"]}
+    linux = specs.build(host_changes=changes, seccomp_flags=(ALLOW_FLAG,))["linux"]
+    assert linux["seccomp"]["flags"] == [ALLOW_FLAG]
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"syscalls": [{"names": ["a"], "action": "X"}]}, r"syscalls\[0\]\.action: "),
+        (
+            {"syscalls": [
+                {"names": ["a"], "action": "SCMP_ACT_LOG"},
+                {"names": ["a"], "action": "SCMP_ACT_LOG",
+                 "args": [{"index": 0, "value": -1, "op": "SCMP_CMP_EQ"}]},
+            ]},
+            r"syscalls\[1\]\.args\[0\]\.value: ",
+        ),
+        ({"archMap": [{"architecture": "VAX"}]}, r"archMap\[0\]\.architecture: "),
+        ({"syscalls": [{"names": ["a"], "action": "SCMP_ACT_LOG",
+                        "includes": {"minKernel": "four"}}]},
+         r"syscalls\[0\]\.includes\.minKernel: "),
+        ({"flags": ["FAST"]}, r"flags\[0\]: "),
+    ],
+)  # fmt: skip
+def test_the_place_of_what_is_wrong_is_named(changes, place):
+    text = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", **changes})
+    with pytest.raises(InvalidParameter, match=place):
+        seccomp.load_profile(text, DEFAULT)
+
+
+def test_so_is_its_file():
+    with pytest.raises(InvalidParameter, match=r"profile \(/etc/x.json\)"):
+        seccomp_profile.check('{"defaultAction": "X"}', "(/etc/x.json)")
