@@ -15,7 +15,8 @@ SUFFIX = ".slice"
 ROOT_SLICE = "-.slice"
 RUNNING = "/run/systemd/system"
 _MAX_NAME = 255
-_STEM = re.compile(r"[A-Za-z0-9:_.\\]+(?:-[A-Za-z0-9:_.\\]+)*")
+_STEM = re.compile(r"[A-Za-z0-9_.\\]+(?:-[A-Za-z0-9_.\\]+)*")
+"""Of the characters of a unit's name without the colon, which parts what the runtime is told."""
 
 
 def require_systemd(marker: str = RUNNING) -> None:

@@ -46,7 +46,7 @@ def test_every_hierarchy_has_the_scope_inside_its_slices(parent, directory):
 @pytest.mark.parametrize(
     "name",
     ["", "jobs", "/jobs", "a/b.slice", ".slice", "-a.slice", "a-.slice", "a--b.slice", "a.scope",
-     "a b.slice", "é.slice", "a\0.slice", f"{'a' * 250}.slice"],
+     "a b.slice", "a:b.slice", "é.slice", "a\0.slice", f"{'a' * 250}.slice"],
 )  # fmt: skip
 def test_what_is_no_slice_is_refused_in_dockers_words(name):
     with pytest.raises(InvalidParameter, match="valid slice named as"):
