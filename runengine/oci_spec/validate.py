@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runengine.errors import InvalidParameter
 from runengine.oci_spec import (
     capabilities,
+    destinations,
     devices,
     mounts,
     namespaces,
@@ -67,7 +68,8 @@ def check(
     modes = namespaces.modes(host, kernel)
     check_config(config)
     check_exclusions(config, host)
-    mounts.resolve_all(host)
+    for point in mounts.resolve_all(host):
+        destinations.check(point)
     sysctls.check(
         host, own={kind for kind, mode in modes.items() if mode.kind == namespaces.PRIVATE}
     )

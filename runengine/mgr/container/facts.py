@@ -49,6 +49,7 @@ def gather(
     here, able = kernel.probe(), abilities_of(context, record)
     hostname = _hostname(context, record)
     mounts = resolve_all(host)
+    check_destinations(rootfs, mounts)
     for point in mounts:
         ensure_source(point)
     check_propagation(mounts, mount.mounts() if mounts else ())
@@ -126,20 +127,38 @@ def working_directory(root: str, path: str) -> str:
     Nothing else is looked at: what is missing is made by the runtime, and a file in its way named.
     """
     from runengine.oci_spec import workdir
+
+    if path != "/":
+        workdir.check_target(_traced(root, [path])[0], path)
+    return path
+
+
+def check_destinations(root: str, points: list[MountPoint]) -> None:
+    """Raise InvalidParameter if the image's links lead a mount to where none may be."""
+    from runengine.oci_spec import destinations
+
+    if points:
+        traced = _traced(root, [point.destination for point in points])
+        for point, real in zip(points, traced, strict=True):
+            destinations.check(point, real)
+
+
+def _traced(root: str, paths: list[str]) -> list[str]:
+    """Where they lead inside ``root``; as they are where something else is in the way."""
     from runengine.rootfs import inside
     from runengine.rootfs.tree import Tree
 
-    if path == "/":
-        return path
+    found = []
     root_fd = inside.open_root(root)
     try:
-        real = "/" + Tree(root_fd).trace(path)
-    except OSError:
-        real = path
+        for path in paths:
+            try:
+                found.append("/" + Tree(root_fd).trace(path))
+            except OSError:
+                found.append(path)
     finally:
         os.close(root_fd)
-    workdir.check_target(real, path)
-    return path
+    return found
 
 
 def ensure_source(point: MountPoint) -> None:
@@ -226,15 +245,16 @@ def _devices(host: HostConfig) -> list[DeviceEntry]:
 
     found = []
     for mapping in host["Devices"]:
+        path = mapping["PathOnHost"]
         try:
             found += devices.entries(
-                mapping["PathOnHost"],
-                mapping["PathInContainer"] or mapping["PathOnHost"],
-                mapping["CgroupPermissions"] or "rwm",
+                path, mapping["PathInContainer"] or path, mapping["CgroupPermissions"] or "rwm"
             )
         except (OSError, ValueError) as error:
             raise InvalidParameter(
-                f"--device {mapping['PathOnHost']}: {error.args[-1]}"
+                f'error gathering device information while adding custom device "{path}": '
+                f"{error.args[-1]}",
+                resolution="--device takes a device node, or a folder that has some",
             ) from None
     return found
 
