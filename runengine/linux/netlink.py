@@ -5,7 +5,6 @@ Importing a whole netlink library costs more than everything that is said here (
 
 from __future__ import annotations
 
-import _thread
 import os
 import socket
 import struct
@@ -112,9 +111,14 @@ def connected(family: int) -> Iterator[socket.socket]:
 
 
 def _close_aside(sock: socket.socket) -> None:
-    """Closing waits, asleep, until the kernel has freed what was deleted: 10 to 20 ms."""
+    """Closing waits, asleep, until the kernel has freed what was deleted: 10 to 20 ms.
+
+    The interpreter waits for the thread at its end; one that it does not know of can crash it.
+    """
+    import threading
+
     try:
-        _thread.start_new_thread(sock.close, ())
+        threading.Thread(target=sock.close).start()
     except RuntimeError:  # no thread to be had
         sock.close()
 
