@@ -10,7 +10,7 @@ import sys
 from contextlib import nullcontext, redirect_stdout
 from io import StringIO
 
-from scripts.bench import crowd, listing, logs, memory, start
+from scripts.bench import crowd, dns, listing, logs, memory, network, start
 from scripts.bench.bench import set_up
 from scripts.bench.harness import host_facts, print_table
 from scripts.bench.verdicts import summary
@@ -21,6 +21,8 @@ BENCHMARKS = {
     "crowd": crowd,
     "memory": memory,
     "logs": logs,
+    "network": network,
+    "dns": dns,
 }
 ALL = "all"
 
@@ -56,7 +58,10 @@ def main() -> None:
 
 def contents() -> str:
     """The benchmarks, one a line."""
-    lines = [f"  {name:8} {(module.__doc__ or '').strip()}" for name, module in BENCHMARKS.items()]
+    lines = [
+        f"  {name:8} {(module.__doc__ or '').partition(chr(10))[0]}"
+        for name, module in BENCHMARKS.items()
+    ]
     return "\n".join(
         [
             "what there is:",

@@ -60,11 +60,10 @@ def measure(bench: Bench) -> None:
 
 def of_peer(peer: Peer) -> Contestant:
     """An engine: ``run -d``, and ``rm -f`` of all in one command."""
-    argv = [*peer.argv, "run", "-d", "--network", "none", IMAGE, "sleep", "100000"]
+    arguments = ("run", "-d", "--network", "none", IMAGE, "sleep", "100000")
 
     def start(_: int) -> bool:
-        done = subprocess.run(argv, capture_output=True, check=False, env=peer.environment)
-        return done.returncode == 0
+        return peer.call(*arguments).returncode == 0
 
     return Contestant(start, peer.clear)
 

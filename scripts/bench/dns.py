@@ -1,4 +1,4 @@
-"""Questions a second and the time that one takes, beside dnsmasq: names of our own, and others'.
+"""DNS: questions a second, and the time that one takes, beside dnsmasq.
 
 Everything is in a network namespace of its own, on loopback: resolver, dnsmasq, a second dnsmasq
 as the world's server, and this process as the client, which is the same for both.
@@ -24,12 +24,14 @@ from runengine.netns import namespace
 from runengine.paths import Paths
 from runengine.resolver import control, launch, tables
 from runengine.resolver.tables import Host, Table
-from scripts.bench.disk import scratch_directory
-from scripts.bench.harness import host_facts, judged, options, print_table, quantile
+from scripts.bench.harness import host_facts, print_table, quantile
 from scripts.bench.memory import smaps, switches
+from scripts.bench.verdicts import judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from scripts.bench.bench import Bench
 
 OURS, DNSMASQ = "runengine", "dnsmasq"
 ADDRESSES = {OURS: "127.0.1.1", DNSMASQ: "127.0.2.1"}
@@ -66,13 +68,13 @@ class Server(NamedTuple):
     pid: int
 
 
-def main() -> None:
+def measure(bench: Bench) -> None:
     """Both servers in turn, in a new order each round."""
-    chosen = options(__doc__, rounds=15, quick=3)
     if not shutil.which(DNSMASQ):
         sys.exit("bench: no dnsmasq on PATH (apt-get install dnsmasq-base)")
+    scratch = bench.scratch / "dns"
+    scratch.mkdir()
     with ExitStack() as stack:
-        scratch = stack.enter_context(scratch_directory())
         own = namespace.new()
         stack.callback(os.close, own)
         stack.enter_context(namespace.entered(own))
@@ -82,7 +84,7 @@ def main() -> None:
         }
         stack.enter_context(world(scratch))
         for kind, names in ASKED.items():
-            publish(kind, measure(servers, names, chosen.rounds))
+            publish(kind, measure_kind(servers, names, bench.choose(15, 3)))
         publish_idle(servers)
 
 
@@ -177,7 +179,7 @@ def query(name: str, rdtype: int, number: int) -> bytes:
     )
 
 
-def measure(servers: dict[str, Server], names: list[str], rounds: int) -> dict[str, Score]:
+def measure_kind(servers: dict[str, Server], names: list[str], rounds: int) -> dict[str, Score]:
     """One question at a time, then some at once, in every round."""
     scores = {name: Score() for name in servers}
     queries = [
@@ -240,7 +242,7 @@ def cpu_of(pid: int) -> float:
 def publish(kind: str, scores: dict[str, Score]) -> None:
     """Medians over all questions and rounds."""
     rounds = len(next(iter(scores.values())).rates)
-    print(f"\n### {kind}\n\n{rounds} rounds of {QUESTIONS} questions; {host_facts()}\n")
+    print(f"\n### DNS: {kind}\n\n{rounds} rounds of {QUESTIONS} questions; {host_facts()}\n")
     head = ["", "one at a time, us", "p99", f"questions/s, {AT_ONCE} at once", "CPU us each"]
     lines = [head, ["---"] * len(head)]
     theirs = statistics.median(scores[DNSMASQ].each_s)
@@ -248,7 +250,9 @@ def publish(kind: str, scores: dict[str, Score]) -> None:
         middle = statistics.median(score.each_s)
         cell = f"{middle * 1e6:.0f}"
         if name == OURS:
-            cell = judged(middle / theirs, LATENCY_LIMIT, f"{cell} ({middle / theirs:.2f} x)")
+            ratio = middle / theirs
+            verdict = judge(f"DNS: {kind}: time", DNSMASQ, ratio, LATENCY_LIMIT)
+            cell += f" ({ratio:.2f} x, {verdict})"
         p99 = quantile(score.each_s, 0.99) * 1e6
         rate, cpu = statistics.median(score.rates), statistics.median(score.cpu_s) * 1e6
         lines.append([name, cell, f"{p99:.0f}", f"{rate:.0f}", f"{cpu:.0f}"])
@@ -260,17 +264,14 @@ def publish_idle(servers: dict[str, Server]) -> None:
     time.sleep(3)  # the last timer of a forwarded question
     before = {name: switches(server.pid) for name, server in servers.items()}
     time.sleep(IDLE_S)
-    print("\n### Idle, after all that\n")
+    print("\n### DNS: idle, after all that\n")
     lines = [["", "PSS MiB", "private dirty", f"wake-ups in {IDLE_S} s"], ["---"] * 4]
     for name, server in servers.items():
         figures = smaps(server.pid)
         woken = switches(server.pid) - before[name]
         pss, wakeups = f"{figures['Pss']:.1f}", str(woken)
         if name == OURS:
-            pss, wakeups = judged(figures["Pss"], MEMORY_LIMIT_MIB, pss), judged(woken, 0, wakeups)
+            pss += f" ({judge('resolver: PSS MiB', '', figures['Pss'], MEMORY_LIMIT_MIB)})"
+            wakeups += f" ({judge(f'resolver: wake-ups in {IDLE_S} s', '', woken, 0)})"
         lines.append([name, pss, f"{figures['Private_Dirty']:.1f}", wakeups])
     print_table(lines)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -28,14 +29,19 @@ class Bundle:
     def __init__(self, scratch: Path, spec: dict[str, Any]) -> None:
         self._scratch = scratch
         self._spec = spec
+        self.name = f"{OWN}-{os.getpid()}-{scratch.name}"
+        """Nobody else's on this machine."""
         self.root = f"{scratch.parent}/run/{scratch.name}"
 
-    def write(self, name: str, *command: str) -> str:
-        """Write a bundle that runs ``command``; its directory."""
+    def write(self, name: str, *command: str, netns: str = "") -> str:
+        """Write a bundle that runs ``command``; its directory. ``netns``: a namespace to join."""
         directory = self._scratch / "bundles" / name
         directory.mkdir(parents=True, exist_ok=True)
         process = {**self._spec["process"], "args": list(command), "terminal": False}
         linux = {**self._spec["linux"], "cgroupsPath": f"/{OWN}/{name}"}
+        if netns:
+            own = [one for one in linux["namespaces"] if one["type"] != "network"]
+            linux["namespaces"] = [*own, {"type": "network", "path": netns}]
         spec = {**self._spec, "process": process, "linux": linux}
         (directory / "config.json").write_text(json.dumps(spec))
         return str(directory)

@@ -7,7 +7,6 @@ because an engine's work happens there as well. Tables are Markdown, to be kept.
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import random
@@ -25,17 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from scripts.bench.verdicts import Budget
-
-
-def options(description: str | None, *, rounds: int, quick: int) -> argparse.Namespace:
-    """The command line of a benchmark on its own: ``--rounds``, and ``--quick`` for fewer."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--rounds", type=int, default=0, help=f"default {rounds}")
-    parser.add_argument("--quick", action="store_true", help=f"{quick} rounds, smaller sizes")
-    found = parser.parse_args()
-    found.rounds = found.rounds or (quick if found.quick else rounds)
-    return found
-
 
 AFTERMATH_S = 0.15
 """Whoever answers first and clears up then must not leave that to the next one's time."""
@@ -66,15 +54,24 @@ def timed(action: Callable[[], object]) -> Sample:
 
 
 def interleave(
-    actions: Mapping[str, Callable[[], object]], rounds: int, *, warm_up: int = 2
+    actions: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    undo: Mapping[str, Callable[[], object]] | None = None,
+    warm_up: int = 2,
 ) -> dict[str, list[Sample]]:
-    """Call every action once a round, in a new random order each time."""
+    """Call every action once a round, in a new random order each time.
+
+    ``undo`` puts right what an action changed, for the next round; that is not timed.
+    """
     samples: dict[str, list[Sample]] = {name: [] for name in actions}
     for number in range(rounds + warm_up):
         order = list(actions)
         random.shuffle(order)
         for name in order:
             sample = timed(actions[name])
+            if undo is not None:
+                undo[name]()
             if number >= warm_up:
                 samples[name].append(sample)
     return samples
@@ -118,11 +115,6 @@ def compared(
         return f"{ratio:.2f}"
     verdict = judge(f"{budget.ours}: {title}", name, ratio, limit)
     return f"{ratio:.2f} ({verdict})"
-
-
-def judged(value: float, limit: float, text: str) -> str:
-    """``text`` with the limit and whether it is kept."""
-    return f"{text} (≤ {limit:g}: {'met' if value <= limit else 'NOT MET'})"
 
 
 def middle(samples: Sequence[Sample]) -> float:

@@ -7,6 +7,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
+from runengine.netns import namespace
 from scripts.bench.harness import check_run, interleave, report
 from scripts.bench.peers import DOCKER, IMAGE, PODMAN, WARM, Peer
 from scripts.bench.verdicts import Budget
@@ -55,7 +56,10 @@ def read(peer: Peer, container: str) -> None:
     """Read the whole log; as many bytes must come as were written."""
     argv = [*peer.argv, "logs", container]
     environment = peer.environment
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment) as process:
+    with (
+        namespace.entered(peer.host.inside),
+        subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment) as process,
+    ):
         total = 0
         while chunk := process.stdout.read(1 << 20) if process.stdout else b"":
             total += len(chunk)

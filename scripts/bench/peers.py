@@ -12,10 +12,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from runengine.netns import namespace
 from scripts.bench.harness import check_run
+from scripts.bench.hosts import host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from scripts.bench.hosts import Host
 
 REPOSITORY = Path(__file__).parents[2]
 IMAGE = "bench/busybox:latest"
@@ -31,6 +35,7 @@ class Peer(NamedTuple):
     name: str
     argv: list[str]
     settings: dict[str, str]
+    host: Host
     daemon: int = 0
 
     @property
@@ -39,8 +44,15 @@ class Peer(NamedTuple):
         return {**os.environ, **self.settings}
 
     def run(self, *arguments: str) -> str:
-        """Run a verb that must succeed; returns its output."""
-        return check_run([*self.argv, *arguments], env=self.environment)
+        """Run a verb that must succeed, on the engine's host; returns its output."""
+        with namespace.entered(self.host.inside):
+            return check_run([*self.argv, *arguments], env=self.environment)
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a verb that may fail."""
+        argv = [*self.argv, *arguments]
+        with namespace.entered(self.host.inside):
+            return subprocess.run(argv, capture_output=True, check=False, env=self.environment)
 
     def clear(self) -> None:
         """Remove every container."""
@@ -62,12 +74,12 @@ def peers(scratch: Path) -> Iterator[dict[str, Peer]]:
     """
     tarball = busybox_tar(scratch)
     with ExitStack() as stack:
-        cold = runengine(scratch)
+        cold = runengine(scratch, stack.enter_context(host()))
         found = {WARM: stack.enter_context(service(cold, scratch)), COLD: cold}
         if shutil.which("dockerd") and shutil.which("docker"):
-            found[DOCKER] = stack.enter_context(docker(scratch))
+            found[DOCKER] = stack.enter_context(docker(scratch, stack.enter_context(host())))
         if shutil.which("podman"):
-            found[PODMAN] = podman(scratch)
+            found[PODMAN] = podman(scratch, stack.enter_context(host()))
         for peer in found.values():
             if peer is not cold:
                 peer.run("import", str(tarball), IMAGE)
@@ -79,7 +91,7 @@ def peers(scratch: Path) -> Iterator[dict[str, Peer]]:
                     peer.clear()
 
 
-def runengine(scratch: Path) -> Peer:
+def runengine(scratch: Path, own: Host) -> Peer:
     """This checkout's engine as ``scripts/install`` puts it, but for the service."""
     command = scratch / "bin/runengine"
     command.parent.mkdir()
@@ -90,7 +102,7 @@ def runengine(scratch: Path) -> Peer:
     )
     command.chmod(0o755)
     argv = [str(command), "--root", str(scratch / "root"), "--state", str(scratch / "run/state")]
-    return Peer(COLD, argv, {"RUNENGINE_LAUNCHER": "off"})
+    return Peer(COLD, argv, {"RUNENGINE_LAUNCHER": "off"}, own)
 
 
 @contextmanager
@@ -99,9 +111,9 @@ def service(cold: Peer, scratch: Path) -> Iterator[Peer]:
 
     A warm call that would run cold fails, so that no figure is another's.
     """
-    with (scratch / "serve.log").open("wb") as log:
+    with (scratch / "serve.log").open("wb") as log, namespace.entered(cold.host.inside):
         daemon = subprocess.Popen([*cold.argv, "serve"], stdout=log, stderr=log)
-    warm = Peer(WARM, cold.argv, {"RUNENGINE_LAUNCHER": "require"}, daemon.pid)
+    warm = Peer(WARM, cold.argv, {"RUNENGINE_LAUNCHER": "require"}, cold.host, daemon.pid)
     try:
         await_daemon(warm, "version", daemon, scratch / "serve.log")
         yield warm
@@ -113,24 +125,21 @@ def service(cold: Peer, scratch: Path) -> Iterator[Peer]:
 def await_daemon(peer: Peer, verb: str, daemon: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until ``verb`` succeeds; exits with the daemon's last words if it never does."""
     deadline = time.monotonic() + DAEMON_START_S
-    argv = [*peer.argv, verb]
-    environment = peer.environment
-    while subprocess.run(argv, capture_output=True, check=False, env=environment).returncode:
+    while peer.call(verb).returncode:
         if time.monotonic() > deadline or daemon.poll() is not None:
             sys.exit(f"bench: the service of {peer.name} does not start: {log.read_text()}")
         time.sleep(0.2)
 
 
 @contextmanager
-def docker(scratch: Path) -> Iterator[Peer]:
-    """A dockerd of our own, without networks, ended with the benchmark."""
+def docker(scratch: Path, own: Host) -> Iterator[Peer]:
+    """A dockerd of our own, ended with the benchmark."""
     socket = f"unix://{scratch}/docker.sock"
     argv = ["dockerd", "--host", socket, "--data-root", f"{scratch}/docker"]
     argv += ["--exec-root", f"{scratch}/run/docker", "--pidfile", f"{scratch}/docker.pid"]
-    argv += ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
-    with (scratch / "dockerd.log").open("wb") as log:
+    with (scratch / "dockerd.log").open("wb") as log, namespace.entered(own.inside):
         daemon = subprocess.Popen(argv, stdout=log, stderr=log)
-    peer = Peer(DOCKER, ["docker", "--host", socket], {}, daemon.pid)
+    peer = Peer(DOCKER, ["docker", "--host", socket], {}, own, daemon.pid)
     try:
         await_daemon(peer, "info", daemon, scratch / "dockerd.log")
         yield peer
@@ -139,15 +148,18 @@ def docker(scratch: Path) -> Iterator[Peer]:
         daemon.wait()
 
 
-def podman(scratch: Path) -> Peer:
-    """Podman on scratch storage, with the runtime that the others have."""
+def podman(scratch: Path, own: Host) -> Peer:
+    """Podman on scratch storage, with the runtime that the others have, and netavark."""
     # Its own defaults raise limits, which takes CAP_SYS_RESOURCE.
     limits = '"nofile=1024:4096", "nproc=4096:4096"'
     settings = scratch / "containers.conf"
-    settings.write_text(f"[containers]\ndefault_ulimits = [{limits}]\n")
+    network = f'network_backend = "netavark"\nnetwork_config_dir = "{scratch}/podman-networks"'
+    settings.write_text(
+        f"[containers]\ndefault_ulimits = [{limits}]\n[network]\n{network}\n"
+    )
     argv = ["podman", "--root", f"{scratch}/podman", "--runroot", f"{scratch}/run/podman"]
     argv += ["--cgroup-manager", "cgroupfs", "--runtime", "runc", "--events-backend", "file"]
-    return Peer(PODMAN, argv, {"CONTAINERS_CONF": str(settings)})
+    return Peer(PODMAN, argv, {"CONTAINERS_CONF": str(settings)}, own)
 
 
 def busybox_tar(scratch: Path) -> Path:
