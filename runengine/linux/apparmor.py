@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from runengine.linux import fsatomic
+
 LOADED = "/sys/kernel/security/apparmor/profiles"
 CONFIG = "/etc/apparmor.d"
 _PARSER_TIMEOUT_S = 30.0
@@ -50,10 +52,17 @@ def load(name: str, text: str) -> None:
         raise OSError(f"apparmor_parser refused {name}: {done.stderr.decode().strip()}")
 
 
-def ensure(name: str, text: str) -> None:
-    """Load the profile unless the kernel has it. Raises OSError."""
-    if not is_loaded(name):
-        load(name, text)
+def ensure(name: str, text: str, note: str) -> None:
+    """Load the profile unless the kernel has it, with this very text. Raises OSError.
+
+    The kernel tells no text, so the file ``note``, which must die with the boot, holds what was
+    loaded last: another version of the engine has another profile under the same name.
+    """
+    data = text.encode()
+    if is_loaded(name) and fsatomic.read_optional(note) == data:
+        return
+    load(name, text)
+    fsatomic.replace(note, data, durable=False)
 
 
 def has_tunables(config: str = CONFIG) -> bool:

@@ -76,6 +76,8 @@ class Kernel(NamedTuple):
     """This process's own; children inherit it."""
     thermal_paths: tuple[str, ...] = ()
     """Folders in /sys that count a CPU's thermal events (they tell what the host does)."""
+    selinux: bool = False
+    """Whether SELinux is built in and switched on."""
 
     def at_least(self, major: int, minor: int) -> bool:
         """Whether the kernel is ``major.minor`` or newer."""
@@ -121,6 +123,7 @@ def read(root: str) -> Kernel:
         namespaces=_namespaces(f"{root}/proc/self/ns"),
         oom_score_adj=int(_text(f"{root}/proc/self/oom_score_adj") or 0),
         thermal_paths=_thermal_paths(root),
+        selinux=os.path.exists(f"{root}/sys/fs/selinux/enforce"),
     )
 
 

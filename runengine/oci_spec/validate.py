@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from runengine.errors import InvalidParameter
+from runengine.errors import InvalidParameter, Unsupported
 from runengine.oci_spec import (
     capabilities,
     destinations,
@@ -38,7 +38,11 @@ class Discarded(NamedTuple):
 
 def discard_unsupported(host: HostConfig, kernel: Kernel) -> Discarded:
     """Drop the security options that this kernel cannot honour, each with a warning."""
-    lacking = {"seccomp": not kernel.seccomp, "apparmor": not kernel.apparmor, "label": True}
+    lacking = {
+        "seccomp": not kernel.seccomp,
+        "apparmor": not kernel.apparmor,
+        "label": not kernel.selinux,
+    }
     kept, warnings = [], []
     for text in host["SecurityOpt"]:
         key, _, value = text.replace(":", "=", 1).partition("=")
@@ -76,7 +80,9 @@ def check(
     capabilities.resolve(
         host["CapAdd"], host["CapDrop"], privileged=host["Privileged"], bounding=kernel.bounding
     )
-    check_profile(security_opt.parse(host["SecurityOpt"]).seccomp, kernel)
+    options = security_opt.parse(host["SecurityOpt"])
+    check_profile(options.seccomp, kernel)
+    check_labels(options.labels)
     for mapping in host["Devices"]:
         devices.check(mapping)
     for rule in host["DeviceCgroupRules"]:
@@ -102,6 +108,19 @@ def check_profile(profile: str, kernel: Kernel) -> None:
         )
     target = seccomp.Target(kernel.machine, kernel.version, frozenset(kernel.bounding))
     seccomp.load_profile(profile, target)
+
+
+def check_labels(labels: tuple[str, ...]) -> None:
+    """Raise Unsupported for SELinux labels; ``discard_unsupported`` has dropped them elsewhere.
+
+    A label on the process without one on its files would confine nothing that works.
+    """
+    wanted = [label for label in labels if label != "disable"]
+    if wanted:
+        raise Unsupported(
+            f"--security-opt label={wanted[0]}: the engine sets no SELinux labels",
+            resolution="leave it out, or say label=disable; AppArmor profiles are there",
+        )
 
 
 def check_config(config: ContainerConfig) -> None:

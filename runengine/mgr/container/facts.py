@@ -81,7 +81,7 @@ def gather(
         default_pids_limit=context.config.default_pids_limit,
         rlimits={"nofile": _nofile()},
         image_architecture=record.details.get("architecture", ""),
-        apparmor_profile=_apparmor_profile(here, host),
+        apparmor_profile=_apparmor_profile(context, here, host),
         seccomp_flags=able.seccomp_flags,
         runtime_recursive_readonly=able.recursive_readonly,
     )
@@ -315,7 +315,7 @@ def _nofile() -> tuple[int, int]:
     return min(NOFILE[0], limit), limit
 
 
-def _apparmor_profile(here: kernel.Kernel, host: HostConfig) -> str | None:
+def _apparmor_profile(context: Context, here: kernel.Kernel, host: HostConfig) -> str | None:
     """Load the default profile where it will be used; one of the user's choice must be there."""
     from runengine.oci_spec import security_opt
 
@@ -325,15 +325,16 @@ def _apparmor_profile(here: kernel.Kernel, host: HostConfig) -> str | None:
     from runengine.linux import apparmor
     from runengine.oci_spec import apparmor as text
 
-    if chosen:
+    if chosen not in ("", text.PROFILE_NAME):
         if apparmor.is_known_to_lack(chosen):
             raise InvalidParameter(
                 f"the kernel has no AppArmor profile {chosen}",
                 resolution="load it with apparmor_parser --replace FILE; aa-status lists all",
             )
         return None
+    profile, note = text.profile(tunables=apparmor.has_tunables()), text.PROFILE_NAME
     try:
-        apparmor.ensure(text.PROFILE_NAME, text.profile(tunables=apparmor.has_tunables()))
+        apparmor.ensure(text.PROFILE_NAME, profile, f"{context.paths.state}/{note}")
         return text.PROFILE_NAME
     except OSError as error:
         raise Unavailable(

@@ -96,6 +96,16 @@ def test_what_the_kernel_lacks_is_discarded_with_a_warning():  # AA-03, AA-04
     assert len(host["SecurityOpt"]) == 4
 
 
+def test_labels_are_refused_where_selinux_would_heed_them():
+    kernel = specs.KERNEL._replace(selinux=True)
+    labelled = specs.host(SecurityOpt=["label=type:x"])
+    found = validate.discard_unsupported(labelled, kernel)
+    assert (found.warnings, found.host["SecurityOpt"]) == ([], ["label=type:x"])
+    with pytest.raises(Unsupported, match="label=type:x: the engine sets no SELinux labels"):
+        validate.check(specs.config(), found.host, kernel)
+    validate.check(specs.config(), specs.host(SecurityOpt=["label=disable"]), kernel)
+
+
 def test_no_warning_for_what_was_not_asked():  # AA-03: Pouch warned always
     kernel = specs.KERNEL._replace(seccomp=False, apparmor=False)
     quiet = ["seccomp=unconfined", "apparmor:unconfined", "label=disable"]
