@@ -133,22 +133,11 @@ def sysctl(text: str) -> tuple[str, str]:
 
 def device(text: str) -> DeviceMapping:
     """``HOST[:CONTAINER][:PERMISSIONS]``."""
+    from runengine.oci_spec import devices
+
     if re.fullmatch(r"[A-Za-z][\w.-]*/[\w.-]+=.+", text):
         raise ValueError("CDI devices are not supported; name the device's path")
-    parts = text.split(":")
-    if len(parts) == 2 and not parts[1].startswith("/"):
-        parts.insert(1, parts[0])
-    if len(parts) > 3 or not parts[0]:
-        raise ValueError(f"invalid device specification: {text}")
-    path = parts[0]
-    inside = parts[1] if len(parts) > 1 else path
-    mode = parts[2] if len(parts) > 2 else "rwm"
-    for each in (path, inside):
-        if not each.startswith("/"):
-            raise ValueError(f"{each} is not an absolute path")
-    if not mode or set(mode) - set("rwm") or len(set(mode)) != len(mode):
-        raise ValueError(f"invalid device mode: {mode}")
-    return {"PathOnHost": path, "PathInContainer": inside, "CgroupPermissions": mode}
+    return devices.parse_device(text)
 
 
 def ulimit(text: str) -> Ulimit:

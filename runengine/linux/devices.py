@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class DeviceEntry(NamedTuple):
@@ -39,8 +42,8 @@ class NotBlockDevice(NotADevice):
 
 
 # Made by the runtime itself, or private to each container.
-_NOT_FROM_HOST = frozenset({"pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts"})
-_DEPTH_LIMIT = 8
+_OWN_NAMES = ("pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts")
+_OWN = frozenset(f"/dev/{name}" for name in _OWN_NAMES)
 
 
 def entry(path_on_host: str, path_in_container: str, access: str = "rwm") -> DeviceEntry:
@@ -78,43 +81,38 @@ def entries(path_on_host: str, path_in_container: str, access: str = "rwm") -> l
     real = os.path.realpath(path_on_host)
     if not os.path.isdir(real):
         return [entry(real, path_in_container, access)]
-    found = list(_walk(real, path_in_container.rstrip("/"), access, _DEPTH_LIMIT))
+    found = sorted(_walk(real, path_in_container.rstrip("/"), access))
     if not found:
         raise NotADevice(path_on_host)
     return found
 
 
-def _walk(host_dir: str, container_dir: str, access: str, depth: int) -> list[DeviceEntry]:
-    found: list[DeviceEntry] = []
-    with os.scandir(host_dir) as scan:
-        children = sorted(scan, key=lambda child: child.name)
-    for child in children:
-        inside = f"{container_dir}/{child.name}"
+def _walk(host_dir: str, container_dir: str, access: str) -> Iterator[DeviceEntry]:
+    """Devices below a folder, links not followed, and nothing over what is the container's own."""
+    pending = [(host_dir, container_dir)]
+    while pending:
+        on_host, in_container = pending.pop()
         try:
-            if child.is_dir(follow_symlinks=False):
-                if depth and child.name not in _NOT_FROM_HOST:
-                    found += _walk(child.path, inside, access, depth - 1)
-                continue
-            info = child.stat(follow_symlinks=False)
+            with os.scandir(on_host) as scan:
+                children = [(child, f"{in_container}/{child.name}") for child in scan]
         except FileNotFoundError:
             continue  # the kernel removed it meanwhile
-        if stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
-            found.append(_entry(info, child.path, inside, access))
-    return found
+        for child, inside in children:
+            if inside in _OWN:
+                continue
+            try:
+                info = child.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(info.st_mode):
+                pending.append((child.path, inside))
+            elif stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
+                yield _entry(info, child.path, inside, access)
 
 
 def host_devices() -> list[DeviceEntry]:
     """Every device node below /dev but terminals of others: what ``--privileged`` gives."""
-    found: list[DeviceEntry] = []
-    for name in sorted(os.listdir("/dev")):
-        path = f"/dev/{name}"
-        if name in _NOT_FROM_HOST or os.path.islink(path):
-            continue
-        try:
-            found += entries(path, path)
-        except (NotADevice, FileNotFoundError):
-            continue
-    return found
+    return sorted(_walk("/dev", "/dev", "rwm"))
 
 
 def block_number(path: str) -> tuple[int, int]:

@@ -20,6 +20,8 @@ CHOSEN = (
     f"{ROOT}/test_spec.py::test_writable_cgroups",
     f"{ROOT}/test_spec.py::test_masked_and_read_only_paths",
     f"{ROOT}/test_spec.py::test_a_device_outside_the_list_cannot_be_opened",
+    f"{ROOT}/test_devices.py::test_permissions",
+    f"{ROOT}/test_devices.py::test_rules",
     f"{ROOT}/test_spec_security.py::test_system_calls_as_seen_from_inside",
     f"{ROOT}/test_spec_security.py::test_privileged",
     f"{ROOT}/test_spec_security.py::test_an_exec_has_the_containers_protections",

@@ -27,7 +27,8 @@ def set_devices(
     # Making a node is harmless where opening it is not allowed.
     rules += [devices.rule("c", None, None, "m"), devices.rule("b", None, None, "m")]
     rules += [devices.rule(e.type, e.major, e.minor, e.access) for e in facts.devices]
-    rules += [devices.parse_rule(text) for text in host["DeviceCgroupRules"]]
+    for text in host["DeviceCgroupRules"]:
+        rules += devices.parse_rule(text)
     spec["linux"]["resources"]["devices"] = rules
 
 

@@ -117,6 +117,15 @@ def test_what_is_no_device(tmp_path, kind):  # E-17
         devices.entries(str(tmp_path / "nothing"), "/dev/x")
 
 
+def test_a_folder_gives_every_device_below_it():  # E-17
+    found = devices.entries("/dev", "/mine/", "r")
+    assert {entry.path for entry in found} >= {"/mine/null", "/mine/full"}
+    assert {entry.access for entry in found} == {"r"}
+    # Links are names of others, and what the runtime makes for each container is its own.
+    assert not [entry for entry in found if entry.path in ("/mine/stdin", "/mine/fd")]
+    assert not [e for e in devices.entries("/dev", "/dev") if e.path.startswith("/dev/pts/")]
+
+
 def test_a_character_device_is_no_block_device():
     with pytest.raises(devices.NotADevice, match="/dev/null is not a block device"):
         devices.block_number("/dev/null")

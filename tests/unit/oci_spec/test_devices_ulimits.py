@@ -19,6 +19,7 @@ from tests.support import specs
         ("/dev/a:r", ("/dev/a", "/dev/a", "r")),
         ("/dev/a:/dev/b:mr", ("/dev/a", "/dev/b", "mr")),
         ("/dev/a::w", ("/dev/a", "/dev/a", "w")),
+        ("/dev/a:/dev/../dev//b/", ("/dev/a", "/dev/b", "rwm")),
     ],
 )
 def test_device_grammar(text, mapping):  # E-17
@@ -33,7 +34,8 @@ def test_device_grammar(text, mapping):  # E-17
         ("/a:/b:", "invalid device mode"),
         ("/a:/b:rr", "invalid device mode"),
         ("/a:/b:x", "invalid device mode"),
-        ("/a:b", "not an absolute path"),
+        ("/a:b", "invalid device mode"),
+        ("/a:", "invalid device mode"),
         ("a:/b", "not an absolute path"),
     ],
 )
@@ -43,11 +45,45 @@ def test_bad_devices(text, words):  # E-17
 
 
 @pytest.mark.parametrize(
-    "text", ["", "c", "d 1:2 r", "c 1 r", "c 1:2", "c 1:2 x", "c 1:2 rr", "c -1:2 r", "c 1:2  r"]
+    "text",
+    [
+        "",
+        "c",
+        "d 1:2 r",
+        "c 1 r",
+        "c 1:2",
+        "c 1:2 x",
+        "c 1:2 rr",
+        "c -1:2 r",
+        "c 1:2  r",
+        "c 4294967296:1 r",
+        f"b 1:{'9' * 5000} r",
+    ],
 )
 def test_bad_device_rules(text):
     with pytest.raises(InvalidParameter, match="invalid device cgroup rule"):
         devices.parse_rule(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("c 1:* rmw", [devices.rule("c", 1, None, "rmw")]),
+        ("b *:4294967295 r", [devices.rule("b", None, 4294967295, "r")]),
+        ("a *:* wmr", [devices.rule("a", None, None, "wmr")]),
+        # The kernel takes the letter a for everything, whatever follows it.
+        ("a *:* r", [devices.rule("c", None, None, "r"), devices.rule("b", None, None, "r")]),
+        ("a 7:1 rwm", [devices.rule("c", 7, 1), devices.rule("b", 7, 1)]),
+    ],
+)
+def test_device_rules(text, rules):
+    assert devices.parse_rule(text) == rules
+
+
+def test_a_program_may_leave_out_what_has_a_default():
+    devices.check({"PathOnHost": "/dev/a", "PathInContainer": "", "CgroupPermissions": ""})
+    with pytest.raises(InvalidParameter, match="not an absolute path"):
+        devices.check({"PathOnHost": "", "PathInContainer": "", "CgroupPermissions": ""})
 
 
 def test_everything_is_denied_first():  # AA-10
