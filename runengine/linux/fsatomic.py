@@ -8,6 +8,8 @@ TYPE_CHECKING = False  # Not from typing: the monitor loads this module and stay
 if TYPE_CHECKING:
     from typing import Any
 
+READ_SIZE = 64 << 10
+
 
 def replace(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """Atomically put ``data`` at ``path``; with ``durable`` it survives a power cut (rename(2)).
@@ -57,8 +59,16 @@ def sync_directory(path: str) -> None:
 
 def read_optional(path: str) -> bytes | None:
     """The file's content, or None where there is no file."""
+    # By descriptor: file objects bring buffers and, to the monitor, pages of memory.
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    try:
+        data = more = os.read(fd, READ_SIZE)
+        while more:
+            more = os.read(fd, READ_SIZE)
+            data += more
+        return data
+    finally:
+        os.close(fd)

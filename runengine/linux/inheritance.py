@@ -8,21 +8,26 @@ Sources: proc_pid_status(5), prlimit(2), proc_pid_oom_score_adj(5).
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 
+from runengine.linux.fsatomic import read_optional
+
 _LIMITS = range(16)
 """Every resource limit that Linux has (getrlimit(2), RLIM_NLIMITS)."""
-_OOM_PATH = "/proc/%s/oom_score_adj"
 
 
 def read_status(who: int | str) -> bytes:
     """The text of /proc/PID/status. Raises OSError if there is no such process."""
-    fd = os.open(f"/proc/{who}/status", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, 1 << 16)
-    finally:
-        os.close(fd)
+    return _read(who, "status")
+
+
+def _read(who: int | str, name: str) -> bytes:
+    text = read_optional(f"/proc/{who}/{name}")
+    if text is None:
+        raise ProcessLookupError(errno.ESRCH, f"there is no process {who}")
+    return text
 
 
 def field(status: bytes, name: bytes) -> bytes:
@@ -37,28 +42,29 @@ def adopt(pid: int, status: bytes) -> None:
     Raises OSError or ValueError if something cannot be had (raising a limit without the
     capability), ProcessLookupError if it is gone.
     """
+    own = read_status("self")
     os.umask(int(field(status, b"Umask") or b"22", 8))
-    _take_groups(status)
-    _take_limits(pid)
+    _take_groups(status, own)
+    # Most often all is the same already, and to compare texts is the least to do.
+    if _read(pid, "limits") != _read("self", "limits"):
+        _take_limits(pid)
     niceness = os.getpriority(os.PRIO_PROCESS, pid)
     if niceness != os.getpriority(os.PRIO_PROCESS, 0):
         os.setpriority(os.PRIO_PROCESS, 0, niceness)
-    cpus = os.sched_getaffinity(pid)
-    if cpus != os.sched_getaffinity(0):
-        os.sched_setaffinity(0, cpus)
-    _take_oom_score(pid)
+    if field(status, b"Cpus_allowed") != field(own, b"Cpus_allowed"):
+        os.sched_setaffinity(0, os.sched_getaffinity(pid))
+    score = _read(pid, "oom_score_adj")
+    if score != _read("self", "oom_score_adj"):
+        _write_oom_score(score)
 
 
-def _numbers(status: bytes, name: bytes) -> list[int]:
-    return [int(word) for word in field(status, name).split()]
-
-
-def _take_groups(status: bytes) -> None:
-    group, supplementary = _numbers(status, b"Gid")[:3], _numbers(status, b"Groups")
-    if supplementary != os.getgroups():
-        os.setgroups(supplementary)
-    if group != list(os.getresgid()):
-        os.setresgid(*group)
+def _take_groups(status: bytes, own: bytes) -> None:
+    supplementary, group = field(status, b"Groups"), field(status, b"Gid")
+    if supplementary != field(own, b"Groups"):
+        os.setgroups([int(word) for word in supplementary.split()])
+    if group != field(own, b"Gid"):
+        real, effective, saved, _ = map(int, group.split())
+        os.setresgid(real, effective, saved)
 
 
 def _take_limits(pid: int) -> None:
@@ -68,15 +74,9 @@ def _take_limits(pid: int) -> None:
             resource.setrlimit(number, wanted)
 
 
-def _take_oom_score(pid: int) -> None:
-    wanted = os.open(_OOM_PATH % pid, os.O_RDONLY | os.O_CLOEXEC)
+def _write_oom_score(score: bytes) -> None:
+    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
     try:
-        own = os.open(_OOM_PATH % "self", os.O_RDWR | os.O_CLOEXEC)
-        try:
-            score = os.read(wanted, 16)
-            if os.read(own, 16) != score:
-                os.write(own, score)
-        finally:
-            os.close(own)
+        os.write(fd, score)
     finally:
-        os.close(wanted)
+        os.close(fd)

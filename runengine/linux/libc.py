@@ -76,6 +76,12 @@ def syncfs(fd: int) -> None:
         raise _oserror("syncfs")
 
 
+def malloc_trim() -> None:
+    """malloc_trim(3): give the kernel back what is free; nothing where the C library has none."""
+    if hasattr(_libc, "malloc_trim"):
+        _libc.malloc_trim(0)
+
+
 class OpenHow(ctypes.Structure):
     """``struct open_how`` of openat2(2)."""
 

@@ -122,6 +122,7 @@ class Container:
             process.session.join(self.control, self._attach, primary=True)
         process.session.begin()
         process.on_exit(self._init_ended)
+        self.loop.tidy()
 
     def _begin_health_check(self, init_pid: int) -> None:
         spec = self.job.get("health")

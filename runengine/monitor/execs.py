@@ -170,6 +170,7 @@ class Execs:
             waiter.end()
         known.waiters.clear()
         self._check_idle()
+        self._loop.tidy()
 
     def wait(self, peer: Peer, session_id: str) -> None:
         """Tell ``peer`` of a session's exit."""

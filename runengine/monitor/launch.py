@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 BOOT = os.path.join(os.path.dirname(__file__), "boot.py")
 ZYGOTE_BOOT = os.path.join(os.path.dirname(__file__), "zygote_boot.py")
 _MALLOC = {
-    "MALLOC_TRIM_THRESHOLD_": str(64 << 10),
+    "MALLOC_TRIM_THRESHOLD_": str(512 << 10),
     "MALLOC_TOP_PAD_": "0",
     "MALLOC_MMAP_THRESHOLD_": str(128 << 10),
 }
-"""What a burst of output took goes back to the kernel at once (mallopt(3)): 0.15 MB of each."""
+"""In a burst of output the allocator keeps what it has (mallopt(3)); ``Loop.tidy`` then gives it
+back, where by itself it would keep some and, the larger the burst was, ever more.
+"""
 _forkers: list[Forker] = []
 
 
@@ -66,7 +68,7 @@ def spawn(control_fd: int) -> int:
     """Start a monitor with ``control_fd`` as its control socket; its pid. Raises OSError."""
     # First, because a caller with closed standard streams has its socket at 0, 1 or 2.
     place = (os.POSIX_SPAWN_DUP2, control_fd, CONTROL_FD)
-    return _spawn(command(BOOT, CONTROL_FD), [place])
+    return _spawn(command(BOOT, CONTROL_FD), ENVIRONMENT, [place])
 
 
 def spawn_zygote(asked_fd: int, channel_fd: int, directory: str) -> int:
@@ -76,15 +78,16 @@ def spawn_zygote(asked_fd: int, channel_fd: int, directory: str) -> int:
     """
     # Onto itself, which only makes it stay open in the new program.
     keep = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (asked_fd, channel_fd)]
-    return _spawn(command(ZYGOTE_BOOT, asked_fd, channel_fd, directory), keep)
+    argv = command(ZYGOTE_BOOT, asked_fd, channel_fd, directory)
+    return _spawn(argv, {**ENVIRONMENT, **_MALLOC}, keep)
 
 
-def _spawn(argv: list[str], actions: list[tuple[Any, ...]]) -> int:
+def _spawn(argv: list[str], environment: dict[str, str], actions: list[tuple[Any, ...]]) -> int:
     actions += [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0), (os.POSIX_SPAWN_DUP2, 0, 1)]
     return os.posix_spawn(
         argv[0],
         argv,
-        {**ENVIRONMENT, **_MALLOC},
+        environment,
         file_actions=actions,
         setsid=True,
         setsigmask=[],

@@ -12,6 +12,8 @@ import select
 import sys
 import time
 
+from runengine.linux import fsatomic
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
@@ -27,6 +29,9 @@ WRITE = select.POLLOUT
 GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 UNSTARTED = "runc:[2:INIT]"
 """Name of a process that is still the runtime's, not yet the program it is to become."""
+
+
+TIDY_S = 1.0
 
 
 class Timer:
@@ -46,6 +51,10 @@ class Timer:
 class Loop:
     """Runs until ``stop``. A handler's bug costs its own descriptor, never the monitor."""
 
+    give_back: Callable[[], None] | None = None
+    """Gives free memory to the kernel; the zygote has it, elsewhere it would cost more than it
+    gives."""
+
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
         self._poll = select.poll()
@@ -55,6 +64,7 @@ class Loop:
         self._strays: dict[int, tuple[int, str]] = {}
         self._starts = 0
         self._stopped = False
+        self._untidy = False
         self._wake_fd = self._watch_children()
 
     def _watch_children(self) -> int:
@@ -79,6 +89,17 @@ class Loop:
         timer = Timer(time.monotonic() + seconds, action)
         self._timers.append(timer)
         return timer
+
+    def tidy(self) -> None:
+        """After a burst of work: give memory back once it is likely over, by one late call."""
+        if Loop.give_back and not self._untidy:
+            self._untidy = True
+            self.later(TIDY_S, self._tidy)
+
+    def _tidy(self) -> None:
+        self._untidy = False
+        if Loop.give_back:
+            Loop.give_back()
 
     def stop(self) -> None:
         """Leave ``run`` after the current turn."""
@@ -181,10 +202,12 @@ def process_name(pid: int) -> str:
 def stat_fields(pid: int) -> tuple[str, list[bytes]]:
     """Name, then the fields from the third on (proc_pid_stat(5)); empty if it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb", 0) as file:
-            head, _, tail = file.read().rpartition(b")")
-    except (FileNotFoundError, ProcessLookupError):
+        text = fsatomic.read_optional(f"/proc/{pid}/stat")
+    except ProcessLookupError:
+        text = None
+    if not text:
         return "", []
+    head, _, tail = text.rpartition(b")")
     return head.partition(b"(")[2].decode(errors="replace"), tail.split()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import _socket
 import os
 
+import prctl
+
 from runengine.monitor.container import Container, note
 from runengine.monitor.loop import Loop
 from runengine.monitor.peer import Peer
@@ -132,8 +134,6 @@ def settle() -> None:
 
 def take_place() -> None:
     """Be seen as a monitor, and be the parent of every orphan below."""
-    import prctl
-
     os.umask(0o022)
     prctl.set_child_subreaper(1)
     prctl.set_name(NAME)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from runengine.linux import fsatomic
 from runengine.monitor.wire import ENVIRONMENT
 
 TYPE_CHECKING = False
@@ -15,6 +16,7 @@ else:
 OWN_OOM_SCORE = b"-999"
 """Chosen almost never: its end would cost an exit code (proc_pid_oom_score_adj(5))."""
 _OOM_FILE = "/proc/self/oom_score_adj"
+_RESET = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 class Programs:
@@ -23,8 +25,6 @@ class Programs:
     def __init__(self) -> None:
         self._score = _read(_OOM_FILE)
         self._protected = _write(_OOM_FILE, OWN_OOM_SCORE)
-        every = signal.valid_signals()
-        self._reset = sorted(every - {signal.SIGKILL, signal.SIGSTOP})
 
     def spawn(
         self,
@@ -52,7 +52,7 @@ class Programs:
                 argv,
                 ENVIRONMENT,
                 file_actions=actions,
-                setsigdef=self._reset,
+                setsigdef=_RESET,
                 setsigmask=[],
                 setsid=own_session,
             )
@@ -64,16 +64,20 @@ class Programs:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb", 0) as file:
-            return file.read()
+        return fsatomic.read_optional(path) or b"0"
     except OSError:
         return b"0"
 
 
 def _write(path: str, data: bytes) -> bool:
     try:
-        with open(path, "wb", 0) as file:
-            file.write(data)
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
         return False
+    try:
+        os.write(fd, data)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
     return True

@@ -12,7 +12,7 @@ import os
 
 from runengine.linux import inheritance
 from runengine.monitor import ending, wire
-from runengine.monitor.loop import READ
+from runengine.monitor.loop import READ, Loop
 from runengine.monitor.main import Monitor
 
 TYPE_CHECKING = False
@@ -74,6 +74,8 @@ class _Play:
         self._request(self._sockets[0], {"op": "run", "job": self._job(), "attach": attach})
         self._loop.later(TIMEOUT_S, self._give_up)
         self._monitor.serve()
+        if Loop.give_back:
+            Loop.give_back()
         for sock in self._sockets:
             sock.close()
         return self._in_time

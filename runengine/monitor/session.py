@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 
 READ_SIZE = 64 << 10
+BURST_SIZE = 8 << 10
+"""So much at once, and there may be more: afterwards memory is tidied up."""
 STDIN_HIGH = 64 << 10
 """Input that the process has not read at which its clients are read no further."""
 LAST_WORDS_LIMIT = 8 << 20
@@ -128,6 +130,8 @@ class Session:
             data = b""
         if data:
             self._deliver(self._streams.outputs[fd], data)
+            if len(data) >= BURST_SIZE:
+                self._loop.tidy()
         else:
             self._close_output(fd)
 

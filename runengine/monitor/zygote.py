@@ -16,8 +16,11 @@ import os
 import select
 import sys
 
+import prctl
+
 from runengine.linux import inheritance
 from runengine.monitor import rehearsal
+from runengine.monitor.loop import Loop
 from runengine.monitor.main import Monitor, become, close_all_but, settle, take_place
 from runengine.monitor.wire import CONTROL_FD
 
@@ -167,11 +170,13 @@ def _noted(_number: int, _frame: object) -> None:
 
 def preload() -> None:
     """Import what a monitor imports only when it needs it: here it costs the children nothing."""
-    import runengine.linux.libc
     import runengine.monitor.health
     import runengine.monitor.logs
     import runengine.monitor.pending
     import runengine.runtime.messages  # noqa: F401
+    from runengine.linux import libc
+
+    Loop.give_back = libc.malloc_trim
 
 
 def main(asked_fd: int, channel_fd: int, directory: str) -> None:
@@ -179,8 +184,6 @@ def main(asked_fd: int, channel_fd: int, directory: str) -> None:
 
     ``directory`` is for the rehearsal alone: made, and removed.
     """
-    import prctl
-
     # Also if it hangs; what is forked from here has no such thing (prctl(2), PR_SET_PDEATHSIG).
     prctl.set_pdeathsig(signal.SIGKILL)
     preload()

@@ -423,8 +423,8 @@ def test_monitor_inherits_nothing_and_stays_small(host: Host, tmp_path: Path) ->
     proc = Path(f"/proc/{monitor.pid}")
     assert proc.joinpath("cwd").readlink() == Path("/")
     assert os.getsid(monitor.pid) == monitor.pid
-    environment = proc.joinpath("environ").read_text().split("\0")[:-1]
-    assert {entry.split("=")[0].split("_")[0] for entry in environment} == {"PATH", "MALLOC"}
+    assert proc.joinpath("environ").read_text().startswith("PATH=")
+    assert proc.joinpath("environ").read_text().count("\0") == 1
     assert started.connection
     started.connection.send_stdin(b"\n")
     read_bytes(started.connection, 3_000_000)
