@@ -50,12 +50,6 @@ def test_a_private_cgroup_namespace_needs_the_kernel():
         namespaces.modes(specs.host(CgroupnsMode="private"), kernel)
 
 
-def test_user_namespaces_come_later():
-    assert namespaces.modes(specs.host(UsernsMode="host"), specs.KERNEL)
-    with pytest.raises(Unsupported, match="user namespaces"):
-        namespaces.modes(specs.host(UsernsMode="auto"), specs.KERNEL)
-
-
 @pytest.mark.parametrize(
     ("text", "pair"),
     [("a.b=c=d", ("a.b", "c=d")), ("net.x=", ("net.x", ""))],
@@ -119,3 +113,22 @@ def test_sysctls_of_the_whole_host_are_refused(name):
 def test_sysctls_that_are_tricks(name, value):
     with pytest.raises(InvalidParameter, match="invalid sysctl"):
         sysctls.check(specs.host(Sysctls={name: value}), own={"network"})
+
+
+@pytest.mark.parametrize("mode", ["auto", "auto:size=65536", "map", "keep-id", "ns:/x", "private"])
+def test_no_user_namespace_by_halves(mode):
+    """Neither dropped in silence nor made without what belongs to it."""
+    with pytest.raises(Unsupported, match=f"--userns {mode}: .*host's user namespace"):
+        namespaces.modes(specs.host(UsernsMode=mode), specs.KERNEL)
+
+
+@pytest.mark.parametrize("mode", ["bogus", "hosts", "HOST"])
+def test_user_namespaces_that_nobody_has(mode):
+    with pytest.raises(InvalidParameter, match="invalid --userns"):
+        namespaces.modes(specs.host(UsernsMode=mode), specs.KERNEL)
+
+
+def test_the_hosts_user_namespace():
+    for mode in ("", "host"):
+        spec = specs.build(host_changes={"UsernsMode": mode})
+        assert "user" not in {entry["type"] for entry in spec["linux"]["namespaces"]}
