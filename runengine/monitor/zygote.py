@@ -50,7 +50,7 @@ def receive(asked: _socket.socket) -> tuple[int, int] | None:
     """The next request's control socket and answering socket; None if there is none."""
     room = _socket.CMSG_SPACE(DESCRIPTORS * FD_BYTES)
     try:
-        word, ancillary, _, _ = asked.recvmsg(1, room, _socket.MSG_CMSG_CLOEXEC)
+        word, ancillary, flags, _ = asked.recvmsg(1, room, _socket.MSG_CMSG_CLOEXEC)
     except OSError:
         return None
     fds = [
@@ -59,7 +59,7 @@ def receive(asked: _socket.socket) -> tuple[int, int] | None:
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
         for at in range(0, len(data), FD_BYTES)
     ]
-    if word == REQUEST and len(fds) == DESCRIPTORS:
+    if word == REQUEST and len(fds) == DESCRIPTORS and not flags & _socket.MSG_CTRUNC:
         return fds[0], fds[1]
     for fd in fds:
         os.close(fd)
