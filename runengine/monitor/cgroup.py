@@ -71,7 +71,12 @@ def _number(path: str) -> int | None:
 
 
 def _field(path: str, name: bytes) -> int | None:
-    for line in _content(path).splitlines():
+    return field(_content(path), name)
+
+
+def field(text: bytes, name: bytes) -> int | None:
+    """A number from lines of names and numbers."""
+    for line in text.splitlines():
         key, _, value = line.partition(b" ")
         if key == name and value.isdigit():
             return int(value)

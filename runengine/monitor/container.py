@@ -9,6 +9,7 @@ from runengine.linux import clock, fsatomic
 from runengine.monitor import cgroup, ending, journal, wire
 from runengine.monitor.execs import Execs
 from runengine.monitor.loop import UNSTARTED, stat_fields
+from runengine.monitor.memory import MemoryWatch
 from runengine.monitor.peer import Peer
 from runengine.monitor.server import Server
 from runengine.monitor.starting import Plan, Starting
@@ -47,6 +48,7 @@ class Container:
         self.waiters: list[Peer] = []
         self.execs = Execs(loop, programs, job)
         self.health: Health | None = None
+        self.memory: MemoryWatch | None = None
         self.process: Process | None = None
         self.exit: dict[str, Any] | None = None
         self.phase = STARTING
@@ -109,6 +111,7 @@ class Container:
         self.process = process
         self.phase = RUNNING
         self._began = time.monotonic()
+        self.memory = MemoryWatch(self.loop, self.job["cgroup"])
         self._begin_health_check(process.pid)
         self._write_init(process)
         # Before the answer, and by us: the end comes to us as well, so it cannot overtake.
@@ -283,7 +286,7 @@ class Container:
         if self.process is None:
             raise AssertionError("no exit without a process")
         self.phase = ENDING
-        self.exit = _exit_record(self.process, status, cgroup.Account(self.job["cgroup"]))
+        self.exit = _exit_record(self.process, status, self._account())
         self.exit["ran_s"] = time.monotonic() - self._began
         if name == UNSTARTED:
             self.exit.update(exit_code=126, error="the program could not be executed")
@@ -293,6 +296,16 @@ class Container:
         if not cgroup.is_empty(self.job["cgroup"]):
             cgroup.kill(self.job["cgroup"])
         self.process.session.drain(self.job["drain_timeout_s"], self._drained)
+
+    def _account(self) -> cgroup.Account:
+        """What was counted, as far as it is still there to be read."""
+        account = cgroup.Account(self.job["cgroup"])
+        if self.memory:
+            self.memory.look()
+            self.memory.close()
+            if account.oom_kills is None:
+                account.oom_kills = self.memory.oom_kills
+        return account
 
     def _drained(self) -> None:
         if self._log:
