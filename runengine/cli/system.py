@@ -20,7 +20,8 @@ def _format_option() -> Option:
     )
 
 
-def _formatted(document: dict[str, Any], form: str) -> str:
+def formatted(document: dict[str, Any], form: str) -> str:
+    """A document in the form of ``--format``: json, or a template."""
     if form == "json":
         from runengine.cli.template_values import to_json
 
@@ -36,7 +37,7 @@ def version(ctx: click.Context, /, form: str) -> None:
     """Show the runengine version information."""
     facts = context.engine(ctx).system.version()
     document = {"Client": facts, "Server": facts}
-    context.write(_formatted(document, form) if form else "".join(_version_lines(facts)))
+    context.write(formatted(document, form) if form else "".join(_version_lines(facts)))
 
 
 def _version_lines(facts: dict[str, Any]) -> Iterator[str]:
@@ -60,7 +61,7 @@ def info(ctx: click.Context, /, form: str) -> None:
     """Display system-wide information."""
     facts = context.engine(ctx).system.info()
     if form:
-        context.write(_formatted(facts, form))
+        context.write(formatted(facts, form))
         return
     context.write("".join(f"{line}\n" for line in _info_lines(facts)))
     for warning in facts.get("Warnings") or ():

@@ -66,6 +66,7 @@ SERVE = Entry("serve:serve", "Run the service: warm starts, restart policies, re
 EVENTS = Entry("events:events", "Get real time events from the server")
 VERSION = Entry("system:version", "Show the runengine version information")
 INFO = Entry("system:info", "Display system-wide information")
+DOCTOR = Entry("doctor:doctor", "Show what this host can do, what is missing and what to do")
 
 GENERATE_SYSTEMD = Entry(
     "generate:systemd", "Generate a systemd unit that supervises a container"
@@ -174,6 +175,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "events": EVENTS,
     "version": VERSION,
     "info": INFO,
+    "doctor": DOCTOR,
     "container": Entry("groups:container", "Manage containers"),
     "image": Entry("groups:image", "Manage images"),
     "network": Entry("groups:network", "Manage networks"),

@@ -23,6 +23,8 @@ _OPTIONS = {
     # An index would tie the writable layer to the very inodes of these lower directories.
     "index": "off",
 }
+ONE_BY_ONE = (6, 7)
+"""The kernel that learnt to take layers one at a time."""
 _CLONE_FS = 0x200
 _UNMOUNT_ATTEMPTS = 12
 
@@ -109,10 +111,10 @@ def _mount_by_context(
 ) -> bool:
     """Mount with the new API; False if this kernel cannot take layers one by one.
 
-    The version is asked because an older kernel (overlay learnt it in 6.7) takes every option at
-    first, and complains in the kernel log when it comes to mounting.
+    The version is asked because an older kernel takes every option at first, and complains in the
+    kernel log when it comes to mounting.
     """
-    if not kernel.probe().at_least(6, 7):
+    if not kernel.probe().at_least(*ONE_BY_ONE):
         return False
     try:
         context = fscontext.fsopen("overlay")

@@ -35,7 +35,7 @@ PACKAGES = (
     *("python3", "python3-venv", "python3-dev", "python3-setuptools", "python3-wheel"),
     *("gcc", "libc6-dev", "libcap-dev"),
 )
-NOT_INSIDE = ("mypy", "ruff", "types-psutil")
+NOT_INSIDE = ("mypy", "ruff", "types-")
 """Of the test tools, what only looks at sources."""
 SDISTS = ("python-prctl",)
 """Has no wheels: built in the guest's root, natively."""
