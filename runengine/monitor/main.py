@@ -16,6 +16,7 @@ from runengine.monitor.wire import CONTROL_FD
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Callable
     from typing import Any
 
     from runengine.monitor.pending import Pending
@@ -40,6 +41,9 @@ _IGNORED = (
 
 class Monitor:
     """Waits for its job on the control socket, then hands everything to the Container."""
+
+    entitle: Callable[[str], None] | None = None
+    """Sets the command line that ps shows, where it would be the zygote's."""
 
     def __init__(self, control_fd: int) -> None:
         self._state_dir = ""
@@ -70,6 +74,9 @@ class Monitor:
             job = request["job"]
             self._state_dir = job["state_dir"]
             os.dup2(0, 2, inheritable=True)
+            if Monitor.entitle:
+                engine = self._state_dir.partition("/containers/")[0]
+                Monitor.entitle(f"{NAME} {job['id'][:12]} {engine}")
             container = Container(self.loop, self._programs, job, peer, request)
             container.start()
             self._container = container

@@ -22,6 +22,7 @@ from runengine.linux import inheritance
 from runengine.monitor import rehearsal
 from runengine.monitor.loop import Loop
 from runengine.monitor.main import Monitor, become, close_all_but, settle, take_place
+from runengine.monitor.title import Title
 from runengine.monitor.wire import CONTROL_FD
 
 TYPE_CHECKING = False
@@ -168,7 +169,7 @@ def _noted(_number: int, _frame: object) -> None:
     """The wake-up descriptor has it."""
 
 
-def preload() -> None:
+def preload(title: Title) -> None:
     """Import what a monitor imports only when it needs it: here it costs the children nothing."""
     import runengine.monitor.health
     import runengine.monitor.logs
@@ -177,6 +178,7 @@ def preload() -> None:
     from runengine.linux import libc
 
     Loop.give_back = libc.malloc_trim
+    Monitor.entitle = title.show
 
 
 def main(asked_fd: int, channel_fd: int, directory: str) -> None:
@@ -186,7 +188,8 @@ def main(asked_fd: int, channel_fd: int, directory: str) -> None:
     """
     # Also if it hangs; what is forked from here has no such thing (prctl(2), PR_SET_PDEATHSIG).
     prctl.set_pdeathsig(signal.SIGKILL)
-    preload()
+    title = Title()
+    preload(title)
     close_all_but(asked_fd, channel_fd)
     settle()
     prctl.set_name(NAME)
@@ -197,6 +200,7 @@ def main(asked_fd: int, channel_fd: int, directory: str) -> None:
         # A full disk, say: children are a little larger then.
         os.write(2, f"runengine: {NAME}: no rehearsal: {error}\n".encode())
     prctl.set_child_subreaper(0)
+    title.show(f"{NAME} {os.path.dirname(directory)}")
     close_all_but(asked_fd, channel_fd)
     zygote = Zygote(asked_fd, channel_fd)
     gc.collect()

@@ -77,6 +77,17 @@ def test_it_holds_nothing_but_its_own(service):
     assert found == [*["/dev/null"] * 3, "pipe", "pipe", "socket", "socket"]
 
 
+def test_each_is_known_by_its_command_line(service):
+    monitor = begin(service, "one")
+    container = service.ok("inspect", "-f", "{{.Id}}", "one")
+    assert command_line(monitor) == f"runengine-mon {container[:12]} {service.state}"
+    assert command_line(zygote_of(service)) == f"{NAME} {service.state}"
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0")
+
+
 def test_the_launcher_keeps_nothing_of_a_monitor(service):
     begin(service, "first")
     before = service.descriptors()
