@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("RUNENGINE_TEST_CACHE", "/var/cache/runengine-test"))
+KEPT_S = 24 * 3600
+"""How long an image is kept that nobody uses."""
 SUITE = "trixie"
 PYTHON = "3.13"
 """The suite's, for which wheels are fetched."""
@@ -43,6 +45,15 @@ PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x8
              "manylinux_2_12_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64")  # fmt: skip
 WHEELS = "/opt/wheels"
 TESTS_VENV = "/opt/tests"
+PREFIX = "/opt/runengine"
+"""Where scripts/install puts the program."""
+PREPARED = "/opt/prepared"
+"""An environment made for PREFIX, with what the project needs but without the project itself:
+making one under emulation takes minutes."""
+APPARMOR_KEPT = ("abi", "abstractions", "disable", "force-complain", "local", "tunables",
+                 "runc", "crun", "unprivileged_userns")  # fmt: skip
+"""Of /etc/apparmor.d: without the profiles of programs that are not there, which take half of the
+boot to load."""
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "quota_v2")
 """What finds and mounts the root; project quota included."""
 QUIET_UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer",
@@ -81,17 +92,34 @@ class Image(NamedTuple):
     initrd: Path
 
 
-def requirements() -> tuple[list[str], list[str]]:
-    """What pip shall fetch as wheels, and as sources, by setup.cfg."""
+class Requirements(NamedTuple):
+    """Of setup.cfg, as pip takes them."""
+
+    program: list[str]
+    """What the program needs, and what builds it, for scripts/install without a network."""
+    tests: list[str]
+    """What its tests need besides."""
+
+    def split(self) -> tuple[list[str], list[str]]:
+        """What pip shall fetch as wheels, and as sources."""
+        everything = [*self.program, *self.tests]
+        sources = [line for line in everything if line.startswith(SDISTS)]
+        return [line for line in everything if line not in sources], sources
+
+
+def requirements() -> Requirements:
+    """What the guest's Python packages are."""
     settings = configparser.ConfigParser(inline_comment_prefixes=("#",))
     settings.read(REPOSITORY / "setup.cfg")
-    listed = settings["options"]["install_requires"], settings["options.extras_require"]["test"]
-    wanted = [line.strip() for text in listed for line in text.splitlines() if line.strip()]
-    wanted = [line for line in wanted if not line.startswith(NOT_INSIDE)]
-    sources = [line for line in wanted if line.startswith(SDISTS)]
-    # What builds the project itself, for scripts/install without a network.
-    wheels = [line for line in wanted if line not in sources] + ["setuptools>=66", "wheel"]
-    return wheels, sources
+    program, tests = (
+        [line.strip() for line in text.splitlines() if line.strip()]
+        for text in (
+            settings["options"]["install_requires"],
+            settings["options.extras_require"]["test"],
+        )
+    )
+    tests = [line for line in tests if not line.startswith(NOT_INSIDE)]
+    return Requirements([*program, "setuptools>=66", "wheel"], tests)
 
 
 def key() -> str:
@@ -108,10 +136,17 @@ def ensure() -> Image:
     image = Image(place / "disk.img", place / "vmlinuz", place / "initrd.img")
     with _locked(CACHE / "lock"):
         if not place.exists():
-            for old in CACHE.glob("vm-*"):
-                shutil.rmtree(old)
+            _remove_unused()
             _make(place)
+        os.utime(place)
     return image
+
+
+def _remove_unused() -> None:
+    """Other checkouts may be at work with other images: leave those."""
+    for old in CACHE.glob("vm-*"):
+        if time.time() - old.stat().st_mtime > KEPT_S:
+            shutil.rmtree(old)
 
 
 @contextlib.contextmanager
@@ -201,13 +236,17 @@ def _configure(work: Path, root: Path) -> None:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="ascii")
     (root / "carry").mkdir()
+    for profile in (root / "etc/apparmor.d").iterdir():
+        if profile.is_file() and profile.name not in APPARMOR_KEPT:
+            profile.unlink()
     quiet = " ".join(QUIET_UNITS)
     _chroot(work, root, f"passwd -d root; systemctl mask {quiet}; systemctl enable carry.service")
 
 
 def _python(work: Path, root: Path) -> None:
     """Fetch with the host's pip and its settings; build and install inside, without a network."""
-    wheels, sources = requirements()
+    wanted = requirements()
+    wheels, sources = wanted.split()
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     platforms = [f"--platform={name}" for name in PLATFORMS]
     target = [f"--python-version={PYTHON}", "--implementation=cp", "--only-binary=:all:"]
@@ -216,19 +255,25 @@ def _python(work: Path, root: Path) -> None:
     _run(*pip, "--dest", found, "--no-deps", "--no-binary=:all:", *sources, log=work / "log")
     shutil.copytree(found, root / WHEELS.lstrip("/"))
     build = "pip wheel --quiet --no-index --no-deps --no-build-isolation"
-    names = " ".join(f"'{line}'" for line in (*wheels, *sources))
+    program = " ".join(f"'{line}'" for line in wanted.program)
+    tests = " ".join(f"'{line}'" for line in wanted.tests)
     offline = f"--quiet --no-index --find-links {WHEELS}"
     _chroot(work, root, f"""
         python3 -m venv --system-site-packages /tmp/build
         /tmp/build/bin/{build} --wheel-dir {WHEELS} {WHEELS}/*.tar.gz
         rm -rf /tmp/build {WHEELS}/*.tar.gz
         python3 -m venv {TESTS_VENV}
-        {TESTS_VENV}/bin/pip install {offline} {names}
+        {TESTS_VENV}/bin/pip install {offline} {program} {tests}
+        python3 -m venv {PREFIX}/venv
+        {PREFIX}/venv/bin/pip install {offline} {program}
+        mv {PREFIX} {PREPARED}
     """)
 
 
 def _initrd(work: Path, root: Path) -> None:
     _chroot(work, root, "update-initramfs -u -k all; apt-get clean; rm -rf /var/lib/apt/lists/*")
+    # Else the first boot does what package installation has done: systemd-update-done.service(8).
+    _chroot(work, root, "ldconfig; touch /etc/.updated /var/.updated")
     for name in ("vmlinuz", "initrd.img"):
         (found,) = (root / "boot").glob(f"{name}-*")
         shutil.copy(found, work / name)

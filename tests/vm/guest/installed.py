@@ -6,27 +6,39 @@ import json
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.support.vm_image import WHEELS
+from tests.support.vm_image import PREFIX, PREPARED, WHEELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 TREE = Path(__file__).parents[3]
 COMMAND = "/usr/local/bin/runengine"
+ROOT, STATE = "/var/lib/runengine", "/run/runengine"
 UNITS = ("runengine.service", "runengine.socket", "runengine-containers.service")
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
-# Tells whether anything it said was lost, and whether it was asked to go.
-COUNTER = "trap 'echo bye; exit 7' TERM; i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
+# Tells whether anything it said was lost, and whether it was asked to go. A process more costs so
+# much here that many of these, in a greater hurry, would leave nothing for the others.
+COUNTER = "trap 'echo bye; exit 7' TERM; i=0; while :; do i=$((i+1)); echo $i; sleep 0.5; done"
 
 
 def install(tree: Path = TREE) -> str:
-    """Install as an operator would, from wheels."""
+    """Install as an operator would, from wheels, into an environment that has what is needed.
+
+    That the script makes that environment, too, is tested where nothing is emulated.
+    """
+    if not Path(PREFIX).exists():
+        run("cp", "-al", PREPARED, PREFIX)
     words = ["scripts/install", "--no-packages", "--wheels", WHEELS]
-    done = subprocess.run(words, cwd=tree, capture_output=True, text=True, check=False)
+    # Else pip installs setuptools again, for this build alone.
+    environment = {**os.environ, "PIP_NO_BUILD_ISOLATION": "false"}
+    done = subprocess.run(
+        words, cwd=tree, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done
     return str(done.stdout)
 
@@ -77,6 +89,13 @@ def states(*names: str) -> dict[str, dict[str, Any]]:
 def start(name: str, script: str, *flags: str) -> None:
     """A detached container that runs a shell script."""
     ok("run", "-d", "--name", name, *flags, "busybox", "sh", "-c", script)
+
+
+def start_together(*containers: tuple[str, ...]) -> None:
+    """Several, with the arguments of ``start``, as many at once as there are processors."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(lambda words: start(*words), containers):
+            continue
 
 
 def remove_all() -> None:

@@ -13,7 +13,7 @@ from tests.vm.guest.reporter import say
 
 CARRY = Path("/carry")
 RESULTS = CARRY / "results"
-TEST_TIMEOUT_S = 300
+TEST_TIMEOUT_S = 600
 """Of one test; emulation makes all of them slow."""
 
 
