@@ -14,19 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="session")
-def shared_cli(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> CommandLine:
-    """The command line on an engine of its own that has the image busybox."""
-    shared = CommandLine(tmp_path_factory.mktemp("cli"))
-    shared.ok("import", str(busybox_tar), "busybox")
-    return shared
+class InstalledCommandLine(CommandLine):
+    """The program as it is installed, for tests whose containers need no network."""
 
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.root, self.state = Path(installed.ROOT), Path(installed.STATE)
 
-@pytest.fixture
-def cli(shared_cli: CommandLine) -> Iterator[CommandLine]:
-    """The same without containers, before and after."""
-    yield shared_cli
-    shared_cli.clear()
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        """The command line of ``runengine ARGUMENTS``."""
+        return [installed.COMMAND, *arguments]
 
 
 @pytest.fixture(scope="session")
@@ -40,9 +38,21 @@ def service(busybox_tar: Path) -> str:
     return output
 
 
+@pytest.fixture(scope="session")
+def shared_cli(service: str, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """The command line: warm, as a cold start takes seconds here."""
+    return InstalledCommandLine(tmp_path_factory.mktemp("cli"))
+
+
+@pytest.fixture
+def cli(shared_cli: CommandLine) -> Iterator[CommandLine]:
+    """The same, and no container afterwards."""
+    yield shared_cli
+    shared_cli.clear()
+
+
 @pytest.fixture
 def clean(service: str) -> Iterator[str]:
-    """The same without containers, before and after."""
-    installed.remove_all()
+    """The same, and no container afterwards."""
     yield service
     installed.remove_all()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.vm.guest import wires
 from tests.vm.guest.installed import UNITS, is_active, ok, run, state, states, wait_until
+from tests.vm.guest.wires import HOST_IP, get, get_from
 
 pytestmark = pytest.mark.vm
 RUNNING = ("always", "always-by-hand", "unless-stopped", "on-failure", "deaf", "paused",
-           "own-signal", "guest-of")  # fmt: skip
+           "own-signal", "guest-of", "web", "peer")  # fmt: skip
 NOT_RUNNING = ("no", "no-by-hand", "unless-stopped-by-hand", "on-failure-by-hand",
                "never-started")  # fmt: skip
 
@@ -49,6 +51,17 @@ def test_each_got_its_own_signal():
 def test_a_joined_network_came_first():
     assert state("guest-of")["StartedAt"] > state("always")["StartedAt"]
     assert ok("logs", "guest-of").count("LOOPBACK") == 2
+
+
+def test_addresses_ports_and_names_are_back():
+    wires.lay()
+    assert wires.address("web") == "10.77.0.80"
+    assert get(f"http://{HOST_IP}:8080/") == "web"
+    assert get_from("peer", "http://site/") == "web"
+    assert len(wires.resolvers()) == 1
+    address = wires.address("always", "bridge")
+    assert get_from("peer", f"http://{HOST_IP}:8080/") == "web"
+    assert address == ok("exec", "always", "hostname", "-i")
 
 
 def test_the_shutdown_was_clean():

@@ -40,7 +40,7 @@ def test_containers_wait_for_the_next_installation(clean):
     ok("rm", "counter")
 
 
-def test_purge_leaves_nothing(clean):
+def test_purge_leaves_nothing(service):
     start("counter", COUNTER)
     run("scripts/uninstall", "--purge", cwd=TREE)
     for place in ("/var/lib/runengine", "/run/runengine", "/etc/runengine", COMMAND):
