@@ -1,0 +1,60 @@
+"""How little of pyroute2 it takes to read what the kernel says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def in_a_fresh_interpreter(script: str):
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+SOME_ANSWER = """
+import json, sys
+from runengine.netns import answers, messages
+request = messages.request(messages.RTM_GETLINK, [("IFLA_IFNAME", "lo")])
+answers.parse(request, messages.RTM_NEWLINK)
+"""
+
+
+@pytest.mark.side_effects
+def test_the_rest_of_pyroute2_is_not_imported():
+    loaded = in_a_fresh_interpreter(SOME_ANSWER + "print(json.dumps(list(sys.modules)))")
+    assert "pyroute2.netlink.rtnl.ifinfmsg" in loaded
+    assert not {"asyncio", "sqlite3", "pyroute2.iproute", "pyroute2.ndb"} & set(loaded)
+
+
+@pytest.mark.side_effects
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from pyroute2 import IPRoute",
+        "import pyroute2; IPRoute = pyroute2.IPRoute",
+        "from pyroute2.iproute import IPRoute",
+        "import pyroute2.iproute; IPRoute = pyroute2.iproute.IPRoute",
+    ],
+)
+def test_but_is_there_for_whoever_asks_for_it(statement):
+    script = f"{SOME_ANSWER}{statement}\nprint(json.dumps(IPRoute.__name__))"
+    assert in_a_fresh_interpreter(script) == "IPRoute"
+
+
+@pytest.mark.side_effects
+def test_a_name_that_it_does_not_have_is_missing_as_ever():
+    script = f"{SOME_ANSWER}import pyroute2\nprint(json.dumps(hasattr(pyroute2, 'nothing')))"
+    assert in_a_fresh_interpreter(script) is False
+
+
+@pytest.mark.side_effects
+def test_one_that_was_imported_before_is_used():
+    script = f"import pyroute2\n{SOME_ANSWER}print(json.dumps(pyroute2.__name__))"
+    assert in_a_fresh_interpreter(script) == "pyroute2"
