@@ -8,6 +8,7 @@ FORWARD to DROP). Elsewhere the operator decides, and is told what to do.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +28,8 @@ _ZONE_COMMANDS = (
     ("firewall-cmd", f"--zone={_ZONE}"),
     ("firewall-cmd", "--permanent", f"--zone={_ZONE}"),
 )
+_BUS, _BUS_VARIABLE = "/run/dbus/system_bus_socket", "DBUS_SYSTEM_BUS_ADDRESS"
+"""The only way to firewalld, and what leads elsewhere."""
 _TIMEOUT_S = 30
 _COPIES = 8
 """Of one rule: two commands at once may both have added it."""
@@ -95,7 +98,12 @@ def _join_zone(device: str) -> list[str]:
 
 
 def _firewalld_runs() -> bool:
-    return shutil.which("firewall-cmd") is not None and _run("firewall-cmd", "--state") is not None
+    """Its program is in Python, and takes its time to say so: not asked where there is no bus."""
+    return (
+        shutil.which("firewall-cmd") is not None
+        and (_BUS_VARIABLE in os.environ or os.path.exists(_BUS))
+        and _run("firewall-cmd", "--state") is not None
+    )
 
 
 def _accept_in_hook(table: _Filter, device: str) -> list[str]:

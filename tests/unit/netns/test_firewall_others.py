@@ -24,6 +24,7 @@ class Host:
         monkeypatch.setattr(shutil, "which", lambda name: name in self.programs or None)
         monkeypatch.setattr(nftables, "chains", lambda: self.chains)
         monkeypatch.setattr(others, "_lines", lambda _: self.legacy)
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/there/is/one")
 
     def run(self, *command: str) -> str | None:
         line = " ".join(command)
@@ -68,6 +69,14 @@ def test_firewalld_that_does_not_run(host):
     host.fails = {"--state"}
     assert others.accept_forwarding("br0") == []
     assert host.ran == ["firewall-cmd --state"]
+
+
+def test_firewalld_cannot_run_without_a_bus(host, monkeypatch):
+    host.programs = {"firewall-cmd"}
+    monkeypatch.delenv("DBUS_SYSTEM_BUS_ADDRESS")
+    monkeypatch.setattr(others, "_BUS", "/nonexistent")
+    assert others.accept_forwarding("br0") == []
+    assert host.ran == []
 
 
 def test_firewalld_that_refuses(host):
