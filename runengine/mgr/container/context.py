@@ -75,9 +75,6 @@ class NetworkSource(Protocol):
     def endpoints_on(self, network_id: str) -> Sequence[ReservedEndpoint]:
         """What is reserved on a network."""
 
-    def published_of(self, container_id: str) -> Sequence[Published]:
-        """The container's published ports, as the firewall takes them."""
-
     def ensure_up(self, network: Network) -> None:
         """Make the network's bridge and firewall part if anything of them is missing."""
 

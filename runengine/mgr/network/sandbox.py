@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from runengine.errors import Conflict, NotFound, Unavailable
 from runengine.linux import pidfd
 from runengine.mgr.network import port_wishes, routes
+from runengine.netns.types import Published
 from runengine.store.network_types import Network
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def set_up(context: Context, record: Record) -> Sandbox | None:
         for network in known:
             networks.ensure_up(network)
         attach(context, fd, reserved)
-        networks.publish(networks.published_of(record.id))
+        networks.publish([Published(*port) for one in reserved for port in one.ports])
         networks.refresh_names([network.id for network in known])
     except BaseException:
         os.close(fd)
