@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CPUACCT = Path("/sys/fs/cgroup/cpuacct")
-OWN = "runengine-bench"
+OWN = f"runengine-bench-{os.getpid()}"
 PARENTS = ("docker", "runengine", "libpod_parent")
 """Where the engines put their containers."""
 
@@ -63,7 +63,7 @@ def metering() -> Iterator[None]:
 def _held(group: Path) -> Iterator[Path]:
     """A cgroup that stays, and its count with it, while an engine removes empty ones."""
     was_there = group.exists()
-    hold = group / "bench-hold"
+    hold = group / f"hold-{os.getpid()}"  # another benchmark may run
     hold.mkdir(parents=True, exist_ok=True)
     try:
         yield group

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -29,7 +28,7 @@ class Bundle:
     def __init__(self, scratch: Path, spec: dict[str, Any]) -> None:
         self._scratch = scratch
         self._spec = spec
-        self.name = f"{OWN}-{os.getpid()}-{scratch.name}"
+        self.name = f"{OWN}-{scratch.name}"
         """Nobody else's on this machine."""
         self.root = f"{scratch.parent}/run/{scratch.name}"
 
