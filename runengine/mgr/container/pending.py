@@ -79,11 +79,12 @@ def shown(context: Context, record: Record, state: State) -> State:
     wanted = record.host_config["RestartPolicy"]
     if state["Status"] != "exited" or record.desired != policy.RUNNING or policy.is_none(wanted):
         return state
-    # In this order: the monitor writes the note before it ends.
-    if observe.monitor_lives(context, record.id):
-        comes = policy.decide(wanted, record.desired, state, record.restarts, at="exit").restart
-    else:
-        comes = find(context, record.id) is not None
+    # In this order: the monitor writes the note before it ends. While the container is being
+    # started the monitor is the next run's, and by then the last restart may be counted.
+    comes = observe.monitor_lives(context, record.id) and (
+        policy.decide(wanted, record.desired, state, record.restarts, at="exit").restart
+    )
+    comes = comes or find(context, record.id) is not None
     return cast("State", {**state, "Status": RESTARTING}) if comes else state
 
 
