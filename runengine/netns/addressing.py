@@ -34,7 +34,6 @@ _RT_TABLE_MAIN = 254
 _RTPROT_BOOT = 3
 _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK = 0, 253
 _RTN_UNICAST, _RTN_LOCAL = 1, 2
-_TYPE_OF_ROUTE = 16 + 7  # struct nlmsghdr, then rtm_type in struct rtmsg
 _RTNH_F_ONLINK = 4
 _LOCAL_ATTEMPTS = 1000
 _LOCAL_INTERVAL_S = 0.0005
@@ -108,10 +107,9 @@ def _is_local(connection: Connection, address: Interface) -> bool:
     fields = {"family": socket.AF_INET6, "dst_len": 128}
     request = messages.request(RTM_GETROUTE, [("RTA_DST", str(address.ip))], fields)
     try:
-        _, answer = connection.answer(request)
+        return bool(connection.get(request)["type"] == _RTN_LOCAL)
     except NetlinkError:
         return False
-    return answer[_TYPE_OF_ROUTE] == _RTN_LOCAL
 
 
 def default_route(gateway: Address, index: int, subnets: Sequence[Interface]) -> bytearray:

@@ -39,7 +39,7 @@ def check(endpoint: Endpoint) -> None:
     _info(endpoint)
 
 
-def _info(endpoint: Endpoint) -> Attributes:
+def _info(endpoint: Endpoint) -> dict[str, Attributes]:
     if endpoint.driver == "macvlan":
         mode = _mode(endpoint, _MACVLAN_MODES, "bridge")
         return _link_info("macvlan", ("IFLA_MACVLAN_MODE", mode))
@@ -60,5 +60,5 @@ def _mode(endpoint: Endpoint, modes: dict[str, int], usual: str) -> int:
     return modes[mode]
 
 
-def _link_info(kind: str, setting: tuple[str, int]) -> Attributes:
+def _link_info(kind: str, setting: tuple[str, int]) -> dict[str, Attributes]:
     return nested(("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", nested(setting)))

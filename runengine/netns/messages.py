@@ -1,23 +1,25 @@
-"""What is said to the kernel about links, addresses and routes (rtnetlink(7), linux/if_link.h).
+"""What is said to the kernel about links, addresses and routes (rtnetlink(7)), by pyroute2.
 
-pyroute2 could write all of it, but its descriptions of the messages take 35 ms of CPU time to be
-imported, several times what a container's network takes. It reads the answers (answers.py).
+Only pyroute2's descriptions of the messages are used. The package's own ``__init__`` imports all
+that it can do, with asyncio, multiprocessing and a database, which takes longer than making the
+network of a container. So the package is put in place unexecuted: its submodules are imported as
+ever, and whoever asks for one of its own names (``from pyroute2 import IPRoute``) has it executed.
 """
 
 from __future__ import annotations
 
-import socket
-import struct
+import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
-from runengine.linux.netlink import attribute
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping, Sequence
+    from types import ModuleType
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 
 CREATE = 0x600
 """NLM_F_CREATE and NLM_F_EXCL: it must not be there yet."""
@@ -34,18 +36,6 @@ Attributes = list[tuple[str, Any]]
 """Names as in the kernel's headers, and values; ``nested`` makes a value of attributes."""
 
 
-_HEADER = struct.Struct("=IHHII")
-# The fixed parts, by the number of the group of commands: new, delete, get and set come in fours.
-_FIXED = {
-    RTM_NEWLINK // 4: ("=BxHiII", ("family", "type", "index", "flags", "change")),
-    RTM_NEWADDR // 4: ("=BBBBI", ("family", "prefixlen", "flags", "scope", "index")),
-    RTM_NEWROUTE // 4: (
-        "=BBBBBBBBI",
-        ("family", "dst_len", "src_len", "tos", "table", "proto", "scope", "type", "flags"),
-    ),
-}
-
-
 def request(
     command: int,
     attributes: Attributes,
@@ -53,84 +43,88 @@ def request(
     *,
     flags: int = 0,
 ) -> bytearray:
-    """One message; ``fields`` are those of the command's fixed part, by the kernel's names."""
-    body = _fixed(command, fields or {}) + _encoded(attributes)
-    return bytearray(_HEADER.pack(_HEADER.size + len(body), command, flags, 0, 0) + body)
+    """One message; ``fields`` are those of the command's fixed part, by pyroute2's names."""
+    message = _classes()[command // 4]()
+    for name, value in (fields or {}).items():
+        message[name] = value
+    message["attrs"] = attributes
+    message["header"]["type"] = command
+    message["header"]["flags"] = flags
+    message.encode()
+    return bytearray(message.data)
 
 
-def nested(*attributes: tuple[str, Any]) -> Attributes:
+def nested(*attributes: tuple[str, Any]) -> dict[str, Attributes]:
     """A value that is a list of attributes itself."""
-    return list(attributes)
+    return {"attrs": list(attributes)}
 
 
-def _fixed(command: int, fields: Mapping[str, int]) -> bytes:
-    layout, names = _FIXED[command // 4]
-    if not fields.keys() <= set(names):
-        raise ValueError(f"no such fields in message {command}: {fields.keys() - set(names)}")
-    return struct.pack(layout, *(fields.get(name, 0) for name in names))
+def parse(data: bytes | bytearray | memoryview, kind: int) -> Any:
+    """pyroute2's object for a message of the kernel's; ``kind`` is its type."""
+    message = _classes()[kind // 4](bytes(data))
+    message.decode()
+    return message
 
 
-def _encoded(attributes: Iterable[tuple[str, Any]]) -> bytes:
-    parts = []
-    for name, value in attributes:
-        number, encode = _ATTRIBUTES[name]
-        parts.append(attribute(number, encode(value)))
-    return b"".join(parts)
+@functools.cache
+def _classes() -> dict[int, Any]:
+    """The class of each group of commands: new, delete, get and set come in fours."""
+    _put_in_place("pyroute2")
+    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+    from pyroute2.netlink.rtnl.ndmsg import ndmsg
+    from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+    classes: Sequence[Any] = (ifinfmsg, ifaddrmsg, rtmsg, ndmsg)
+    return dict(enumerate(classes, RTM_NEWLINK // 4))
 
 
-def _text(value: str) -> bytes:
-    return value.encode() + b"\0"
+def _put_in_place(name: str) -> None:
+    """Make the package importable from without executing it, unless somebody has already."""
+    if name in sys.modules:
+        return
+    from importlib import util
+
+    spec = util.find_spec(name)
+    if spec is None:
+        return  # the import that follows says so
+    package = util.module_from_spec(spec)
+    package.__dict__["__getattr__"] = _Rest(package)
+    sys.modules.setdefault(name, package)
 
 
-def _number(layout: str) -> Callable[[int], bytes]:
-    return struct.Struct(layout).pack
+class _Rest:
+    """The package's ``__getattr__`` (PEP 562): imports what is not there yet when asked for it."""
 
+    def __init__(self, package: ModuleType) -> None:
+        import threading
 
-def _mac(value: str) -> bytes:
-    return bytes.fromhex(value.replace(":", ""))
+        self._package = package
+        self._lock = threading.RLock()
+        self._begun = False
 
+    def __call__(self, name: str) -> Any:
+        import importlib
 
-def _address(value: str) -> bytes:
-    return socket.inet_pton(socket.AF_INET6 if ":" in value else socket.AF_INET, value)
+        module = f"{self._package.__name__}.{name}"
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+        with self._lock:
+            self._execute()
+        if name in self._package.__dict__:
+            return self._package.__dict__[name]
+        raise AttributeError(f"module {self._package.__name__!r} has no attribute {name!r}")
 
-
-def _other_end(attributes: Attributes) -> bytes:
-    """A veth pair's other end is described as a link is."""
-    return _fixed(RTM_NEWLINK, {}) + _encoded(attributes)
-
-
-_BYTE, _SHORT, _WORD = _number("=B"), _number("=H"), _number("=I")
-_ATTRIBUTES: dict[str, tuple[int, Callable[[Any], bytes]]] = {
-    "IFLA_ADDRESS": (1, _mac),
-    "IFLA_IFNAME": (3, _text),
-    "IFLA_MTU": (4, _WORD),
-    "IFLA_LINK": (5, _WORD),
-    "IFLA_MASTER": (10, _WORD),
-    "IFLA_LINKINFO": (18, _encoded),
-    "IFLA_IFALIAS": (20, _text),
-    "IFLA_AF_SPEC": (26, _encoded),
-    "IFLA_NET_NS_FD": (28, _WORD),
-    "IFLA_EXT_MASK": (29, _WORD),
-    "IFLA_IF_NETNSID": (46, _WORD),
-    # In IFLA_LINKINFO, and what is in its data by kind.
-    "IFLA_INFO_KIND": (1, _text),
-    "IFLA_INFO_DATA": (2, _encoded),
-    "IFLA_INFO_SLAVE_KIND": (4, _text),
-    "IFLA_INFO_SLAVE_DATA": (5, _encoded),
-    "VETH_INFO_PEER": (1, _other_end),
-    "IFLA_BRPORT_MODE": (4, _BYTE),
-    "IFLA_BRPORT_ISOLATED": (33, _BYTE),
-    "IFLA_VLAN_ID": (1, _SHORT),
-    "IFLA_MACVLAN_MODE": (1, _WORD),
-    "IFLA_IPVLAN_MODE": (1, _SHORT),
-    # In IFLA_AF_SPEC.
-    "AF_INET6": (socket.AF_INET6, _encoded),
-    "IFLA_INET6_ADDR_GEN_MODE": (8, _BYTE),
-    "IFA_ADDRESS": (1, _address),
-    "IFA_LOCAL": (2, _address),
-    "IFA_BROADCAST": (4, _address),
-    "RTA_DST": (1, _address),
-    "RTA_OIF": (4, _WORD),
-    "RTA_GATEWAY": (5, _address),
-}
-"""Number in its list, and form of its value, of each attribute that is sent."""
+    def _execute(self) -> None:
+        spec = self._package.__spec__
+        if self._begun or spec is None or spec.loader is None:
+            return
+        self._begun = True
+        try:
+            spec.loader.exec_module(self._package)
+        except BaseException:
+            self._begun = False
+            raise

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from runengine.linux.netlink import NetlinkError as NetlinkError
 from runengine.linux.netlink import each_attribute, refused
-from runengine.netns import answers, messages
+from runengine.netns import messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,19 +78,18 @@ class Connection:
 
     def get(self, request: bytearray) -> Any:
         """The one object that the request names. Raises NetlinkError."""
-        kind, body = self.answer(request)
-        return answers.parse(body, kind)
+        kind, body = self._answer(request)
+        return messages.parse(body, kind)
 
     def get_attribute(self, request: bytearray, number: int) -> bytes | None:
         """One attribute of the link that the request names, a tenth of the work. Raises as get."""
-        _, body = self.answer(request)
+        _, body = self._answer(request)
         for kind, value in each_attribute(bytes(body[_HEADER.size + _LINK_BYTES :])):
             if kind == number:
                 return value
         return None
 
-    def answer(self, request: bytearray) -> tuple[int, memoryview]:
-        """Type and whole text of the one message that answers. Raises NetlinkError."""
+    def _answer(self, request: bytearray) -> tuple[int, memoryview]:
         self._send([request], _REQUEST)
         for kind, _, flags, body in self._receive():
             if kind == _ERROR:
@@ -118,7 +117,7 @@ class Connection:
                     if error is not None:
                         raise error
                     return found if whole else None
-                found.append(answers.parse(body, kind))
+                found.append(messages.parse(body, kind))
 
     def _send(self, requests: Sequence[bytearray], flags: int) -> int:
         first = self._sequence + 1

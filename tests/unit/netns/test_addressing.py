@@ -3,7 +3,7 @@ import ipaddress
 import pytest
 
 from runengine.errors import InvalidParameter
-from runengine.netns import addressing, answers, messages
+from runengine.netns import addressing, messages
 
 IPV4 = ipaddress.ip_interface("10.9.0.2/24")
 IPV6 = ipaddress.ip_interface("fd00:9::2/64")
@@ -12,11 +12,11 @@ ONLINK = 4
 
 
 def address_of(request: bytearray):
-    return answers.parse(request, messages.RTM_NEWADDR)
+    return messages.parse(request, messages.RTM_NEWADDR)
 
 
 def route_of(request: bytearray):
-    return answers.parse(request, messages.RTM_NEWROUTE)
+    return messages.parse(request, messages.RTM_NEWROUTE)
 
 
 def test_an_ipv4_address_has_a_broadcast_address():
