@@ -135,3 +135,6 @@ def preload() -> None:
     for module in pkgutil.walk_packages(sys.modules["runengine"].__path__, "runengine."):
         if module.name not in _NOT_LOADED:
             importlib.import_module(module.name)
+    from runengine.netns import messages
+
+    messages.load()

@@ -66,6 +66,11 @@ def parse(data: bytes | bytearray | memoryview, kind: int) -> Any:
     return message
 
 
+def load() -> None:
+    """Have pyroute2 in memory, for processes that are forked from this one."""
+    _classes()
+
+
 @functools.cache
 def _classes() -> dict[int, Any]:
     """The class of each group of commands: new, delete, get and set come in fours."""
