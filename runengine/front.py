@@ -35,6 +35,7 @@ ANSWER_TIMEOUT_S = 2
 """A launcher that has not answered by then is stuck, stopped or overrun."""
 SWITCH = b"RUNENGINE_LAUNCHER"
 """``off`` makes every call a cold one, ``require`` makes a call fail where it would be cold."""
+JOURNAL = b"JOURNAL_STREAM"
 NUMBER_BYTES = 4
 STANDARD = (0, 1, 2)
 GENERAL_FAILURE = 125
@@ -93,7 +94,8 @@ def main() -> NoReturn:
     """Entry point of the ``runengine`` program."""
     environment = posix.environ
     path = launcher_socket(sys.argv[1:], environment)
-    if path is not None and environment.get(SWITCH) != b"off" and _at_the_terminal():
+    stays = environment.get(SWITCH) == b"off" or speaks_to_journal(environment)
+    if path is not None and not stays and _at_the_terminal():
         # Until the worker has begun, ^C ends us as it ends any program.
         before = _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         if before is _signal.SIG_IGN:
@@ -115,6 +117,23 @@ def _at_the_terminal() -> bool:
         return posix.tcgetpgrp(0) == posix.getpgrp()
     except OSError:
         return False
+
+
+def speaks_to_journal(environment: dict[bytes, bytes]) -> bool:
+    """Whether the journal gets our output: it files a line under the unit of whoever writes it.
+
+    The variable that names the stream goes on to those who write elsewhere (systemd.exec(5)).
+    """
+    stream = environment.get(JOURNAL)
+    return stream is not None and stream in map(_inode, STANDARD[1:])
+
+
+def _inode(fd: int) -> bytes:
+    try:
+        status = posix.fstat(fd)
+    except OSError:
+        return b"closed"
+    return b"%d:%d" % (status.st_dev, status.st_ino)
 
 
 def call(path: str, args: list[str], environment: dict[bytes, bytes]) -> None:

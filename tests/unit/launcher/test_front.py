@@ -44,6 +44,17 @@ def test_what_only_the_callers_own_process_can_do(words):
     assert front.launcher_socket(words.split(), {}) is None
 
 
+def test_what_the_journal_gets_is_written_by_the_caller_itself():
+    for fd in (1, 2):
+        status = os.fstat(fd)
+        stream = b"%d:%d" % (status.st_dev, status.st_ino)
+        assert front.speaks_to_journal({b"JOURNAL_STREAM": stream})
+    status = os.stat("/")
+    for other in (b"", b"nonsense", b"%d:%d" % (status.st_dev, status.st_ino)):
+        assert not front.speaks_to_journal({b"JOURNAL_STREAM": other})
+    assert not front.speaks_to_journal({})
+
+
 @contextmanager
 def launcher(path, *answers):
     """Somebody who listens there and answers each connection so."""
