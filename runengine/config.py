@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 DEFAULT_FILE = "/etc/runengine/config.json"
 DEFAULT_PIDS_LIMIT = 4096
 MIN_MEMORY_BYTES = 4 << 20
+CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 CGROUP_DRIVERS = ("cgroupfs", "systemd")
 """Who makes containers' cgroups: the runtime itself, or systemd for it."""
 
@@ -34,6 +35,7 @@ class Config(NamedTuple):
     cgroup_parent: str = ""  # empty: /runengine, or system.slice with systemd
     default_network: str = "bridge"  # of containers that name none
     default_address_pools: tuple[tuple[str, int], ...] = ()  # base, size of subnets; (): usual
+    cdi_spec_dirs: tuple[str, ...] = CDI_DIRECTORIES  # later ones hide what is in earlier ones
     metrics_address: str = ""  # HOST:PORT or unix:/path; empty: no metrics server
 
 

@@ -70,6 +70,16 @@ class DeviceMapping(TypedDict):
     CgroupPermissions: str
 
 
+class DeviceRequest(TypedDict):
+    """Devices by what they are: by CDI names, or so many of a driver's with capabilities."""
+
+    Driver: str
+    Count: int
+    DeviceIDs: list[str] | None
+    Capabilities: list[list[str]] | None
+    Options: dict[str, str] | None
+
+
 class Ulimit(TypedDict):
     """A resource limit; -1 is unlimited."""
 
@@ -165,6 +175,7 @@ class HostConfig(TypedDict):
     ReadonlyPaths: list[str] | None
     Devices: list[DeviceMapping]
     DeviceCgroupRules: list[str]
+    DeviceRequests: NotRequired[list[DeviceRequest] | None]
     Ulimits: list[Ulimit]
     Memory: int
     MemoryReservation: int
@@ -268,7 +279,7 @@ def host_config() -> HostConfig:
         "Annotations": {},
         "MaskedPaths": None, "ReadonlyPaths": None,
         "Devices": [],
-        "DeviceCgroupRules": [],
+        "DeviceCgroupRules": [], "DeviceRequests": None,
         "Ulimits": [],
         "Memory": 0,
         "MemoryReservation": 0,

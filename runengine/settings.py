@@ -35,6 +35,7 @@ class Settings(BaseModel):
     cgroup_parent: str | None = None
     default_network: str | None = None
     default_address_pools: list[AddressPool] | None = None
+    cdi_spec_dirs: list[str] | None = None
     metrics_address: str | None = None
 
 
@@ -51,4 +52,6 @@ def parse_settings(data: bytes, path: str) -> dict[str, Any]:
     if settings.default_address_pools is not None:
         pools = tuple((pool.base, pool.size) for pool in settings.default_address_pools)
         values["default_address_pools"] = pools
+    if settings.cdi_spec_dirs is not None:
+        values["cdi_spec_dirs"] = tuple(settings.cdi_spec_dirs)
     return values

@@ -186,7 +186,7 @@ def _host(params: Mapping[str, Any]) -> HostConfig:
         host["MemorySwappiness"] = params["memory_swappiness"]
     host["RestartPolicy"] = params["restart"] or host["RestartPolicy"]
     host["Sysctls"] = dict(params["sysctl"])
-    host["Devices"] = list(params["device"])
+    _set_devices(params, host)
     # The last one of a name wins.
     host["Ulimits"] = list({limit["Name"]: limit for limit in params["ulimit"]}.values())
     host["ExtraHosts"] = list(params["add_host"])
@@ -194,6 +194,18 @@ def _host(params: Mapping[str, Any]) -> HostConfig:
     _set_mounts(params, host)
     _set_security(params["security_opt"], host)
     return host
+
+
+def _set_devices(params: Mapping[str, Any], host: HostConfig) -> None:
+    """Paths go to one list, CDI names together with ``--gpus`` to the other, as in Docker."""
+    host["Devices"] = [one for one in params["device"] if not isinstance(one, str)]
+    requests = list(params["gpus"])
+    names = [one for one in params["device"] if isinstance(one, str)]
+    if names:
+        from runengine.oci_spec import cdi
+
+        requests.append(cdi.request(names))
+    host["DeviceRequests"] = requests or None
 
 
 def _pairs(items: list[str], what: str) -> dict[str, str]:

@@ -84,7 +84,6 @@ VOLUMES_LATER = "volumes come with a later release; bind a path of the host: -v 
 
 # Docker's flags that this release knows and refuses, and why.
 REFUSED = {
-    "gpus": "pass the device files with --device",
     "storage_opt": "a size limit on the writable layer is not supported yet",
     "volume_driver": VOLUMES_LATER,
     "volumes_from": VOLUMES_LATER,
@@ -163,6 +162,8 @@ _SECURITY = (
 _FILES = (
     flag("--device", "list", help="Add a host device to the container", convert=values.device),
     flag("--device-cgroup-rule", "list", help="Add a rule to the cgroup allowed devices list"),
+    flag("--gpus", "list", help="GPU devices to add to the container ('all' to pass all GPUs)",
+         convert=values.gpus),
     flag("--mount", "list", help="Attach a filesystem mount to the container"),
     flag("--shm-size", help="Size of /dev/shm", convert=values.size),
     flag("--tmpfs", "list", help="Mount a tmpfs directory"),

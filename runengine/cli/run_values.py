@@ -16,6 +16,7 @@ from runengine.errors import InvalidParameter
 if TYPE_CHECKING:
     from runengine.model import (
         DeviceMapping,
+        DeviceRequest,
         RestartPolicy,
         ThrottleDevice,
         Ulimit,
@@ -131,13 +132,18 @@ def sysctl(text: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def device(text: str) -> DeviceMapping:
-    """``HOST[:CONTAINER][:PERMISSIONS]``."""
-    from runengine.oci_spec import devices
+def device(text: str) -> DeviceMapping | str:
+    """``HOST[:CONTAINER][:PERMISSIONS]``, or a CDI device's name, which stays as it is."""
+    from runengine.oci_spec import cdi, devices
 
-    if re.fullmatch(r"[A-Za-z][\w.-]*/[\w.-]+=.+", text):
-        raise ValueError("CDI devices are not supported; name the device's path")
-    return devices.parse_device(text)
+    return text if cdi.is_name(text) else devices.parse_device(text)
+
+
+def gpus(text: str) -> DeviceRequest:
+    """``all``, a number, or ``device=...,capabilities=...``."""
+    from runengine.oci_spec import gpus
+
+    return gpus.parse(text)
 
 
 def ulimit(text: str) -> Ulimit:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runengine.oci_spec.facts import SpecFacts
-from runengine.oci_spec.opts import devices, mounts, namespaces, process, resources, security
+from runengine.oci_spec.opts import (
+    devices,
+    edits,
+    mounts,
+    namespaces,
+    process,
+    resources,
+    security,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +36,7 @@ OPTIONS: tuple[SpecOpt, ...] = (
     namespaces.set_namespaces,
     devices.set_devices,
     resources.set_resources,
+    edits.set_edits,
     security.set_paths,
     security.set_seccomp,
     security.set_apparmor,

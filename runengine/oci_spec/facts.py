@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runengine.linux.devices import DeviceEntry
     from runengine.linux.kernel import Kernel
+    from runengine.oci_spec.cdi import Edits
     from runengine.oci_spec.mounts import MountPoint
     from runengine.oci_spec.users import User
 
@@ -46,6 +47,8 @@ class SpecFacts:
     """``--device``, stat'ed (``linux.devices.entries`` of each ``devices.parse_device``)."""
     host_devices: list[DeviceEntry] = field(default_factory=list)
     """``linux.devices.host_devices()`` for a privileged container, else empty."""
+    edits: list[Edits] = field(default_factory=list)
+    """What the devices of ``DeviceRequests`` are on this host, in order."""
     block_devices: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Path to (major, minor) for each path of the Blkio lists (``linux.devices.block_number``)."""
     init_path: str | None = None

@@ -9,6 +9,7 @@ from runengine.oci_spec import (
     capabilities,
     destinations,
     devices,
+    gpus,
     mounts,
     namespaces,
     network_files,
@@ -87,6 +88,8 @@ def check(
         devices.check(mapping)
     for rule in host["DeviceCgroupRules"]:
         devices.parse_rule(rule)
+    for request in host.get("DeviceRequests") or ():
+        gpus.check(request)
     for limit in host["Ulimits"]:
         ulimits.check(limit)
     may_raise = "CAP_SYS_RESOURCE" in kernel.effective

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
     from runengine.mgr.network.sandbox import Sandbox
     from runengine.model import HostConfig
+    from runengine.oci_spec.cdi import Edits
     from runengine.oci_spec.mounts import MountPoint
     from runengine.oci_spec.users import User
     from runengine.store.containers import Record, State
@@ -43,16 +44,11 @@ def gather(
     from runengine.mgr.container import network_files
     from runengine.mgr.container.runtime import abilities_of
     from runengine.oci_spec import merge
-    from runengine.oci_spec.mounts import check_propagation, resolve_all
 
     host, config = record.host_config, record.config
     here, able = kernel.probe(), abilities_of(context, record)
     hostname = _hostname(context, record)
-    mounts = resolve_all(host)
-    check_destinations(rootfs, mounts)
-    for point in mounts:
-        ensure_source(point)
-    check_propagation(mounts, mount.mounts() if mounts else ())
+    user = find_user(rootfs, config["User"], host["GroupAdd"])
     return SpecFacts(
         container_id=record.id,
         rootfs=rootfs,
@@ -60,10 +56,10 @@ def gather(
         args=merge.command(config),
         env=[*_link_variables(context, record), *config["Env"]],
         cwd=working_directory(rootfs, config["WorkingDir"] or "/"),
-        user=find_user(rootfs, config["User"], host["GroupAdd"]),
+        user=user,
         kernel=here,
         cgroups_path=record.details["cgroups_path"],
-        mounts=mounts,
+        mounts=_mounts(host, rootfs),
         network_files=network_files.write(
             context,
             record,
@@ -75,6 +71,7 @@ def gather(
         namespaces=join_namespaces(context, record, sandbox),
         devices=_devices(host),
         host_devices=_host_devices(host),
+        edits=_edits(context, host, user, rootfs),
         block_devices=_block_devices(host),
         init_path=_init_path(host),
         shm_path=_shm_path(context, record),
@@ -85,6 +82,18 @@ def gather(
         seccomp_flags=able.seccomp_flags,
         runtime_recursive_readonly=able.recursive_readonly,
     )
+
+
+def _mounts(host: HostConfig, rootfs: str) -> list[MountPoint]:
+    """The user's mounts, their sources there, none of them where none may be."""
+    from runengine.oci_spec.mounts import check_propagation, resolve_all
+
+    mounts = resolve_all(host)
+    check_destinations(rootfs, mounts)
+    for point in mounts:
+        ensure_source(point)
+    check_propagation(mounts, mount.mounts() if mounts else ())
+    return mounts
 
 
 def _hostname(context: Context, record: Record) -> str:
@@ -263,6 +272,25 @@ def _host_devices(host: HostConfig) -> list[DeviceEntry]:
     from runengine.linux import devices
 
     return devices.host_devices() if host["Privileged"] else []
+
+
+def _edits(context: Context, host: HostConfig, user: User, rootfs: str) -> list[Edits]:
+    requests = host.get("DeviceRequests")
+    if not requests:
+        return []
+    from runengine.mgr.container import device_requests
+    from runengine.oci_spec.mounts import MountPoint
+
+    found = device_requests.resolve(requests, context.config.cdi_spec_dirs, user)
+    check_destinations(
+        rootfs,
+        [
+            MountPoint(mount["type"], mount["source"], mount["destination"])
+            for edits in found
+            for mount in edits.mounts
+        ],
+    )
+    return found
 
 
 def _block_devices(host: HostConfig) -> dict[str, tuple[int, int]]:

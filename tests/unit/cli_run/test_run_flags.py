@@ -183,6 +183,16 @@ def test_device(text: str, expected: tuple[str, str, str]):  # E-17
     assert tuple(found.values()) == expected
 
 
+def test_devices_by_name_are_requests():  # Y-06
+    words = ("--gpus", "all", "--device", "a/b=c", "--device", "/dev/null", "--device", "a/b=d")
+    made = host(*words, "busybox")
+    assert [one["PathOnHost"] for one in made["Devices"]] == ["/dev/null"]
+    by_count, by_name = made["DeviceRequests"]
+    assert (by_count["Count"], by_count["Capabilities"]) == (-1, [["gpu"]])
+    assert (by_name["Driver"], by_name["DeviceIDs"]) == ("cdi", ["a/b=c", "a/b=d"])
+    assert host("busybox")["DeviceRequests"] is None
+
+
 def test_streams_follow_docker():
     assert config("busybox")["AttachStdout"]
     both = config("-i", "busybox")
@@ -272,7 +282,6 @@ def test_refused_before_anything_is_made(words: list[str]):
 @pytest.mark.parametrize(
     "words",
     [
-        ["--gpus", "all"],
         ["--volumes-from", "x"],
         ["-v", "/anonymous"],
         ["-v", "named:/x"],
@@ -306,7 +315,9 @@ def test_what_this_release_lacks_is_said(words: list[str]):
         ["--device", "x"],
         ["--device", "/dev/null:rr"],
         ["--device", "/a:/b:rwm:x"],
-        ["--device", "vendor.com/class=gpu0"],
+        ["--device", "vendor.com/class="],
+        ["--gpus", "some"],
+        ["--gpus", "bogus=1"],
         ["-a", "stdfoo"],
         ["-h", "-x"],
         ["-h", "a b"],

@@ -14,6 +14,7 @@ import pytest
 
 from runengine.linux.devices import DeviceEntry
 from runengine.oci_spec import mounts, runtime, ulimits
+from runengine.oci_spec.cdi import Edits, Hook
 from runengine.oci_spec.users import User
 from tests.support import specs
 
@@ -23,6 +24,15 @@ UPDATE = "RUNENGINE_UPDATE_GOLDEN" in os.environ
 SDA = {"Path": "/dev/sda"}
 FUSE = DeviceEntry("/dev/fuse", "c", 10, 229, 0o666, 0, 0, "rw")
 LOOP = DeviceEntry("/dev/loop0", "b", 7, 0, 0o660, 0, 6)
+
+WIDGET = Edits(
+    env=("WIDGET=0", "PATH=/widget/bin"),
+    devices=(LOOP,),
+    mounts=({"destination": "/etc/widget", "type": "bind", "source": "/w", "options": ["bind"]},),
+    hooks=(Hook("createContainer", {"path": "/bin/w", "args": ["w", "x"], "timeout": 5}),),
+    additional_gids=(44,),
+    intel_rdt={"closID": "widget"},
+)
 
 # Name: changes of ContainerConfig, HostConfig and SpecFacts.
 Case = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
@@ -51,6 +61,7 @@ CASES: dict[str, Case] = {
     "cpus": ({}, {"NanoCpus": 1_500_000_000}, {}),
     "device": ({}, {}, {"devices": [FUSE, LOOP]}),
     "device-cgroup-rule": ({}, {"DeviceCgroupRules": ["c 42:* rmw", "b *:* r", "a *:* rwm"]}, {}),
+    "edits": ({}, {}, {"edits": [WIDGET]}),
     "domainname": ({"Domainname": "example.org"}, {}, {}),
     "init": ({}, {}, {"init_path": "/usr/bin/tini-static"}),
     "init-pid-host": ({}, {"PidMode": "host"}, {"init_path": "/usr/bin/tini-static"}),
