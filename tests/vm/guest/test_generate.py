@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.vm.guest.installed import inside, is_active, ok, run, state, systemctl, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.vm
 
@@ -25,7 +29,14 @@ def said(word: str) -> int:
     return run("journalctl", "-b", "-o", "cat", "--no-pager", f"--unit={UNIT}").split().count(word)
 
 
-def test_systemd_starts_stops_and_restarts_the_container(clean):
+@pytest.fixture
+def quiet(clean: str) -> Iterator[None]:
+    """The unit does not go on trying after the test."""
+    yield
+    systemctl("stop", UNIT)
+
+
+def test_systemd_starts_stops_and_restarts_the_container(quiet):
     ok("create", "--name", "one", "busybox", "sh", "-c", SCRIPT)
     text = ok("generate", "systemd", "--name", "one")
     # Gone with the boot.
