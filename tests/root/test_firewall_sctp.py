@@ -47,7 +47,7 @@ def init_packet(source_port: int, port: int) -> bytes:
 
 def is_right(packet: bytes) -> bool:
     unsigned = packet[:8] + bytes(4) + packet[12:]
-    return struct.unpack_from("<I", packet, 8)[0] == crc32c(unsigned)
+    return bool(struct.unpack_from("<I", packet, 8)[0] == crc32c(unsigned))
 
 
 def raw_socket(netns_fd: int, family: int) -> socket.socket:

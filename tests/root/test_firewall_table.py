@@ -46,7 +46,7 @@ def elements(name: str) -> set[tuple[bytes, bytes]]:
 
 
 def listing(host) -> str:
-    return host.ok("nft", "list", "table", "inet", "runengine-test")
+    return str(host.ok("nft", "list", "table", "inet", "runengine-test"))
 
 
 def test_nothing_grows_but_elements(host, firewall):

@@ -119,6 +119,8 @@ def test_what_the_caller_ignores_stays_ignored_by_the_command_not_by_the_contain
         command, env=cli.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         preexec_fn=ignore_hangup,
     ) as running:  # fmt: skip
+        assert running.stdin
+        assert running.stdout
         assert running.stdout.readline() == b"begun\n"
         running.send_signal(signal.SIGHUP)
         cli.ok("kill", "--signal", "HUP", "one")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import time
 from pathlib import Path
+from socket import AF_UNIX
+from socket import socket as Connection  # noqa: N812 - the name is taken in the class
 from typing import TYPE_CHECKING, Any
 
 from runengine import front
@@ -31,9 +32,9 @@ class Service(WarmCommandLine):
         """The launcher."""
         return self.service.pid
 
-    def connect(self) -> socket.socket:
+    def connect(self) -> Connection:
         """A connection to the launcher; the caller closes it."""
-        sock = socket.socket(socket.AF_UNIX)
+        sock = Connection(AF_UNIX)
         sock.settimeout(TIMEOUT_S)
         directory = os.open(self.state, os.O_PATH)
         try:

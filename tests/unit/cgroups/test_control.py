@@ -29,7 +29,12 @@ def test_only_what_has_changed_is_put_back(v1, tmp_path, monkeypatch):
     kept = control.Kept(v1)
     (tmp_path / "pids/pids.max").write_text("5\n")
     written = []
-    monkeypatch.setattr(control, "_try", lambda line: not written.append(line))
+
+    def write(line):
+        written.append(line)
+        return True
+
+    monkeypatch.setattr(control, "_try", write)
     assert kept.restore() == []
     assert written == [Write(f"{v1['pids']}/pids.max", "max\n")]
 

@@ -26,15 +26,15 @@ def test_v1_says_what_the_root_group_may_use(tmp_path, sysfs):
     files = {"cpuset.effective_cpus": "0-1,4\n", "cpuset.cpus": "0-7\n", "cpuset.mems": "1\n"}
     cpuset = write(tmp_path / "cpuset", files)
     found = machine.probe(Layout(1, {"cpuset": cpuset}, frozenset({"cpuset"})), sysfs)
-    assert (found.cpus, found.memory_nodes) == ({0, 1, 4}, {1})
-    assert found.memory_bytes > 1 << 20
+    assert (found.cpus, found.memory_nodes) == (frozenset({0, 1, 4}), frozenset({1}))
+    assert (found.memory_bytes or 0) > 1 << 20
 
 
 def test_v2_too(tmp_path, sysfs):
     files = {"cpuset.cpus.effective": "2\n", "cpuset.mems.effective": "0\n"}
     root = write(tmp_path / "cg", files)
     found = machine.probe(Layout(2, {"unified": root}, frozenset()), sysfs)
-    assert (found.cpus, found.memory_nodes) == ({2}, {0})
+    assert (found.cpus, found.memory_nodes) == (frozenset({2}), frozenset({0}))
 
 
 def test_without_the_controller_it_is_what_is_online(tmp_path, sysfs):
@@ -43,7 +43,7 @@ def test_without_the_controller_it_is_what_is_online(tmp_path, sysfs):
         Layout(2, {"unified": str(tmp_path)}, frozenset()),
     ):
         found = machine.probe(layout, sysfs)
-        assert (found.cpus, found.memory_nodes) == (set(range(8)), {0, 1})
+        assert (found.cpus, found.memory_nodes) == (frozenset(range(8)), frozenset({0, 1}))
 
 
 def test_what_nothing_tells_is_unknown(tmp_path):

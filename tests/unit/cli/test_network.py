@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -129,7 +130,8 @@ def create(*args):
     assert done.output == f"{A}\n"
     ((_, name, config),) = manager.asked
     assert name == "net"
-    return {key: value for key, value in config.items() if value != network_config()[key]}
+    usual: dict[str, Any] = {**network_config()}
+    return {key: value for key, value in config.items() if value != usual[key]}
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_flags_that_mean_nothing_are_refused(args, code, message):
 
 
 def test_what_was_changed_on_the_host_is_told():
-    engine = FakeEngine(networks=Manager(create=SimpleNamespace(id=A)))
+    engine: Any = FakeEngine(networks=Manager(create=SimpleNamespace(id=A)))
     engine.notices = ["network net needs forwarding: set net.ipv4.ip_forward=1"]
     done = call("network", "create", "net", engine=engine)
     assert done.stdout == f"{A}\n"

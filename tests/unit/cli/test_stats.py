@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runengine.cgroups import usage
-from runengine.cli import stats, stats_rows, terminal
+from runengine.cli import stats_rows, terminal
 from runengine.errors import NotFound
 from tests.support.cli import call
 
@@ -101,7 +101,7 @@ class Containers:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(stats.time, "sleep", lambda _: None)
+    monkeypatch.setattr("runengine.cli.stats.time.sleep", lambda _: None)
 
 
 def shown(*words, rounds=None):

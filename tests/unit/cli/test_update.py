@@ -1,5 +1,7 @@
 """``update``: flags to settings, and what it says."""
 
+from typing import Any
+
 import pytest
 
 from runengine.errors import Conflict
@@ -47,7 +49,7 @@ def test_limits(words, resources):
     assert asked(*words) == ({**NO_RATES, **resources}, {})
 
 
-NO_RATES = {
+NO_RATES: dict[str, list[Any]] = {
     f"BlkioDevice{name}": [] for name in ("ReadBps", "ReadIOps", "WriteBps", "WriteIOps")
 }
 

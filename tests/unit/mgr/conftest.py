@@ -1,6 +1,7 @@
 """An engine's context on a scratch store, with images that exist by name only."""
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,8 @@ class FakeNetworks:
 @pytest.fixture
 def context(roots):
     store = Store.open(roots)
-    yield Context(defaults(roots), store, FakeImages(), Events(roots.journal), FakeNetworks())
+    networks: Any = FakeNetworks()
+    yield Context(defaults(roots), store, FakeImages(), Events(roots.journal), networks)
     store.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -300,7 +301,8 @@ def test_a_network_that_changes_meanwhile_is_looked_at_again(
     from runengine.mgr.network import reserve
 
     whole = reserve._transact
-    web, asked = add("web"), []
+    web = add("web")
+    asked: list[Any] = []
 
     def transact(*arguments):
         if not asked:
@@ -354,10 +356,12 @@ def test_sixteen_processes_get_nothing_in_common(networks, add, roots):
         for ids in shares
     ]
     for rival in rivals:
+        assert rival.stdin
         rival.stdin.close()  # all of them go on now
     errors = []
     for rival in rivals:
         with rival:
+            assert rival.stderr
             errors.append(rival.stderr.read().decode())
     assert [rival.returncode for rival in rivals] == [0] * 16, "\n".join(errors)
     found = networks.endpoint_list()

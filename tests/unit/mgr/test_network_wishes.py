@@ -137,7 +137,8 @@ def connected(engine, add, name, mode="mine", **host):
 def test_settings_of_a_running_container(engine, add):
     record, (reserved,) = connected(engine, add, "web")
     record.config["ExposedPorts"] = {"443/tcp": {}, "80/tcp": {}}
-    found = settings.network_settings(engine, record, {**record.state, "Pid": 7}, live=True)
+    record.state["Pid"] = 7
+    found = settings.network_settings(engine, record, record.state, live=True)
     assert found["SandboxKey"] == "/proc/7/ns/net"
     assert found["Ports"] == {
         "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}],

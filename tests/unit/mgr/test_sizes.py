@@ -5,7 +5,7 @@ import os
 import pytest
 
 from runengine.mgr.container import sizes, snapshots
-from runengine.rootfs.usage import Usage
+from runengine.rootfs.usage import Usage, disk_usage
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def record(context, add):
 def walks(monkeypatch):
     """Counts the walks."""
     found = []
-    real = sizes.disk_usage
+    real = disk_usage
 
     def counted(path):
         found.append(path)
@@ -66,7 +66,7 @@ def test_what_was_not_mounted_since_is_remembered(context, record, walks):
 
 
 def test_a_mounted_root_is_looked_at_each_time(context, record, walks, monkeypatch):
-    monkeypatch.setattr(sizes.os.path, "ismount", lambda _: True)
+    monkeypatch.setattr("runengine.mgr.container.sizes.os.path.ismount", lambda _: True)
     for _ in range(2):
         sizes.writable_layer(context, record)
     assert len(walks) == 2
@@ -74,7 +74,7 @@ def test_a_mounted_root_is_looked_at_each_time(context, record, walks, monkeypat
 
 
 def test_a_mount_during_the_walk_is_not_remembered(context, record, monkeypatch):
-    real = sizes.disk_usage
+    real = disk_usage
 
     def disturbed(path):
         mount_again(context, record)
@@ -105,7 +105,7 @@ def test_a_damaged_note_is_no_note(context, record, walks, note):
 
 
 def test_directories_that_move_are_walked_again(context, record, monkeypatch):
-    real, left = sizes.disk_usage, [OSError(116, "moved"), OSError(116, "moved")]
+    real, left = disk_usage, [OSError(116, "moved"), OSError(116, "moved")]
 
     def moving(path):
         if left:
@@ -125,7 +125,7 @@ def test_what_cannot_be_had_is_minus_one_and_fails_nobody(context, record, monke
 def test_a_container_that_goes_meanwhile_leaves_nothing_behind(context, record, monkeypatch):
     import shutil
 
-    real = sizes.disk_usage
+    real = disk_usage
 
     def removed(path):
         found = real(path)

@@ -107,7 +107,12 @@ def test_records_are_read_again_only_after_a_change(context, running, monkeypatc
     watch = Watch(context, None, everything=False)
     watch.round()
     real, calls = context.store.containers.all, []
-    monkeypatch.setattr(context.store.containers, "all", lambda: calls.append(1) or real())
+
+    def counted():
+        calls.append(1)
+        return real()
+
+    monkeypatch.setattr(context.store.containers, "all", counted)
     watch.round()
     assert calls == []
     context.store.containers.set_desired(running.id, "stopped")
@@ -116,8 +121,8 @@ def test_records_are_read_again_only_after_a_change(context, running, monkeypatc
 
 
 def test_one_document_of_two_looks_or_of_one(context, running, add, monkeypatch):
-    slept = []
-    monkeypatch.setattr(stats.time, "sleep", slept.append)
+    slept: list[float] = []
+    monkeypatch.setattr("runengine.mgr.container.stats.time.sleep", slept.append)
     assert stats.stats(context, "one", one_shot=True)["preread"] == NEVER
     assert slept == []
     assert stats.stats(context, "one")["preread"] != NEVER

@@ -1,6 +1,7 @@
 """``top``: what ps prints, and what stands for ps where there is none (row H-07)."""
 
 import os
+import subprocess
 import time
 
 import pytest
@@ -40,7 +41,7 @@ class Ps:
         self.calls = []
         self.refuses = refuses
         self.missing = missing
-        monkeypatch.setattr(top.subprocess, "run", self.run)
+        monkeypatch.setattr(subprocess, "run", self.run)
 
     def run(self, words, **options):
         assert not options.get("shell")
@@ -48,7 +49,7 @@ class Ps:
         if self.missing:
             raise FileNotFoundError(2, "No such file", "ps")
         bad = self.refuses(words)
-        return top.subprocess.CompletedProcess(
+        return subprocess.CompletedProcess(
             words, int(bad), "" if bad else LISTING, "error: unsupported option\n" if bad else ""
         )
 
@@ -79,9 +80,9 @@ def test_what_ps_refuses_is_refused_in_its_words(monkeypatch):
 
 def test_a_ps_that_hangs(monkeypatch):
     def hang(words, timeout, **_):
-        raise top.subprocess.TimeoutExpired(words, timeout)
+        raise subprocess.TimeoutExpired(words, timeout)
 
-    monkeypatch.setattr(top.subprocess, "run", hang)
+    monkeypatch.setattr(subprocess, "run", hang)
     with pytest.raises(TimedOut, match="ps -ef -q12 did not finish"):
         top.show(["-ef"], {12})
 

@@ -135,7 +135,8 @@ def pools(draw):
 def test_every_lease_is_new_and_in_range_and_no_others(pool, actions, data):
     subnet, part, own = pool
     first, last = ipam.bounds(subnet, part)
-    leases, mine, after = Leases(own), [], 0
+    leases, after = Leases(own), 0
+    mine: list[int] = []
     for take in actions:
         if not take and mine:
             leases.remove(mine.pop(data.draw(st.integers(0, len(mine) - 1))))
@@ -178,7 +179,9 @@ def test_a_long_block_in_use_costs_few_questions():
 
 def test_an_ipv6_subnet_is_as_good():
     first, last = ipam.bounds("fd00::/48", "")
-    assert ipam.text(ipam.next_free(first, last, 0, Leases({first}).used), 6) == "fd00::2"
+    second = ipam.next_free(first, last, 0, Leases({first}).used)
+    assert second is not None
+    assert ipam.text(second, 6) == "fd00::2"
 
 
 # Subnets for networks that name none
@@ -222,9 +225,9 @@ def test_chosen_subnets_meet_nothing(used, count):
         found = ipam.choose_subnet(ipam.DEFAULT_POOLS, taken)
         if found is None:
             return
-        subnet = ipaddress.ip_network(found)
+        subnet = ipaddress.IPv4Network(found)
         assert not any(subnet.overlaps(other) for other in taken)
-        assert any(subnet.subnet_of(ipaddress.ip_network(p.base)) for p in ipam.DEFAULT_POOLS)
+        assert any(subnet.subnet_of(ipaddress.IPv4Network(p.base)) for p in ipam.DEFAULT_POOLS)
         taken.append(subnet)
 
 
@@ -232,9 +235,11 @@ def test_local_ipv6_subnets_are_private_and_of_one_host():
     one, other = ipam.local_pool("host"), ipam.local_pool("another")
     assert one == ipam.local_pool("host")
     assert one != other
-    assert ipaddress.ip_network(one.base).subnet_of(ipaddress.ip_network("fd00::/8"))
+    assert ipaddress.IPv6Network(one.base).subnet_of(ipaddress.IPv6Network("fd00::/8"))
     first = ipam.choose_subnet([one], [])
+    assert first is not None
     second = ipam.choose_subnet([one], [ipaddress.ip_network(first)])
+    assert second is not None
     assert first.endswith("/64")
     assert second.endswith("/64")
     assert first != second

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -424,7 +425,7 @@ def test_ports_that_meet_are_found_and_no_others(tmp_path_factory, wanted):
             created_state(),
         )
     )
-    have = []
+    have: list[Any] = []
     with store.database.write():
         for port in wanted:
             last = port.host_port + port.count - 1
