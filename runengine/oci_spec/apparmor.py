@@ -22,7 +22,7 @@ _RULES = """\
   dbus,
   capability,
   umount,
-  deny mount,
+  # No rule allows a mount: so it is denied and, other than by a deny rule, logged.
 
   # The host's memory, keys, timers and emergency switch.
   deny @{PROC}/{kcore,kmem,mem,sysrq-trigger} rwklx,

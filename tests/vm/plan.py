@@ -47,6 +47,7 @@ BOOTS = (
             f"{GUEST}/test_kernel.py",
             *CHOSEN,
             f"{GUEST}/test_limits.py",
+            f"{GUEST}/test_apparmor.py",
             f"{GUEST}/test_sessions.py",
             f"{GUEST}/test_service.py",
             f"{GUEST}/test_generate.py",
