@@ -92,10 +92,10 @@ def user_namespaces(host: Host) -> Iterator[Finding]:
     """Whether there can be any, and whether layers can be shared into them."""
     limit = host.number("/proc/sys/user/max_user_namespaces")
     if "user" not in host.kernel().namespaces or limit is None:
-        told = "not in this kernel: containers cannot make any either"
+        told = "not in this kernel: unshare --user fails, also in containers that may"
         yield Finding("user namespaces", NOTE, told, "a kernel with CONFIG_USER_NS")
     elif limit == 0:
-        told = "switched off: containers cannot make any either"
+        told = "switched off: unshare --user fails, also in containers that may"
         yield Finding("user namespaces", NOTE, told, "sysctl user.max_user_namespaces=10000")
     else:
         yield Finding("user namespaces", OK, f"up to {limit}")

@@ -127,7 +127,7 @@ def test_a_host_that_has_everything(host):
         ({"/proc/sys/kernel/osrelease": "5.4.0\n"}, "version", PROBLEM, "older than 5.11"),
         ({"/proc/filesystems": "ext4\n"}, "overlay", PROBLEM, "no container has a root"),
         ({"/proc/sys/kernel/osrelease": "5.15.0\n"}, "idmapped mounts", NOTE, "5.19"),
-        ({"/proc/sys/user/max_user_namespaces": "0\n"}, "user namespaces", NOTE, "--userns"),
+        ({"/proc/sys/user/max_user_namespaces": "0\n"}, "user namespaces", NOTE, "unshare"),
         ({"/proc/sys/kernel/random/boot_id": None}, "boot id", PROBLEM, "reboot"),
         ({"/proc/self/status": "CapBnd:\t0\nCapEff:\t0\n"}, "seccomp", PROBLEM, "every system"),
         ({"/proc/self/status": "Seccomp:\t0\nCapBnd:\t0\nCapEff:\t0\n"}, "capabilities", PROBLEM,
