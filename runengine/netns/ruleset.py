@@ -44,12 +44,13 @@ table inet {table} {{
     chain admin {{ }}
 
     # Nothing from outside may use the addresses that stand for this host alone.
+    # Every packet comes by: what hardly any has is looked at first, the set of names last.
     chain guard {{
         type filter hook prerouting priority raw; policy accept;
-        iifname @bridges ip daddr 127.0.0.0/8 drop
-        iifname @bridges ip saddr 127.0.0.0/8 drop
-        iifname != "lo" ip6 daddr {loopback} drop
-        iifname != "lo" ip6 saddr {loopback} drop
+        ip daddr 127.0.0.0/8 iifname @bridges drop
+        ip saddr 127.0.0.0/8 iifname @bridges drop
+        ip6 daddr {loopback} iifname != "lo" drop
+        ip6 saddr {loopback} iifname != "lo" drop
     }}
 
     chain from_loopback {{
@@ -62,7 +63,7 @@ table inet {table} {{
     }}
     chain to_loopback {{
         type filter hook input priority 110; policy accept;
-        iifname @bridges ip6 daddr {loopback} ip6 saddr ::1 ip6 daddr set ::1
+        ip6 daddr {loopback} ip6 saddr ::1 iifname @bridges ip6 daddr set ::1
     }}
 
     chain outside {{
