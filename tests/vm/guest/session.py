@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runengine.linux import libc
 from tests.vm.guest.reporter import say
+from tests.vm.plan import GUEST
 
 CARRY = Path("/carry")
 RESULTS = CARRY / "results"
@@ -25,11 +26,11 @@ def main() -> None:
     counter.write_text(str(number + 1))
     say({"booted": number, "uptime": Path("/proc/uptime").read_text().split()[0]})
     items, ending = boots[number]["items"], boots[number]["ending"]
-    # What the next boot is to find stays: apart, because the others must leave nothing.
-    staying = [item for item in items if "/test_before_" in item]
-    for part, own in enumerate(([item for item in items if item not in staying], staying)):
-        if own:
-            run(f"{number}-{part}", own)
+    # Apart, as what is installed here would be a leak to the others.
+    for guests in (False, True):
+        chosen = [item for item in items if item.startswith(GUEST) == guests]
+        if chosen:
+            run(f"{number}-{'guest' if guests else 'root'}", chosen)
     say({"ended": items})
     end(ending if number + 1 < len(boots) else "poweroff")
 
