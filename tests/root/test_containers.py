@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +14,11 @@ from runengine.errors import (
     InvalidParameter,
     NotFound,
     NotModified,
+    RuntimeFailed,
     Unsupported,
 )
 from runengine.model import exec_config
+from runengine.runtime.runc import Runtime
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("runc", "overlay", "busybox")]
 
@@ -116,6 +119,29 @@ def test_stop_and_remove_of_a_paused_one(runner, engine):
     engine.containers.remove(container, force=True)
     with pytest.raises(NotFound):
         engine.containers.inspect(container)
+
+
+def test_a_paused_one_that_ends_while_the_runtime_thaws_it(runner, engine, monkeypatch):
+    container = runner.start("sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.1; done")
+    engine.containers.pause(container)
+    init = Path(f"/proc/{state(engine, container)['Pid']}")
+    resume = Runtime.resume
+
+    def fail(*_):
+        raise RuntimeFailed("seek cgroup.freeze: no such device")
+
+    def thaw_and_fail(*words):
+        resume(*words)
+        while init.exists():
+            time.sleep(0.01)
+        fail()
+
+    monkeypatch.setattr(Runtime, "resume", fail)
+    with pytest.raises(RuntimeFailed):
+        engine.containers.stop(container)
+    monkeypatch.setattr(Runtime, "resume", thaw_and_fail)
+    engine.containers.stop(container)
+    assert state(engine, container)["ExitCode"] == 5
 
 
 def test_pause_and_unpause_refuse_other_states(runner, engine):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from runengine.errors import Conflict, NotFound, NotModified, TimedOut
+from runengine.errors import Conflict, EngineError, NotModified, TimedOut
 from runengine.linux import pidfd
 from runengine.mgr.container import observe, pending, policy
 from runengine.mgr.container.recover import finish, require_live, settle
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DEFAULT_STOP_TIMEOUT_S = 10
 KILL_TIMEOUT_S = 30.0
+THAW_TIMEOUT_S = 1.0
+"""For an end that the runtime has noticed before us."""
 LOCK_PATIENCE_S = 0.2
 """How long a signal waits for other operations on the container before it goes past them."""
 SIGKILL = 9
@@ -76,7 +78,7 @@ def stop_and_settle(
         try:
             if limit_s != 0:
                 _send(context, record, fd, number)
-                _thaw(context, record, state)
+                _thaw(context, record, state, fd)
             if limit_s == 0 or not pidfd.wait(fd, limit_s):
                 return kill_and_settle(context, record, state, for_good=for_good)
         finally:
@@ -118,7 +120,7 @@ def kill_and_settle(
     if fd is not None:
         try:
             _send(context, record, fd, SIGKILL)
-            _thaw(context, record, state)
+            _thaw(context, record, state, fd)
             if not pidfd.wait(fd, KILL_TIMEOUT_S):
                 raise TimedOut(
                     f"container {record.name}: pid {state['Pid']} does not end after SIGKILL",
@@ -129,13 +131,21 @@ def kill_and_settle(
     return settle(context, context.store.containers.get(record.id))
 
 
-def _thaw(context: Context, record: Record, state: State) -> None:
-    """A frozen process acts on no signal (cgroup v1), so thaw after sending it."""
-    if state["Status"] == "paused":
-        from runengine.mgr.container.runtime import runtime_of
+def _thaw(context: Context, record: Record, state: State, fd: int) -> None:
+    """A frozen process acts on no signal (cgroup v1), so thaw after sending it.
 
-        with suppress(NotFound):  # cgroup v2 lets SIGKILL through: it has ended already
-            runtime_of(context, record).resume(record.id)
+    ``fd`` is the init's: once it has ended, before the thaw (cgroup v2 lets SIGKILL through) or
+    while the runtime was still looking, nothing that the runtime says matters.
+    """
+    if state["Status"] != "paused":
+        return
+    from runengine.mgr.container.runtime import runtime_of
+
+    try:
+        runtime_of(context, record).resume(record.id)
+    except EngineError:
+        if not pidfd.wait(fd, THAW_TIMEOUT_S):
+            raise
 
 
 def kill(context: Context, name: str, signal: str | int) -> None:
@@ -192,7 +202,7 @@ def kill_beside(context: Context, container_id: str, number: int) -> bool:
         try:
             _send(context, record, fd, number)
             if number == SIGKILL:
-                _thaw(context, record, state)
+                _thaw(context, record, state, fd)
                 pidfd.wait(fd, KILL_TIMEOUT_S)
         finally:
             os.close(fd)
