@@ -21,9 +21,17 @@ ROOT, STATE = "/var/lib/runengine", "/run/runengine"
 UNITS = ("runengine.service", "runengine.socket", "runengine-containers.service")
 PATIENCE_S = 300.0
 
-# Tells whether anything it said was lost, and whether it was asked to go. A process more costs so
-# much here that many of these, in a greater hurry, would leave nothing for the others.
-COUNTER = "trap 'echo bye; exit 7' TERM; i=0; while :; do i=$((i+1)); echo $i; sleep 0.5; done"
+# A pause without a process of its own, which costs so much here that a dozen containers with a
+# sleep in a loop would leave nothing for the rest.
+BED = "[ -p /bed ] || mkfifo /bed; exec 3<>/bed"
+NAP = "read -t 0.5 -u 3 nothing"
+# Tells whether anything it said was lost, and whether it was asked to go.
+COUNTER = (
+    f"trap 'echo bye; exit 7' TERM; {BED}; i=0;"
+    f" while :; do i=$((i+1)); echo $i; {NAP}; done"
+)
+# Ends once there is a file /go, with the exit code that follows.
+UNTIL_GO = f"{BED}; while [ ! -e /go ]; do {NAP}; done; exit"
 
 
 def install(tree: Path = TREE) -> str:

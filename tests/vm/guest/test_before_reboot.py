@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from tests.vm.guest import installed, wires
-from tests.vm.guest.installed import COUNTER, ok, run, start, start_together, states, systemctl
+from tests.vm.guest.installed import (
+    BED,
+    COUNTER,
+    NAP,
+    ok,
+    run,
+    start,
+    start_together,
+    states,
+    systemctl,
+)
 from tests.vm.guest.wires import NETWORK, web
 
 pytestmark = pytest.mark.vm
@@ -17,10 +27,10 @@ def test_prepare_containers_of_every_policy(service):
     start_together(
         *((policy, COUNTER, f"--restart={policy}") for policy in POLICIES),
         *((f"{policy}-by-hand", COUNTER, f"--restart={policy}") for policy in POLICIES),
-        ("deaf", "trap '' TERM; while :; do sleep 0.5; done", "--stop-timeout=1",
+        ("deaf", "trap '' TERM; exec sleep 1000", "--stop-timeout=1",
          "--restart=always"),
         ("paused", COUNTER, "--restart=always"),
-        ("own-signal", "trap 'echo usr1; exit 5' USR1; while :; do sleep 0.5; done",
+        ("own-signal", f"trap 'echo usr1; exit 5' USR1; {BED}; while :; do {NAP}; done",
          "--stop-signal=USR1", "--restart=unless-stopped"),
     )  # fmt: skip
     ok("stop", *(f"{policy}-by-hand" for policy in POLICIES))

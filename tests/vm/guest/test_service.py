@@ -14,6 +14,7 @@ from tests.vm.guest.installed import (
     COUNTER,
     TREE,
     UNITS,
+    UNTIL_GO,
     inside,
     install,
     is_active,
@@ -81,7 +82,7 @@ def test_containers_go_on(clean):
     start_together(*((name, COUNTER) for name in COUNTERS), talker)
     before = {name: entry["State"]["Pid"] for name, entry in states(*COUNTERS).items()}
     for disturb in (stop_and_start, restart, kill_service):
-        start("ending", "while [ ! -e /go ]; do sleep 0.5; done; exit 9")
+        start("ending", f"{UNTIL_GO} 9")
         inside(state("ending")["Pid"], "/go").touch()
         disturb()
         after = {name: entry["State"]["Pid"] for name, entry in states(*COUNTERS).items()}
@@ -109,8 +110,8 @@ def talk(name: str) -> None:
 
 def test_without_the_service_exits_are_written_down_and_policies_hold(clean):
     start_together(
-        ("ending", "while [ ! -e /go ]; do sleep 0.5; done; exit 9"),
-        ("failing", "while [ ! -e /go ]; do sleep 0.5; done; exit 3", "--restart=on-failure:2"),
+        ("ending", f"{UNTIL_GO} 9"),
+        ("failing", f"{UNTIL_GO} 3", "--restart=on-failure:2"),
     )
     pids = [state(name)["Pid"] for name in ("ending", "failing")]
     systemctl("stop", "runengine.socket", "runengine.service")

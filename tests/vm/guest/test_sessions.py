@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.vm.guest.installed import BED, NAP
+
 if TYPE_CHECKING:
     from tests.support.command_line import CommandLine
 
 pytestmark = pytest.mark.vm
-SCRIPT = "trap 'echo bye; exit 7' TERM; echo hello; while :; do sleep 0.5; done"
+SCRIPT = f"trap 'echo bye; exit 7' TERM; echo hello; {BED}; while :; do {NAP}; done"
 
 
 def systemctl(*words: str, check: bool = True) -> str:
