@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -164,7 +165,8 @@ def test_not_an_engine_directory(cli: CommandLine, tmp_path: Path):
 
 def test_missing_runtime_is_named(cli: CommandLine, untouched, tmp_path: Path):
     config = tmp_path / "config.json"
-    config.write_text('{"runtimes": {"other": ["/nonexistent/runc"]}}')
+    runtimes = {"other": ["/nonexistent/runc"]}
+    config.write_text(json.dumps({"runtimes": runtimes, "default_network": "none"}))
     environment = {**cli.environment, "RUNENGINE_CONFIG": str(config)}
     done = cli.call("run", "--rm", "--runtime", "other", "busybox", "true", env=environment)
     assert done.code == 125

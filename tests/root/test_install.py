@@ -110,6 +110,7 @@ def host(shared_host):
     if (shared_host.base / "bin/runengine").exists():
         for container in shared_host.run("ps", "-aq").split():
             shared_host.run("rm", "-f", container)
+        shared_host.run("system", "leave")
 
 
 def test_what_is_installed(host):
@@ -166,10 +167,10 @@ def test_uninstalling_stops_containers_and_keeps_them(host):
     assert host.run("inspect", "--format", "{{.State.ExitCode}}", "web") == "9"
 
 
-def test_purging_never_goes_through_a_mount(host):
+def test_purging_never_goes_through_a_mount(host, tmp_path):
     mounted = host.base / "root/containers/x/merged"
     mounted.mkdir(parents=True)
-    precious = host.base / "precious"
+    precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "file").write_text("mine")
     host.ok("mount", "--bind", str(precious), str(mounted))
