@@ -14,6 +14,7 @@ _HOST_ONLY = frozenset({"security.selinux", "system.nfs4_acl"})
 """Labels that mean something on the host they come from only."""
 _MAX_TIME_NS = 1 << 62
 _UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP)
+_NONE: dict[str, bytes] = {}
 
 
 class Look(Protocol):
@@ -123,6 +124,27 @@ def read_fd(fd: int) -> Attributes:
     return Attributes(
         stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, seen.st_mtime_ns, xattrs
     )
+
+
+def read_xattrs(target: int | str) -> dict[str, bytes]:
+    """Extended attributes to put into an archive: no link is followed.
+
+    Left out is what steers overlay mounts and what means something on this host only.
+    """
+    follow = {} if isinstance(target, int) else {"follow_symlinks": False}
+    try:
+        names = os.listxattr(target, **follow)
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return _NONE
+        raise
+    if not names:
+        return _NONE
+    return {
+        name: os.getxattr(target, name, **follow)
+        for name in names
+        if not name.startswith(_OVERLAY) and name not in _HOST_ONLY
+    }
 
 
 def mark_opaque(fd: int) -> None:

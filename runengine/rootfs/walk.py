@@ -65,6 +65,52 @@ def walk(path: str, each: Each | None = None, leave: Leave | None = None) -> Ite
         os.close(fd)
 
 
+class Listing(NamedTuple):
+    """A directory and what is in it. Descriptor and names change afterwards."""
+
+    fd: int
+    names: list[str]
+    """Components of its name from where the walk began."""
+    others: list[tuple[str, bool]]
+    """What is not a directory: its name, and whether it is a regular file. Sorted."""
+
+
+def descend(fd: int) -> Iterator[Listing]:
+    """Visit the open directory and every one below it, parents first, sorted by name.
+
+    Directories that vanish meanwhile are passed over. Raises OSError; EXDEV for a mount point.
+    """
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+    names: list[str] = []
+    levels: list[_Level] = []
+    try:
+        while True:
+            others: list[tuple[str, bool]] = []
+            level = _scan(fd, _collector(others))
+            level.todo.sort(reverse=True)
+            yield Listing(fd, names, sorted(others))
+            levels.append(level)
+            child = None
+            while child is None:
+                while not levels[-1].todo:
+                    levels.pop()
+                    if not levels:
+                        return
+                    fd = _swap(fd, _parent(fd, levels[-1]))
+                    names.pop()
+                child = _enter(fd, levels[-1].todo.pop(), names)
+            fd = _swap(fd, child)
+    finally:
+        os.close(fd)
+
+
+def _collector(others: list[tuple[str, bool]]) -> Each:
+    def collect(_fd: int, entry: os.DirEntry[str]) -> None:
+        others.append((entry.name, entry.is_file(follow_symlinks=False)))
+
+    return collect
+
+
 def _swap(fd: int, new: int) -> int:
     os.close(fd)
     return new
