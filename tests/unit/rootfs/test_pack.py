@@ -107,7 +107,7 @@ def test_holes_are_left_out(files, tmp_path):
     assert content.strip(b"\0") == b"middle"
     assert content.index(b"middle") == 10 << 20
     assert (tmp_path / "packed.tar").stat().st_size < 1 << 20
-    with packed(files, tmp_path, style=Style(sparse=False)) as archive:
+    with packed(files, tmp_path, style=LAYER) as archive:
         assert archive.getmember("sparse").size == 30 << 20
     assert (tmp_path / "packed.tar").stat().st_size > 30 << 20
 
