@@ -15,6 +15,7 @@ DEFAULT_FILE = "/etc/runengine/config.json"
 DEFAULT_PIDS_LIMIT = 4096
 MIN_MEMORY_BYTES = 4 << 20
 CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
+CERTS_DIRECTORIES = ("/etc/runengine/certs.d", "/etc/docker/certs.d")
 CGROUP_DRIVERS = ("cgroupfs", "systemd")
 """Who makes containers' cgroups: the runtime itself, or systemd for it."""
 
@@ -36,6 +37,8 @@ class Config(NamedTuple):
     default_network: str = "bridge"  # of containers that name none
     default_address_pools: tuple[tuple[str, int], ...] = ()  # base, size of subnets; (): usual
     cdi_spec_dirs: tuple[str, ...] = CDI_DIRECTORIES  # later ones hide what is in earlier ones
+    certs_dirs: tuple[str, ...] = CERTS_DIRECTORIES  # HOST[:PORT]/ with certificates, in order
+    search_registry: str = "docker.io"  # of searches that name none
     metrics_address: str = ""  # HOST:PORT or unix:/path; empty: no metrics server
 
 

@@ -36,6 +36,8 @@ class Settings(BaseModel):
     default_network: str | None = None
     default_address_pools: list[AddressPool] | None = None
     cdi_spec_dirs: list[str] | None = None
+    certs_dirs: list[str] | None = None
+    search_registry: str | None = None
     metrics_address: str | None = None
 
 
@@ -54,4 +56,6 @@ def parse_settings(data: bytes, path: str) -> dict[str, Any]:
         values["default_address_pools"] = pools
     if settings.cdi_spec_dirs is not None:
         values["cdi_spec_dirs"] = tuple(settings.cdi_spec_dirs)
+    if settings.certs_dirs is not None:
+        values["certs_dirs"] = tuple(settings.certs_dirs)
     return values

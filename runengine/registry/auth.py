@@ -13,15 +13,17 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runengine.errors import Unauthorized
-from runengine.registry.credentials import ENGINE_AUTH_FILE, Credentials
+from runengine.registry.reference import DOCKER_HUB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from runengine.registry.credentials import CredentialSource
+    from runengine.registry.credentials import Credentials, CredentialSource
     from runengine.registry.mirrors import Endpoint
 
 CHALLENGE_LIMIT = 8192
+PULL, PUSH = "pull", "pull,push"
+"""What a client does with its repositories, in the words of token services."""
 REFUSED = frozenset({401, 403})
 NOT_ENOUGH = REFUSED | {404, 429}
 """Answers to an anonymous token that credentials may better: hidden repository, rate limit."""
@@ -87,7 +89,8 @@ def choose(header: str, repository: str) -> Challenge | None:
     challenges = parse_challenges(header)
     for challenge in challenges:
         if challenge.scheme == "bearer" and challenge.realm:
-            return challenge._replace(scope=challenge.scope or pull_scope(repository))
+            own = pull_scope(repository) if repository else ""
+            return challenge._replace(scope=challenge.scope or own)
     return next((found for found in challenges if found.scheme == "basic"), None)
 
 
@@ -99,8 +102,13 @@ def pull_scope(repository: str) -> str:
 class Grants:
     """Grants by (host, scope), kept for the life of a client; plain data, so it pickles."""
 
-    def __init__(self, source: CredentialSource) -> None:
+    def __init__(
+        self, source: CredentialSource, *, actions: str = PULL, also: Sequence[str] = ()
+    ) -> None:
+        """``actions`` are for the endpoint's repository; those of ``also`` are read as well."""
         self._source = source
+        self._actions = actions
+        self._also = tuple(pull_scope(repository) for repository in also)
         self._grants: dict[tuple[str, str], Grant] = {}
 
     def header(self, endpoint: Endpoint) -> str | None:
@@ -126,6 +134,7 @@ class Grants:
         challenge = challenge or (old.challenge if old else None)
         if challenge is None:
             return
+        challenge = self._widened(challenge)
         for credentials in self._candidates(endpoint, challenge, old, challenge_header):
             header = self._authorize(endpoint, challenge, credentials, authorizer)
             if header:
@@ -135,9 +144,22 @@ class Grants:
     def refusal(self, endpoint: Endpoint, details: str | None) -> Unauthorized:
         """The error for a registry that still refuses after everything was tried."""
         grant = self._grants.pop(_key(endpoint), None)
-        if grant and grant.credentials:
-            return refused_credentials(endpoint.registry, grant.credentials, details)
-        return login_needed(endpoint, details)
+        if grant is None or not grant.credentials:
+            return login_needed(endpoint, details)
+        if self._writes and grant.challenge.scheme == "bearer":
+            return _push_denied(endpoint, grant.credentials, details)
+        return refused_credentials(endpoint.registry, grant.credentials, details)
+
+    @property
+    def _writes(self) -> bool:
+        return self._actions != PULL
+
+    def _widened(self, challenge: Challenge) -> Challenge:
+        """The challenge for all that the client will do, not only for its first request."""
+        resource, _, _ = challenge.scope.rpartition(":")
+        if not self._writes or not resource.startswith("repository:"):
+            return challenge
+        return challenge._replace(scope=" ".join((f"{resource}:{self._actions}", *self._also)))
 
     def _candidates(
         self, endpoint: Endpoint, challenge: Challenge, old: Grant | None, header: str | None
@@ -148,13 +170,14 @@ class Grants:
                 yield old.credentials
             return
         anonymous_failed = old is not None and header is None
-        may_be_anonymous = challenge.scheme == "bearer" and not self._source.is_explicit
-        if may_be_anonymous and not anonymous_failed:
+        # Hardly anybody may write without a name, so that is not tried first.
+        named_first = self._source.is_explicit or self._writes
+        if challenge.scheme == "bearer" and not named_first and not anonymous_failed:
             yield None
         found = self._source.find(endpoint.registry, endpoint.repository)
         if found:
             yield found
-        elif self._source.is_explicit and challenge.scheme == "bearer":
+        elif named_first and challenge.scheme == "bearer":
             yield None
 
     def _authorize(
@@ -190,13 +213,24 @@ def refused_credentials(
 
 def login_needed(endpoint: Endpoint, details: str | None) -> Unauthorized:
     """The registry wants credentials and we have none."""
-    key = "https://index.docker.io/v1/" if endpoint.registry == "docker.io" else endpoint.registry
+    server = "" if endpoint.registry == DOCKER_HUB else f" {endpoint.registry}"
     return Unauthorized(
         f"access to {endpoint.registry}/{endpoint.repository} denied: it does not exist or "
         "needs a login",
         details=details,
-        resolution=f"there is no 'runengine login' yet: put the credentials under {key!r} into "
-        f"{ENGINE_AUTH_FILE} or ~/.docker/config.json",
+        resolution=f"log in first: runengine login{server}",
+    )
+
+
+def _push_denied(
+    endpoint: Endpoint, credentials: Credentials, details: str | None
+) -> Unauthorized:
+    """The credentials are right, or there would be no token; they are not enough."""
+    who = f"user {credentials.username!r}" if credentials.username else "the stored token"
+    return Unauthorized(
+        f"registry {endpoint.registry} does not let {who} push to {endpoint.repository}",
+        details=details,
+        resolution="ask its owner for access, or log in as somebody else",
     )
 
 

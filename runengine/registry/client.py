@@ -10,6 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from runengine.config import CERTS_DIRECTORIES
 from runengine.errors import (
     Corrupt,
     EngineError,
@@ -21,6 +22,7 @@ from runengine.errors import (
 from runengine.ids import Digest, is_digest
 from runengine.oci_spec import media_types
 from runengine.registry import auth, mirrors
+from runengine.registry.certificates import Certificates
 from runengine.registry.credentials import AuthFiles, GivenCredentials
 
 if TYPE_CHECKING:
@@ -70,10 +72,12 @@ class RegistryClient:
         insecure: Sequence[str] = (),
         mirrors: Mapping[str, Sequence[str]] | None = None,
         credentials: CredentialSource | None = None,
+        certs_dirs: Sequence[str] = CERTS_DIRECTORIES,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         """``timeout_s`` bounds each wait for the network, not the whole transfer."""
         self._insecure = tuple(insecure)
+        self._certs = Certificates(certs_dirs)
         self._mirrors = dict(mirrors or {})
         self._timeout_s = timeout_s
         self._grants = auth.Grants(credentials or AuthFiles())
@@ -107,7 +111,12 @@ class RegistryClient:
 
     def explain(self, ref: Reference) -> list[Endpoint]:
         """The endpoints that are asked for ``ref``, in order."""
-        return mirrors.resolve(ref, mirrors=self._mirrors, insecure=self._insecure)
+        return mirrors.resolve(
+            ref,
+            mirrors=self._mirrors,
+            insecure=self._insecure,
+            certified=self._certs.has_authority,
+        )
 
     def manifest(self, ref: Reference) -> Manifest:
         """Fetch a manifest or an index by tag or digest; the digest is verified.
@@ -205,7 +214,14 @@ class RegistryClient:
         raise self._refusal(response, endpoint, name)
 
     def _send(
-        self, endpoint: Endpoint, path: str, headers: dict[str, str]
+        self,
+        endpoint: Endpoint,
+        path: str,
+        headers: dict[str, str],
+        method: str = "GET",
+        body: Any = None,
+        *,
+        timeout_s: float | None = None,
     ) -> requests.Response:
         """One answer, authorised as far as needed, over the scheme that the host speaks."""
         from runengine.registry import answers
@@ -216,7 +232,9 @@ class RegistryClient:
         failure: EngineError | None = None
         for scheme in (known,) if known else endpoint.schemes:
             try:
-                response = registry.get(scheme, path, headers)
+                response = registry.send(
+                    method, scheme, path, headers, body, timeout_s=timeout_s
+                )
             except answers.TransportError as error:
                 failure = failure or answers.explain(error, f"registry {host}", host)
                 if registry.has_answered or not self._may_try_other(error, scheme, host):
@@ -269,7 +287,11 @@ class RegistryClient:
         return Unavailable(f"registry {endpoint.host} answered {status} to {name}", details=said)
 
     def _verifies_tls(self, host: str) -> bool:
-        return not (mirrors.is_loopback(host) or mirrors.is_insecure(host, self._insecure))
+        return not self._trust.is_lenient(host)
+
+    @property
+    def _trust(self) -> mirrors.Trust:
+        return mirrors.Trust(self._insecure, self._certs.has_authority)
 
     def _open(self, endpoint: Endpoint) -> transport.Registry:
         """This process's way to an endpoint: connections must not be shared over a fork."""
@@ -283,6 +305,7 @@ class RegistryClient:
                 self._grants,
                 verifies_tls=self._verifies_tls,
                 timeout_s=self._timeout_s,
+                certs=self._certs,
             )
         return self._registries[endpoint]
 

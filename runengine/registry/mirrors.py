@@ -8,13 +8,15 @@ itself. A mirror takes the place of the prefix (as in containers-registries.conf
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import InvalidParameter
 from runengine.registry import reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    import ipaddress
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from runengine.registry.reference import Reference
 
@@ -42,22 +44,54 @@ class Endpoint(NamedTuple):
         return f"{kind} {self.host}/{self.repository} ({' then '.join(self.schemes)}{tls})"
 
 
+class Trust(NamedTuple):
+    """Whom to talk to without TLS, or without checking who it is.
+
+    ``insecure`` is the setting; ``certified`` tells of a host whether there is an authority of
+    its own to check it by, which is then done for this machine too.
+    """
+
+    insecure: tuple[str, ...] = ()
+    certified: Callable[[str], bool] = lambda _: False
+
+    def schemes(self, host: str) -> tuple[str, ...]:
+        """The schemes to try, in order."""
+        if self.is_lenient(host):
+            return ("http", "https") if is_loopback(host) else ("https", "http")
+        return ("https",)
+
+    def is_lenient(self, host: str) -> bool:
+        """Whether plain HTTP and any certificate will do."""
+        if is_insecure(host, self.insecure):
+            return True
+        return is_loopback(host) and not self.certified(host)
+
+
 def resolve(
-    ref: Reference, *, mirrors: Mapping[str, Sequence[str]], insecure: Iterable[str]
+    ref: Reference,
+    *,
+    mirrors: Mapping[str, Sequence[str]],
+    insecure: Iterable[str],
+    certified: Callable[[str], bool] = lambda _: False,
 ) -> list[Endpoint]:
     """Endpoints to try for ``ref``: mirrors first, the registry last.
 
     Raises InvalidParameter for a mirror that is not ``[http[s]://]host[:port][/path]``.
     """
-    listed = tuple(insecure)
+    trust = Trust(tuple(insecure), certified)
     endpoints = []
-    prefix = _longest_prefix(ref.name, mirrors)
+    prefix = longest_prefix(ref.name, mirrors)
     if prefix is not None:
         rest = ref.name[len(prefix.rstrip("/")) :].lstrip("/")
-        endpoints = [_mirror(text, rest, listed) for text in mirrors[prefix]]
+        endpoints = [_mirror(text, rest, trust) for text in mirrors[prefix]]
     host = HUB_API_HOST if ref.registry == reference.DOCKER_HUB else ref.registry
-    schemes, verify_tls = _schemes(host, listed)
-    return [*endpoints, Endpoint(host, ref.repository, schemes, verify_tls, is_mirror=False)]
+    return [*endpoints, endpoint(host, ref.repository, trust)]
+
+
+def endpoint(host: str, repository: str, trust: Trust) -> Endpoint:
+    """The registry itself."""
+    is_checked = not trust.is_lenient(host)
+    return Endpoint(host, repository, trust.schemes(host), is_checked, is_mirror=False)
 
 
 def is_loopback(host: str) -> bool:
@@ -69,24 +103,29 @@ def is_loopback(host: str) -> bool:
 def is_insecure(host: str, listed: Iterable[str]) -> bool:
     """Whether ``host`` is covered by the setting ``insecure_registries``.
 
-    An entry is a host (any port), a host with a port, or a network in CIDR notation.
+    An entry is a host (any port), a host with a port, or a network in CIDR notation. A name is
+    in a network if all its addresses are; it is looked up only where a network is listed.
     """
     name = _without_port(host)
-    for entry in listed:
-        plain = entry.partition("://")[2] or entry
-        if plain.rstrip("/").lower() in (host, name) or _in_network(name, plain):
-            return True
-    return False
+    entries = [(entry.partition("://")[2] or entry).rstrip("/").lower() for entry in listed]
+    if any(entry in (host, name) for entry in entries):
+        return True
+    networks = [entry for entry in map(_network, entries) if entry is not None]
+    addresses = _addresses(name) if networks else []
+    return bool(addresses) and all(
+        any(address in network for network in networks) for address in addresses
+    )
 
 
-def _longest_prefix(name: str, mirrors: Mapping[str, Sequence[str]]) -> str | None:
+def longest_prefix(name: str, mirrors: Mapping[str, Sequence[str]]) -> str | None:
+    """The key of the setting ``mirrors`` that applies to a repository's full name."""
     matching = [
         prefix for prefix in mirrors if f"{name}/".startswith(f"{prefix.rstrip('/')}/") and prefix
     ]
     return max(matching, key=len, default=None)
 
 
-def _mirror(text: str, rest: str, insecure: tuple[str, ...]) -> Endpoint:
+def _mirror(text: str, rest: str, trust: Trust) -> Endpoint:
     scheme, separator, location = text.rpartition("://")
     host, _, path = location.rstrip("/").partition("/")
     host = host.lower()
@@ -94,19 +133,9 @@ def _mirror(text: str, rest: str, insecure: tuple[str, ...]) -> Endpoint:
         raise InvalidParameter(
             f"invalid mirror {text!r}", resolution="write it as [http[s]://]host[:port][/path]"
         )
-    schemes, verify_tls = _schemes(host, insecure)
-    if separator:
-        schemes = (scheme,)
+    schemes = (scheme,) if separator else trust.schemes(host)
     repository = "/".join(part for part in (path, rest) if part)
-    return Endpoint(host, repository, schemes, verify_tls, is_mirror=True)
-
-
-def _schemes(host: str, insecure: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
-    if is_loopback(host):
-        return ("http", "https"), False
-    if is_insecure(host, insecure):
-        return ("https", "http"), False
-    return ("https",), True
+    return Endpoint(host, repository, schemes, not trust.is_lenient(host), is_mirror=True)
 
 
 def _without_port(host: str) -> str:
@@ -121,12 +150,29 @@ def _is_loopback_v4(name: str) -> bool:
     return len(parts) == 4 and parts[0] == "127" and all(part.isdigit() for part in parts)
 
 
-def _in_network(name: str, entry: str) -> bool:
+def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     if "/" not in entry:
-        return False
+        return None
     import ipaddress
 
     try:
-        return ipaddress.ip_address(name.strip("[]")) in ipaddress.ip_network(entry, strict=False)
+        return ipaddress.ip_network(entry, strict=False)
     except ValueError:
-        return False
+        return None
+
+
+@cache
+def _addresses(name: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """The addresses of a host; none if its name cannot be looked up."""
+    import ipaddress
+    import socket
+
+    try:
+        return [ipaddress.ip_address(name.strip("[]"))]
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]

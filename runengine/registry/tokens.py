@@ -72,7 +72,9 @@ def _ask_through_oras(
         {
             "realm": challenge.realm,
             "service": challenge.service or None,
-            "scope": challenge.scope or None,
+            # Several scopes are a parameter each (token authentication), which requests makes
+            # of a list.
+            "scope": challenge.scope.split() or None,
         }
     )
     if credentials is None:

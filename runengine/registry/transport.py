@@ -7,8 +7,7 @@ has what is oras's here, what is ours, and why).
 from __future__ import annotations
 
 import inspect
-import os
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,10 +18,12 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
 from runengine import __version__
-from runengine.registry import answers, mirrors
+from runengine.registry import answers, certificates, mirrors
+from runengine.registry.certificates import Certificates
 from runengine.registry.tokens import Authorizer
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Mapping
 
     import requests
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10.0
 MAX_REDIRECTS = 5
-SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 USER_AGENT = f"runengine/{__version__}"
 
 # Without oras's decorator: it would try anything but a TLS error six times over 131 seconds.
@@ -49,6 +49,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]
         *,
         verifies_tls: Callable[[str], bool],
         timeout_s: float,
+        certs: Certificates | None = None,
     ) -> None:
         """``verifies_tls`` is asked of token services; ``timeout_s`` bounds each wait."""
         super().__init__(endpoint.host, tls_verify=endpoint.verify_tls)
@@ -58,18 +59,31 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]
         self.session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
         # requests would put a password from ~/.netrc in the place of our token, on redirects too.
         self.session.trust_env = False
+        self._adapter = Adapter(timeout_s, certs or Certificates())
         for scheme in ("http://", "https://"):
-            self.session.mount(scheme, Adapter(timeout_s))
+            self.session.mount(scheme, self._adapter)
         self.auth = StepUp(endpoint, grants, Authorizer(self.session, verifies_tls))
 
-    def get(self, scheme: str, path: str, headers: Mapping[str, str]) -> requests.Response:
+    def send(
+        self,
+        method: str,
+        scheme: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Any = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> requests.Response:
         """An answer whose body is still to be read, authorised as far as that goes.
 
-        Raises ``TransportError``, SchemeMismatch, and what a token service makes of it.
+        ``body`` is bytes, or something with a length that can be iterated over again.
+        ``timeout_s`` is for an answer that takes longer than others. Raises ``TransportError``,
+        SchemeMismatch, and what a token service makes of it.
         """
         self.prefix = scheme
         url = f"{self.prefix}://{self.hostname}{path}"
-        response = self.do_request(url, headers=dict(headers), stream=True)
+        with self._adapter.waiting(timeout_s):
+            response = self.do_request(url, method, body, dict(headers), stream=True)
         if scheme == "http" and response.status_code == 400:
             body = answers.error_body(response)
             if b"HTTPS" in body[:1024]:
@@ -102,6 +116,22 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]
         except _Refused as refused:
             return refused.response
         return response
+
+    def send_elsewhere(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Any,
+        *,
+        timeout_s: float | None = None,
+    ) -> requests.Response:
+        """The same to another host that the registry named: it sees no authorization of ours."""
+        with self._adapter.waiting(timeout_s):
+            response: requests.Response = self.session.request(
+                method, url, headers=dict(headers), data=body, stream=True
+            )
+            return response
 
     @property
     def has_answered(self) -> bool:
@@ -161,9 +191,21 @@ class StepUp(AuthBackend):  # type: ignore[misc]
 class Adapter(HTTPAdapter):
     """What oras leaves to requests' defaults: timeouts, proxies and authorities, hop by hop."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, certs: Certificates) -> None:
         super().__init__()
         self._timeout = (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s)
+        self._certs = certs
+        self._own: dict[tuple[str, bool], _OwnContext | None] = {}
+
+    @contextmanager
+    def waiting(self, timeout_s: float | None) -> Iterator[None]:
+        """Within the block wait this long for an answer, if given."""
+        before = self._timeout
+        self._timeout = (before[0], timeout_s or before[1])
+        try:
+            yield
+        finally:
+            self._timeout = before
 
     def send(
         self,
@@ -174,33 +216,62 @@ class Adapter(HTTPAdapter):
         cert: Any = None,
         proxies: Mapping[str, str] | None = None,  # noqa: ARG002
     ) -> requests.Response:
-        """One request. Raises ``TransportError``."""
+        """One request. Raises ``TransportError``, InvalidParameter (a host's certificates)."""
         if not verify:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        return super().send(
+        url = request.url or ""
+        own = self._own_context(url, verify=bool(verify))
+        return (own.send if own else super().send)(
             request,
             stream=stream,
             timeout=timeout or self._timeout,
-            verify=_authorities() if verify else False,
+            verify=(certificates.system_authorities() or True) if verify else False,
             cert=cert,
-            proxies=_proxies(request.url or ""),
+            proxies=proxies_for(url),
         )
+
+    def _own_context(self, url: str, *, verify: bool) -> _OwnContext | None:
+        """The adapter for a host that has certificates of its own."""
+        scheme, host, *_ = urlsplit(url)
+        if scheme != "https":
+            return None
+        key = host.lower(), verify
+        if key not in self._own:
+            files = self._certs.find(key[0])
+            context = certificates.context(files, verify=verify) if files else None
+            self._own[key] = _OwnContext(context) if context else None
+        return self._own[key]
 
     def close(self) -> None:
         """Close the connections now: urllib3 leaves it to the garbage collector."""
-        pools = getattr(getattr(self, "poolmanager", None), "pools", {})
-        for key in list(pools.keys()):
-            pools[key].close()
+        for own in (own for own in self._own.values() if own):
+            _close_pools(own)
+            own.close()
+        _close_pools(self)
         super().close()
 
 
-def _authorities() -> str | bool:
-    """Where the trusted certificates are; requests' own bundle knows no company's."""
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if given := os.environ.get(name):
-            return given
-    return SYSTEM_CERTIFICATES if Path(SYSTEM_CERTIFICATES).is_file() else True
+class _OwnContext(HTTPAdapter):
+    """Connections with a TLS context of their own, through a proxy as well."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **more)
+
+    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **more)
 
 
-def _proxies(url: str) -> dict[str, str]:
+def _close_pools(adapter: HTTPAdapter) -> None:
+    managers = [getattr(adapter, "poolmanager", None), *adapter.proxy_manager.values()]
+    for pools in (getattr(manager, "pools", {}) for manager in managers):
+        for key in list(pools.keys()):
+            pools[key].close()
+
+
+def proxies_for(url: str) -> dict[str, str]:
+    """The proxies by scheme that the environment wants for a URL; none for this machine."""
     return {} if mirrors.is_loopback(urlsplit(url).netloc) else get_environ_proxies(url)

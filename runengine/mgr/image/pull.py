@@ -68,6 +68,7 @@ def pull(
             insecure=settings.insecure_registries,
             mirrors=settings.mirrors,
             credentials=credentials,
+            certs_dirs=settings.certs_dirs,
         ) as client,
     ):
         fetched = fetch_image(client, ref, context.content, wanted)

@@ -351,14 +351,11 @@ def test_a_wrong_password_is_named_with_its_file(fake, ref, scheme) -> None:
 
 
 @pytest.mark.parametrize("scheme", [bearer, basic])
-def test_without_credentials_the_file_to_write_is_named(fake, client, ref, scheme) -> None:
+def test_without_credentials_the_way_to_log_in_is_named(fake, client, ref, scheme) -> None:
     scheme(fake)
     with pytest.raises(Unauthorized, match="does not exist or needs a login") as caught:
         client.manifest(ref)
-    assert f"put the credentials under '{fake.host}' into /etc/runengine/auth.json" in str(
-        caught.value
-    )
-    assert "no 'runengine login' yet" in str(caught.value)
+    assert f"log in first: runengine login {fake.host})" in str(caught.value)
 
 
 def test_basic_auth_is_remembered(fake, ref) -> None:

@@ -12,7 +12,7 @@ from requests.adapters import HTTPAdapter
 
 from runengine.errors import Unauthorized
 from runengine.oci_spec.image import Descriptor
-from runengine.registry import auth, transport
+from runengine.registry import auth, certificates, transport
 from runengine.registry.client import RegistryClient
 from runengine.registry.credentials import AuthFiles, GivenCredentials
 from runengine.registry.credentials import Credentials as User
@@ -117,7 +117,7 @@ def test_every_wait_is_bounded(fake, monkeypatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     for timeout_s in (5.0, 30.0):
         registry = opened(fake, timeout_s=timeout_s)
-        registry.get("http", "/v2/team/app/manifests/1", {}).close()
+        registry.send("GET", "http", "/v2/team/app/manifests/1", {}).close()
         registry.close()
     assert seen == [((5.0, 5.0), {}, False), ((10.0, 30.0), {}, False)]
 
@@ -125,7 +125,7 @@ def test_every_wait_is_bounded(fake, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ({}, transport.SYSTEM_CERTIFICATES),
+        ({}, certificates.SYSTEM_AUTHORITIES),
         ({"CURL_CA_BUNDLE": "/b"}, "/b"),
         ({"REQUESTS_CA_BUNDLE": "/a", "CURL_CA_BUNDLE": "/b"}, "/a"),
     ],
@@ -135,19 +135,19 @@ def test_which_authorities_are_trusted(monkeypatch, environment, expected) -> No
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    if expected == transport.SYSTEM_CERTIFICATES and not os.path.isfile(expected):
-        expected = True
-    assert transport._authorities() == expected
+    if expected == certificates.SYSTEM_AUTHORITIES and not os.path.isfile(expected):
+        expected = None
+    assert certificates.system_authorities() == expected
 
 
 def test_a_proxy_is_for_other_hosts(monkeypatch) -> None:
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
-    assert transport._proxies("https://reg.example/v2/")["https"] == "http://proxy:3128"
-    assert transport._proxies("https://localhost:5000/v2/") == {}
+    assert transport.proxies_for("https://reg.example/v2/")["https"] == "http://proxy:3128"
+    assert transport.proxies_for("https://localhost:5000/v2/") == {}
     monkeypatch.setenv("NO_PROXY", "reg.example")
-    assert transport._proxies("https://reg.example/v2/") == {}
+    assert transport.proxies_for("https://reg.example/v2/") == {}
 
 
 def test_a_failure_is_not_retried_behind_our_back(fake, monkeypatch) -> None:
@@ -157,7 +157,7 @@ def test_a_failure_is_not_retried_behind_our_back(fake, monkeypatch) -> None:
     monkeypatch.setattr(time, "sleep", forbidden)
     fake.faults["/manifests/"] = Fault(500)
     registry = opened(fake)
-    assert registry.get("http", "/v2/team/app/manifests/1", {}).status_code == 500
+    assert registry.send("GET", "http", "/v2/team/app/manifests/1", {}).status_code == 500
     registry.close()
     assert len(fake.asked) == 1
 
