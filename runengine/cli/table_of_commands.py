@@ -37,7 +37,7 @@ STATS = Entry(
     "stats:stats", "Display a live stream of container(s) resource usage statistics"
 )
 INSPECT = Entry(
-    "inspect:inspect", "Return low-level information on containers, images and networks"
+    "inspect:inspect", "Return low-level information on containers, images, networks and volumes"
 )
 INSPECT_CONTAINER = Entry(
     "inspect:inspect_container", "Display detailed information on one or more containers"
@@ -45,6 +45,9 @@ INSPECT_CONTAINER = Entry(
 
 IMAGES = Entry("images:images", "List images")
 PULL = Entry("images:pull", "Download an image from a registry")
+SAVE = Entry(
+    "archives:save", "Save one or more images to a tar archive (streamed to STDOUT by default)"
+)
 LOAD = Entry("images:load", "Load an image from a tar archive or STDIN")
 IMPORT = Entry(
     "images:import_image", "Import the contents from a tarball to create a filesystem image"
@@ -61,6 +64,12 @@ NETWORK_RM = Entry("network:rm", "Remove one or more networks")
 INSPECT_NETWORK = Entry(
     "inspect:inspect_network", "Display detailed information on one or more networks"
 )
+
+INSPECT_VOLUME = Entry(
+    "inspect:inspect_volume", "Display detailed information on one or more volumes"
+)
+VOLUME_LS = Entry("volume:ls", "List volumes")
+VOLUME_RM = Entry("volume:rm", "Remove one or more volumes, with their data")
 
 SERVE = Entry("serve:serve", "Run the service: warm starts, restart policies, restore at boot")
 EVENTS = Entry("events:events", "Get real time events from the server")
@@ -108,6 +117,7 @@ IMAGE: dict[str, Entry] = {
     "ls": IMAGES,
     "list": _alias(IMAGES, "ls"),
     "pull": PULL,
+    "save": SAVE,
     "load": LOAD,
     "import": IMPORT,
     "tag": TAG,
@@ -128,6 +138,17 @@ NETWORK: dict[str, Entry] = {
     "reload": Entry("network:reload", "Put networks on the host again after others removed them"),
     "rm": NETWORK_RM,
     "remove": _alias(NETWORK_RM, "rm"),
+}
+
+VOLUME: dict[str, Entry] = {
+    "create": Entry("volume:create", "Create a volume"),
+    "exists": Entry("volume:exists", "Tell by the exit code whether a volume exists"),
+    "inspect": INSPECT_VOLUME,
+    "ls": VOLUME_LS,
+    "list": _alias(VOLUME_LS, "ls"),
+    "prune": Entry("volume:prune", "Remove anonymous volumes that no container uses"),
+    "rm": VOLUME_RM,
+    "remove": _alias(VOLUME_RM, "rm"),
 }
 
 SYSTEM: dict[str, Entry] = {
@@ -167,6 +188,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "inspect": INSPECT,
     "images": IMAGES,
     "pull": PULL,
+    "save": SAVE,
     "load": LOAD,
     "import": IMPORT,
     "tag": TAG,
@@ -179,6 +201,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "container": Entry("groups:container", "Manage containers"),
     "image": Entry("groups:image", "Manage images"),
     "network": Entry("groups:network", "Manage networks"),
+    "volume": Entry("groups:volume", "Manage volumes"),
     "generate": Entry("groups:generate", "Generate files for other programs"),
     "system": Entry("groups:system", "Manage runengine"),
 }

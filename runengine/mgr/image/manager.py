@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from runengine.config import Config
     from runengine.mgr.events import Events
     from runengine.mgr.image.archive import Readable
-    from runengine.mgr.image.garbage import Swept
+    from runengine.mgr.image.garbage import Garbage, Swept
+    from runengine.mgr.image.indexes import Offered
     from runengine.mgr.image.progress import Progress
+    from runengine.mgr.image.prune import Pruned
     from runengine.mgr.image.pull import PullResult
+    from runengine.mgr.image.sharing import SharedLayer
     from runengine.registry.credentials import CredentialSource
     from runengine.store.images import StoredImage
     from runengine.store.store import Store
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     Documents = list[dict[str, Any]]
     Removed = list[dict[str, str]]
     Names = list[str]
+    Found = list[Garbage]
+    Layers = list[SharedLayer]
+    Offers = list[Offered]
 
 
 class ImageMgr:
@@ -105,6 +111,22 @@ class ImageMgr:
         shown = progress or NoProgress()
         return load.load(self._context, stream, name=name, platform=platform, progress=shown)
 
+    def save(
+        self,
+        names: Sequence[str],
+        target: int,
+        *,
+        format: str = "",
+        platform: str | None = None,
+    ) -> None:
+        """Write images to the open file ``target`` as one tar that everybody reads.
+
+        ``format`` narrows it to ``docker-archive`` or ``oci-archive``. See ``save.save``.
+        """
+        from runengine.mgr.image import save
+
+        save.save(self._context, names, target, form=format, platform=platform)
+
     def import_rootfs(
         self,
         stream: Readable,
@@ -136,20 +158,38 @@ class ImageMgr:
 
         return default.ensure_default(self._context)
 
-    def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> Documents:
+    def list(
+        self, filters: Mapping[str, Sequence[str]] | None = None, *, usage: bool = False
+    ) -> Documents:
         """Images in the shape of Docker's ``/images/json``, the newest first.
 
-        Filters: before, since, reference, label, dangling, until. Raises InvalidParameter.
+        Filters: before, since, reference, label, dangling, until. With ``usage`` SharedSize and
+        Containers are counted. Raises InvalidParameter.
         """
         from runengine.mgr.image import listing
 
-        return listing.listed(self._images, filters)
+        return listing.listed(self._context, filters, usage=usage)
 
-    def inspect(self, name: str) -> dict[str, Any]:
-        """One image in the shape of Docker's ``/images/{name}/json``. Raises NotFound."""
-        from runengine.mgr.image import listing
+    def tree(self) -> dict[str, Layers]:
+        """The layers of every image, bottom first, by its id, and who else has them."""
+        from runengine.mgr.image import sharing
 
-        return listing.inspected(self._context, name)
+        return sharing.tree(self._context)
+
+    def platforms(self, image_id: str) -> Offers:
+        """What the multi-platform indexes that the image's names stand for offer."""
+        from runengine.mgr.image import indexes
+
+        return indexes.of_image(self._context, image_id)
+
+    def inspect(self, name: str, *, platform: str | None = None) -> dict[str, Any]:
+        """One image in the shape of Docker's ``/images/{name}/json``.
+
+        With ``platform`` the one that the name's index has for it. Raises NotFound.
+        """
+        from runengine.mgr.image import inspecting
+
+        return inspecting.inspected(self._context, name, platform)
 
     def tag(self, source: str, target: str) -> str:
         """Point the name ``target`` at the image; returns it in full.
@@ -178,6 +218,31 @@ class ImageMgr:
         from runengine.mgr.image import removal
 
         return removal.remove(self._context, name, force=force)
+
+    def untag(self, name: str, names: Sequence[str] = ()) -> Names:
+        """Take these names, or all, from an image, which stays; the names taken.
+
+        Raises NotFound, also for a name that is not the image's.
+        """
+        from runengine.mgr.image import removal
+
+        return removal.untag(self._context, name, names)
+
+    def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+        """Remove images without a tag, or with ``dangling=false`` all, that no container uses.
+
+        Filters: dangling, label, label!, until. Raises InvalidParameter.
+        """
+        from runengine.mgr.image import prune
+
+        return prune.prune(self._context, filters or {})
+
+    def find_garbage(self, *, everything: bool = False) -> Found:
+        """What ``collect_garbage`` would delete now, the largest first; changes nothing."""
+        from runengine.mgr.image import garbage
+
+        grace_s = 0.0 if everything else garbage.GRACE_S
+        return garbage.find(self._context, grace_s=grace_s)
 
     def collect_garbage(self, *, everything: bool = False) -> Swept | None:
         """Delete blobs and layers that nothing refers to; None while an image is on its way in.
@@ -237,6 +302,10 @@ class ImageMgr:
     def load_image(self, stream: Readable, name: str | None = None) -> Names:
         """The same as ``load``."""
         return self.load(stream, name=name)
+
+    def save_image(self, name: str, target: int) -> None:
+        """The same as ``save``, of one image."""
+        self.save([name], target)
 
     def log_image_event(self, image_id: str, name: str, action: str) -> None:
         """Write an event of an image down, with its labels and this name."""

@@ -10,7 +10,7 @@ import tarfile
 import pytest
 
 from runengine.rootfs import packheader
-from runengine.rootfs.pack import LAYER, PLAIN, Packer, Style
+from runengine.rootfs.pack import LAYER, PLAIN, Packer
 from runengine.rootfs.sink import FileSink
 
 
@@ -138,5 +138,5 @@ def test_numbers_that_no_header_holds():
         packheader.Fields(b"f", 0o644, 1 << 31, 1 << 30, 9 << 30, -1_500_000_000)
     )
     with tarfile.open(fileobj=io.BytesIO(block + bytes(1024))) as archive:
-        info = archive.getmembers()[0]
+        info = archive.next()
     assert (info.uid, info.gid, info.size, info.mtime) == (1 << 31, 1 << 30, 9 << 30, -1.5)

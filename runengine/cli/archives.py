@@ -1,0 +1,52 @@
+"""``save`` and ``export``: images and root filesystems as tar archives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from runengine.cli import context
+from runengine.cli.command import Option, argument, command
+from runengine.cli.output import archive_output
+
+
+def _output_option() -> Option:
+    return Option(
+        ["-o", "--output", "path"],
+        metavar="string",
+        default=None,
+        help="Write to a file, instead of STDOUT",
+    )
+
+
+@command(
+    "save",
+    usage="[OPTIONS] IMAGE [IMAGE...]",
+    params=[
+        _output_option(),
+        Option(
+            ["--format", "form"],
+            metavar="string",
+            default="",
+            help="docker-archive or oci-archive (default: readable as both)",
+        ),
+        Option(
+            ["--platform"],
+            metavar="string",
+            default=None,
+            help="Save only if the image is for this platform",
+        ),
+        Option(["-q", "--quiet"], is_flag=True, hidden=True),
+        Option(["-m", "--multi-image-archive"], is_flag=True, hidden=True),
+    ],
+)
+@argument("names", nargs=-1, required=True)
+@click.pass_context
+def save(ctx: click.Context, /, **options: Any) -> None:
+    """Save one or more images to a tar archive (streamed to STDOUT by default)."""
+    manager = context.engine(ctx).images
+    with archive_output(options["path"]) as target:
+        manager.save(
+            options["names"], target, format=options["form"], platform=options["platform"]
+        )
