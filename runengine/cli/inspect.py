@@ -1,4 +1,4 @@
-"""``inspect``: containers, images and networks in full."""
+"""``inspect``: containers, images, networks and volumes in full."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runengine.errors import EngineError, NotFound
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-TYPES = ("container", "image", "network")
+TYPES = ("container", "image", "network", "volume")
 _SIZES = ("SizeRw", "SizeRootFs")
 
 
@@ -38,14 +38,14 @@ def _size_option(help: str) -> Option:
             ["--type", "kind"],
             metavar="string",
             default="",
-            help="Only inspect objects of the given type (container, image, network)",
+            help="Only inspect objects of the given type (container, image, network, volume)",
         ),
     ],
 )
 @argument("names", nargs=-1, required=True)
 @click.pass_context
 def inspect(ctx: click.Context, /, **options: Any) -> None:
-    """Return low-level information on containers, images and networks."""
+    """Return low-level information on containers, images, networks and volumes."""
     kind = options["kind"]
     if kind and kind not in TYPES:
         known = ", ".join(f'"{word}"' for word in TYPES)
@@ -88,6 +88,14 @@ def inspect_network(ctx: click.Context, /, **options: Any) -> None:
     _show(ctx, options, ("network",))
 
 
+@command("inspect", usage="[OPTIONS] VOLUME [VOLUME...]", params=[_format_option()])
+@argument("names", nargs=-1, required=True)
+@click.pass_context
+def inspect_volume(ctx: click.Context, /, **options: Any) -> None:
+    """Display detailed information on one or more volumes."""
+    _show(ctx, options, ("volume",))
+
+
 def _show(ctx: click.Context, options: dict[str, Any], kinds: Sequence[str]) -> None:
     """Write what was found, then complain about what was not; exits 1 if anything was not."""
     finders = _finders(ctx, size=options.get("size", False))
@@ -114,6 +122,7 @@ def _finders(ctx: click.Context, *, size: bool) -> dict[str, Callable[[str], dic
         "container": lambda name: engine.containers.inspect(name, size=size),
         "image": lambda name: engine.images.inspect(name),
         "network": lambda name: engine.networks.inspect(name),
+        "volume": lambda name: engine.volumes.inspect(name),
     }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runengine import config, paths
 from runengine.mgr.container.context import Context
 from runengine.mgr.container.manager import ContainerMgr
-from runengine.mgr.container.recover import reclaim
+from runengine.mgr.container.recover import is_busy, reclaim
 from runengine.mgr.events import Events
 from runengine.store.store import Store
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runengine.mgr.image.manager import ImageMgr
     from runengine.mgr.network.manager import NetworkMgr
     from runengine.mgr.system import SystemMgr
+    from runengine.mgr.volume.manager import VolumeMgr
 
 
 class Engine:
@@ -30,6 +31,7 @@ class Engine:
         from runengine.mgr.image.manager import ImageMgr
         from runengine.mgr.network.manager import NetworkMgr
         from runengine.mgr.system import SystemMgr
+        from runengine.mgr.volume.manager import VolumeMgr
 
         self.config = settings
         self.store = store
@@ -38,7 +40,16 @@ class Engine:
         self.networks: NetworkMgr = NetworkMgr(
             settings, store, self.events, lambda container_id: reclaim(context, container_id)
         )
-        context = Context(settings, store, self.images, self.events, self.networks)
+        self.volumes: VolumeMgr = VolumeMgr(
+            settings,
+            store,
+            self.events,
+            lambda container_id: reclaim(context, container_id),
+            lambda container_id: is_busy(context, container_id),
+        )
+        context = Context(
+            settings, store, self.images, self.events, self.networks, self.volumes
+        )
         self.containers = ContainerMgr(context)
         self.system: SystemMgr = SystemMgr(context)
 
@@ -59,7 +70,7 @@ class Engine:
     @property
     def notices(self) -> list[str]:
         """What was changed on the host beside containers, for its operator to know."""
-        return self.networks.notices
+        return [*self.networks.notices, *self.volumes.notices]
 
     def close(self) -> None:
         """Let go of everything; containers go on."""

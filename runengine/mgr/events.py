@@ -12,6 +12,7 @@ from runengine.monitor import journal
 if TYPE_CHECKING:
     from runengine.store.containers import Record
     from runengine.store.network_types import Network
+    from runengine.store.volumes import Volume
 
 UNKNOWN = "unknown"
 """Exit code of an end that nobody saw: never a number that could be taken for one."""
@@ -48,6 +49,10 @@ class Events:
         """An action on a network, such as ``connect`` with the attribute ``container``."""
         attributes = {**extra, "name": network.name, "type": network.driver}
         self._append("network", action, network.id, attributes, None)
+
+    def volume(self, action: str, volume: Volume, **extra: str) -> None:
+        """An action on a volume, such as ``mount`` with the attribute ``container``."""
+        self._append("volume", action, volume.name, {**extra, "driver": volume.driver}, None)
 
     def pruned(self, kind: str, reclaimed_bytes: int = 0) -> None:
         """Objects of a kind that nobody needed were removed."""

@@ -84,7 +84,12 @@ class Collector:
 
 def _of_engine(engine: Engine) -> Iterator[Metric]:
     context = Context(
-        engine.config, engine.store, engine.images, engine.events, engine.networks
+        engine.config,
+        engine.store,
+        engine.images,
+        engine.events,
+        engine.networks,
+        engine.volumes,
     )
     seen = [_look(context, record) for record in context.store.containers.all()]
     yield from of_containers([one for one in seen if one.state["Status"] != "creating"])

@@ -122,6 +122,23 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX ports_by_container ON ports(container_id)
     """,
+    # Volumes, and which containers need them: a row goes with its container, so that who uses a
+    # volume is never counted anywhere, and a volume that somebody uses cannot be forgotten.
+    """
+    CREATE TABLE volumes (
+        name TEXT PRIMARY KEY,
+        driver TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        settings TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE volume_uses (
+        container_id TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+        volume TEXT NOT NULL REFERENCES volumes(name),
+        anonymous INTEGER NOT NULL,
+        PRIMARY KEY (container_id, volume)
+    ) WITHOUT ROWID;
+    CREATE INDEX volume_uses_by_volume ON volume_uses(volume)
+    """,
 )
 
 

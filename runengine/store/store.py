@@ -12,6 +12,7 @@ from runengine.store.endpoints import Endpoints
 from runengine.store.execs import Execs
 from runengine.store.images import Images
 from runengine.store.networks import Networks
+from runengine.store.volumes import Volumes
 
 if TYPE_CHECKING:
     from runengine.paths import Paths
@@ -27,6 +28,7 @@ class Store:
         self.execs = Execs(database)
         self.networks = Networks(database)
         self.endpoints = Endpoints(database)
+        self.volumes = Volumes(database)
 
     @classmethod
     def open(cls, paths: Paths) -> Store:

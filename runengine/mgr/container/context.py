@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runengine.store.images import StoredImage
     from runengine.store.network_types import Network, ReservedEndpoint, WantedEndpoint
     from runengine.store.store import Store
+    from runengine.store.volumes import Volume
 
 
 class ImageSource(Protocol):
@@ -88,6 +89,27 @@ class NetworkSource(Protocol):
         """Write what the resolver answers on these networks anew, from what is reserved."""
 
 
+class VolumeSource(Protocol):
+    """What containers need of the volume manager (``mgr.volume.manager``)."""
+
+    def attach_all(
+        self, container_id: str, wanted: Sequence[Volume], anonymous: Iterable[str] = ()
+    ) -> Sequence[Volume]:
+        """Note that a container mounts volumes, making those that are not there.
+
+        Raises InvalidParameter, NotFound (driver), Conflict, Unsupported, Unavailable.
+        """
+
+    def hold(self, volume: Volume, container_id: str) -> str:
+        """Have the data there for a container that starts; where. Raises EngineError."""
+
+    def release(self, names: Sequence[str], container_id: str) -> None:
+        """A container that held volumes has ended. Idempotent; never fails."""
+
+    def discard(self, names: Sequence[str]) -> None:
+        """Remove volumes that came with a container that is gone, unless others mount them."""
+
+
 class Context(NamedTuple):
     """The engine as the container operations see it."""
 
@@ -96,6 +118,7 @@ class Context(NamedTuple):
     images: ImageSource
     events: Events
     networks: NetworkSource
+    volumes: VolumeSource
 
     @property
     def paths(self) -> Paths:

@@ -166,6 +166,23 @@ def sweep_orphans(context: Context, known: set[str]) -> None:
         return
     for name in names:
         if name not in known:
+def is_busy(context: Context, container_id: str) -> bool:
+    """Whether a container runs, or somebody is just at it: starting or stopping it, perhaps."""
+    record = context.find(container_id)
+    if record is None:
+        return False
+    if _lives(observe.observe(context, record)):
+        return True
+    try:
+        fd = try_lock(f"{context.state_dir(container_id)}/lock")
+    except FileNotFoundError:
+        return False
+    if fd is None:
+        return True
+    os.close(fd)
+    return False
+
+
             settle_lost(context, name)
 
 

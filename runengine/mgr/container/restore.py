@@ -14,7 +14,13 @@ from runengine.errors import NotFound, StateError, Unavailable
 from runengine.linux import fsatomic
 from runengine.mgr.container import observe, pending, reconcile
 from runengine.mgr.container.context import make_private_directory
-from runengine.mgr.container.recover import finish, reclaim, settle, sweep_orphans
+from runengine.mgr.container.recover import (
+    finish,
+    is_busy,
+    reclaim,
+    settle,
+    sweep_orphans,
+)
 from runengine.mgr.container.stop import stop_and_settle
 from runengine.store.containers import Restarts
 
@@ -105,13 +111,20 @@ def _all(context: Context, ids: Iterable[str], turn: Turn, at_once: int) -> list
 def _of_own_connection(context: Context) -> Context:
     """The engine with a database connection for one thread."""
     from runengine.mgr.network.manager import NetworkMgr
+    from runengine.mgr.volume.manager import VolumeMgr
     from runengine.store.store import Store
 
     store = Store.open(context.paths)
-    networks = NetworkMgr(
-        context.config, store, context.events, lambda other: reclaim(own, other)
+    settings, events = context.config, context.events
+    networks = NetworkMgr(settings, store, events, lambda other: reclaim(own, other))
+    volumes = VolumeMgr(
+        settings,
+        store,
+        events,
+        lambda other: reclaim(own, other),
+        lambda other: is_busy(own, other),
     )
-    own = context._replace(store=store, networks=networks)
+    own = context._replace(store=store, networks=networks, volumes=volumes)
     return own
 
 

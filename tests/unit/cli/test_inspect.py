@@ -1,4 +1,4 @@
-"""``inspect`` over containers, images and networks."""
+"""``inspect`` over containers, images, networks and volumes."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def inspect(*words, group=()):
         "containers": Objects("container", box=BOX, both=BOX),
         "images": Objects("image", debian=IMAGE, both=IMAGE),
         "networks": Objects("network"),
+        "volumes": Objects("volume"),
     }
     return call(*group, "inspect", *words, **managers)
 
@@ -73,7 +74,7 @@ def test_a_container_goes_before_an_image():
         ((), ("--type=image", "box"), "No such image: box"),
         (("container",), ("debian",), "No such container: debian"),
         (("image",), ("box",), "No such image: box"),
-        ((), ("--type", "volume", "box"), 'unknown type: "volume": must be one of'),
+        ((), ("--type", "plugin", "box"), 'unknown type: "plugin": must be one of'),
     ],
 )
 def test_only_the_asked_for_type_is_looked_at(group, words, error):

@@ -349,11 +349,12 @@ def test_the_general_inspect_finds_networks_last():
     managers = {
         "containers": missing, "images": missing, "networks": Manager(inspect=entry("net"))
     }
+    managers["volumes"] = missing
     done = call("inspect", "-f", "{{.Name}}", "net", **managers)
     assert done.output == "net\n"
     done = call("inspect", "--type", "network", "-f", "{{.Driver}}", "net", **managers)
     assert done.output == "bridge\n"
-    done = call("inspect", "--type", "volume", "net", **managers)
+    done = call("inspect", "--type", "plugin", "net", **managers)
     assert 'must be one of "container", "image", "network"' in done.stderr
 
 

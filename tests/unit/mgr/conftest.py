@@ -11,6 +11,7 @@ from runengine.mgr.container.context import Context
 from runengine.mgr.events import Events
 from runengine.mgr.network.manager import NetworkMgr
 from runengine.mgr.network.request import network_config
+from runengine.mgr.volume.manager import VolumeMgr
 from runengine.model import container_config, host_config
 from runengine.store.containers import Record, created_state
 from runengine.store.images import StoredImage
@@ -56,7 +57,9 @@ class FakeNetworks:
 def context(roots):
     store = Store.open(roots)
     networks: Any = FakeNetworks()
-    yield Context(defaults(roots), store, FakeImages(), Events(roots.journal), networks)
+    settings, events = defaults(roots), Events(roots.journal)
+    volumes = VolumeMgr(settings, store, events, lambda _: None, lambda _: False)
+    yield Context(settings, store, FakeImages(), events, networks, volumes)
     store.close()
 
 

@@ -12,6 +12,7 @@ from runengine.store.containers import Restarts, created_state
 from runengine.store.database import MIGRATIONS
 from runengine.store.network_types import Network, Pool, WantedEndpoint
 from runengine.store.store import Store
+from runengine.store.volumes import Volume
 
 
 @pytest.fixture
@@ -63,11 +64,42 @@ def write_version_2(paths, names):
     connection.close()
 
 
+def write_version_3(paths, name):
+    """A database as schema 3 had it: a container that is to be on a network."""
+    write_version_2(paths, [name])
+    connection = sqlite3.connect(paths.database)
+    connection.executescript(MIGRATIONS[2])
+    connection.execute("PRAGMA user_version=3")
+    connection.execute(
+        "INSERT INTO endpoints VALUES (?, ?, 0, '{}', '', '', NULL)", (f"{0:064x}", "a" * 64)
+    )
+    connection.commit()
+    connection.close()
+
+
 def write_old(paths, version):
     if version == 1:
         write_version_1(paths, [("old", "created", False, "")])
-    else:
+    elif version == 2:
         write_version_2(paths, ["old"])
+    else:
+        write_version_3(paths, "old")
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_containers_of_before_can_have_volumes(paths, version):
+    write_old(paths, version)
+    store = Store.open(paths)
+    identity = store.containers.resolve("old")
+    with store.database.write():
+        store.volumes.add(Volume("data", "local", "2026"))
+        store.volumes.use(identity, "data", anonymous=False)
+    store.close()
+    again = Store.open(paths)
+    assert again.volumes.users("data") == [identity]
+    again.containers.remove(identity)
+    assert again.volumes.users("data") == []
+    again.close()
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -1,0 +1,1 @@
+"""Volumes, and which containers mount them."""
