@@ -1,17 +1,14 @@
-"""``images`` and the commands that bring images in, name them and take them away."""
+"""The commands that bring images in."""
 
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from runengine.cli import context, table
+from runengine.cli import context
 from runengine.cli.command import Option, argument, command
-from runengine.cli.filters import filter_option
-from runengine.cli.formats import FORMAT_HELP, quiet_format
 from runengine.errors import InvalidParameter, Unsupported
 
 if TYPE_CHECKING:
@@ -24,42 +21,6 @@ STDOUT = 1
 
 def _platform_option(help: str) -> Option:
     return Option(["--platform"], metavar="string", default=None, help=help)
-
-
-@command(
-    "images",
-    usage="[OPTIONS] [REPOSITORY[:TAG]]",
-    params=[
-        Option(
-            ["-a", "--all", "everything"],
-            is_flag=True,
-            help="Show all images (default hides intermediate images)",
-        ),
-        Option(["--digests"], is_flag=True, help="Show digests"),
-        filter_option("-f"),
-        Option(["--format", "form"], metavar="string", default="", help=FORMAT_HELP),
-        Option(["--no-trunc", "full"], is_flag=True, help="Don't truncate output"),
-        Option(["-q", "--quiet"], is_flag=True, help="Only show image IDs"),
-    ],
-)
-@argument("pattern", required=False)
-@click.pass_context
-def images(ctx: click.Context, /, **options: Any) -> None:
-    """List images."""
-    from runengine.cli.image_rows import TITLES, columns, rows_of
-
-    form, filters = options["form"], options["filters"]
-    if options["pattern"] is not None:
-        filters.setdefault("reference", []).append(options["pattern"])
-    found = context.engine(ctx).images.list(filters)
-    digests = options["digests"] or (not options["quiet"] and ".Digest" in form)
-    rows = rows_of(found, digests=digests, full=options["full"], now_s=time.time())
-    if options["quiet"]:
-        quiet_format(form)
-        context.write("".join(f"{row.field('ID')}\n" for row in rows))
-        return
-    layout = table.Layout(TITLES, columns(digests=options["digests"]))
-    context.write(table.render(rows, layout, form))
 
 
 @command(
@@ -83,14 +44,14 @@ def pull(ctx: click.Context, /, **options: Any) -> None:
     quiet = options["quiet"]
     manager = context.engine(ctx).images
     with progress_for(STDOUT, quiet=quiet) as progress:
-        _say_default_tag(options["name"], progress)
+        say_default_tag(options["name"], progress)
         result = manager.pull(
             options["name"], platform=options["platform"], progress=progress, quiet=quiet
         )
     context.write(f"{result.reference}\n")
 
 
-def _say_default_tag(name: str, progress: Progress) -> None:
+def say_default_tag(name: str, progress: Progress) -> None:
     """Docker says so when it fills in the tag. Raises InvalidParameter."""
     from runengine.registry import reference
 
@@ -178,36 +139,6 @@ def import_image(ctx: click.Context, /, **options: Any) -> None:
             message=options["message"],
         )
     context.write(f"{image_id}\n")
-
-
-@command("tag", usage="SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]")
-@argument("source")
-@argument("target")
-@click.pass_context
-def tag(ctx: click.Context, /, source: str, target: str) -> None:
-    """Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE."""
-    context.engine(ctx).images.tag(source, target)
-
-
-@command(
-    "rmi",
-    usage="[OPTIONS] IMAGE [IMAGE...]",
-    params=[
-        Option(["-f", "--force"], is_flag=True, help="Force removal of the image"),
-        Option(["--no-prune"], is_flag=True, help="Do not delete untagged parents"),
-    ],
-)
-@argument("names", nargs=-1, required=True)
-@click.pass_context
-def rmi(ctx: click.Context, /, names: tuple[str, ...], *, force: bool, no_prune: bool) -> None:
-    """Remove one or more images."""
-    manager = context.engine(ctx).images
-
-    def act(name: str) -> str:
-        done = manager.remove(name, force=force, prune=not no_prune)
-        return "\n".join(f"{word}: {what}" for step in done for word, what in step.items())
-
-    context.for_each(names, act)
 
 
 @command("default", usage="")

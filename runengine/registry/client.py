@@ -27,6 +27,7 @@ from runengine.registry.credentials import AuthFiles, GivenCredentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Self
 
     import requests
 
@@ -39,7 +40,8 @@ MANIFEST_LIMIT_BYTES = 4 << 20
 CHUNK_BYTES = 512 << 10
 TIMEOUT_S = 30.0
 RETRY_PAUSES_S = (0.3, 1.0)
-_BUSY = frozenset({500, 502, 503, 504})
+BUSY = frozenset({500, 502, 503, 504})
+"""Answers of a server that may give another one in a moment."""
 _Result = TypeVar("_Result")
 
 
@@ -93,7 +95,7 @@ class RegistryClient:
         """A source for credentials that the user gave for ``registry``."""
         return GivenCredentials(registry, credentials)
 
-    def __enter__(self) -> RegistryClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -207,7 +209,7 @@ class RegistryClient:
             response = self._send(endpoint, path, headers)
             if response.status_code in (200, 206):
                 return response
-            if response.status_code not in _BUSY or pause_s is None or endpoint.is_mirror:
+            if response.status_code not in BUSY or pause_s is None or endpoint.is_mirror:
                 break
             response.close()
             time.sleep(pause_s)
@@ -271,7 +273,7 @@ class RegistryClient:
 
         status = response.status_code
         body = answers.error_body(response)
-        said = _error_text(body)
+        said = error_text(body)
         if status in auth.REFUSED:
             return self._grants.refusal(endpoint, said)
         if status == 404:
@@ -432,7 +434,7 @@ def _not_found(endpoint: Endpoint, name: str, body: bytes, said: str | None) -> 
     return NotFound(f"{name} not found at {endpoint.host}", resolution="check name and tag")
 
 
-def _error_text(body: bytes) -> str | None:
+def error_text(body: bytes) -> str | None:
     """The first message of a registry's error document, safe for a terminal; else None."""
     import json
 

@@ -84,7 +84,8 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]
         url = f"{self.prefix}://{self.hostname}{path}"
         with self._adapter.waiting(timeout_s):
             response = self.do_request(url, method, body, dict(headers), stream=True)
-        if scheme == "http" and response.status_code == 400:
+        is_registrys = "json" in response.headers.get("Content-Type", "")
+        if scheme == "http" and response.status_code == 400 and not is_registrys:
             body = answers.error_body(response)
             if b"HTTPS" in body[:1024]:
                 raise answers.wants_tls_hint(f"registry {self.hostname}")
@@ -124,12 +125,13 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]
         headers: Mapping[str, str],
         body: Any,
         *,
+        verify: bool,
         timeout_s: float | None = None,
     ) -> requests.Response:
         """The same to another host that the registry named: it sees no authorization of ours."""
         with self._adapter.waiting(timeout_s):
             response: requests.Response = self.session.request(
-                method, url, headers=dict(headers), data=body, stream=True
+                method, url, headers=dict(headers), data=body, stream=True, verify=verify
             )
             return response
 

@@ -24,6 +24,7 @@ class Asked(NamedTuple):
     path: str
     authorization: str
     range: str
+    method: str = "GET"
 
 
 class Fault(NamedTuple):
@@ -53,7 +54,8 @@ class FakeRegistry:
         """Answers ``/token``: status and document."""
         self.release = threading.Event()
         """Ends every stall."""
-        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"registry": self}))
+        handler = type("Handler", (self.handler(),), {"registry": self})
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     def __enter__(self) -> FakeRegistry:
@@ -65,6 +67,10 @@ class FakeRegistry:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def handler(self) -> type[Handler]:
+        """What answers requests."""
+        return Handler
 
     @property
     def host(self) -> str:
@@ -128,35 +134,39 @@ class _Server(ThreadingHTTPServer):
         """Clients that hang up are what the tests are about."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     registry: FakeRegistry
     protocol_version = "HTTP/1.1"
     timeout = 20
 
     def do_GET(self) -> None:
+        if self.is_let_in():
+            self._serve(self.registry.fault_for(self.path))
+
+    def is_let_in(self) -> bool:
+        """Note the request; answer it here if it is for a token, or has no authorization."""
         authorization = self.headers.get("Authorization", "")
-        asked = Asked(self.path, authorization, self.headers.get("Range", ""))
+        asked = Asked(self.path, authorization, self.headers.get("Range", ""), self.command)
         self.registry.asked.append(asked)
         if self.path.startswith("/token") and self.registry.token:
             query = parse_qs(urlsplit(self.path).query)
             status, document = self.registry.token(query, authorization)
-            self._answer(status, json.dumps(document).encode(), {})
-            return
+            self.answer(status, json.dumps(document).encode(), {})
+            return False
         refused = self.registry.authorize and self.registry.authorize(self.path, authorization)
         if refused:
-            self._answer(401, b'{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}', refused)
-            return
-        self._serve(self.registry.fault_for(self.path))
+            self.answer(401, b'{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}', refused)
+        return not refused
 
     def _serve(self, fault: Fault | None) -> None:
         found = self.registry.find(self.path)
         if fault and fault.body is not None:
-            self._answer(fault.status, fault.body, fault.headers or {})
+            self.answer(fault.status, fault.body, fault.headers or {})
         elif fault and fault.status != 200:
-            self._answer(fault.status, b"{}", fault.headers or {})
+            self.answer(fault.status, b"{}", fault.headers or {})
         elif found is None:
             body = b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}'
-            self._answer(404, body, {})
+            self.answer(404, body, {})
         else:
             self._found(*found, fault)
 
@@ -166,17 +176,20 @@ class _Handler(BaseHTTPRequestHandler):
         if asked and self.registry.ranges:
             start = int(asked.removeprefix("bytes=").rstrip("-"))
             headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-            self._answer(206, body[start:], headers, fault)
+            self.answer(206, body[start:], headers, fault)
         else:
-            self._answer(200, body, headers, fault)
+            self.answer(200, body, headers, fault)
 
-    def _answer(
+    def answer(
         self, status: int, body: bytes, headers: dict[str, str], fault: Fault | None = None
     ) -> None:
+        """Send an answer, as wrong as the fault says."""
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.command == "HEAD":
+            return
         cut = fault.cut_after if fault else None
         stall = fault.stall_after if fault else None
         limit = next((value for value in (cut, stall) if value is not None), len(body))
