@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from runengine.cli import context, env_files, network_specs, table
+from runengine.cli import asking, context, env_files, network_specs, table
 from runengine.cli.command import Option, argument, command
 from runengine.cli.filters import filter_option
 from runengine.cli.flags import flag
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from runengine.model import EndpointConfig
 
 PRUNE_WARNING = (
-    "WARNING! This will remove all custom networks not used by at least one container.\n"
-    "Are you sure you want to continue? [y/N] "
+    "WARNING! This will remove all custom networks not used by at least one container."
 )
 
 
@@ -151,17 +149,11 @@ def rm(ctx: click.Context, /, names: tuple[str, ...], *, force: bool) -> None:
 @click.pass_context
 def prune(ctx: click.Context, /, filters: dict[str, list[str]], *, force: bool) -> None:
     """Remove all unused networks."""
-    if not force and not _agreed():
+    if not force and not asking.agreed(PRUNE_WARNING):
         return
     removed = context.engine(ctx).networks.prune(filters)
     if removed:
         context.write("Deleted Networks:\n" + "".join(f"{name}\n" for name in removed) + "\n")
-
-
-def _agreed() -> bool:
-    """Whether the user says yes; an end of the input is a no."""
-    context.write(PRUNE_WARNING)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 @command("reload", usage="[NETWORK...]")

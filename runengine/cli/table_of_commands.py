@@ -21,6 +21,11 @@ WAIT = Entry(
 RM = Entry("lifecycle:rm", "Remove one or more containers")
 UPDATE = Entry("update:update", "Update configuration of one or more containers")
 RENAME = Entry("lifecycle:rename", "Rename a container")
+COMMIT = Entry("commit:commit", "Create a new image from a container's changes")
+DIFF = Entry(
+    "commit:diff", "Inspect changes to files or directories on a container's filesystem"
+)
+EXPORT = Entry("archives:export", "Export a container's filesystem as a tar archive")
 CLEANUP = Entry("lifecycle:cleanup", "Tear down an exited container", hidden=True)
 ATTACH = Entry(
     "streams_commands:attach",
@@ -43,21 +48,27 @@ INSPECT_CONTAINER = Entry(
     "inspect:inspect_container", "Display detailed information on one or more containers"
 )
 
-IMAGES = Entry("images:images", "List images")
+IMAGES = Entry("image_list:images", "List images")
 PULL = Entry("images:pull", "Download an image from a registry")
 SAVE = Entry(
     "archives:save", "Save one or more images to a tar archive (streamed to STDOUT by default)"
 )
+PUSH = Entry("registry_push:push", "Upload an image to a registry")
 LOAD = Entry("images:load", "Load an image from a tar archive or STDIN")
 IMPORT = Entry(
     "images:import_image", "Import the contents from a tarball to create a filesystem image"
 )
-TAG = Entry("images:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
-RMI = Entry("images:rmi", "Remove one or more images")
+HISTORY = Entry("history:history", "Show the history of an image")
+TAG = Entry("image_names:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
+RMI = Entry("image_names:rmi", "Remove one or more images")
 INSPECT_IMAGE = Entry(
     "inspect:inspect_image", "Display detailed information on one or more images"
 )
 DEFAULT_IMAGE = Entry("images:default", "Make the embedded default image runengine/busybox")
+
+GC = Entry(
+    "garbage:gc", "Delete layers, blobs and downloads that no image and no container needs"
+)
 
 NETWORK_LS = Entry("network:ls", "List networks")
 NETWORK_RM = Entry("network:rm", "Remove one or more networks")
@@ -109,20 +120,31 @@ CONTAINER: dict[str, Entry] = {
     "logs": LOGS,
     "top": TOP,
     "stats": STATS,
+    "commit": COMMIT,
+    "diff": DIFF,
+    "export": EXPORT,
     "inspect": INSPECT_CONTAINER,
     "cleanup": CLEANUP,
+    "prune": Entry("prune:container_prune", "Remove all stopped containers"),
 }
 
 IMAGE: dict[str, Entry] = {
     "ls": IMAGES,
     "list": _alias(IMAGES, "ls"),
     "pull": PULL,
+    "push": PUSH,
     "save": SAVE,
     "load": LOAD,
     "import": IMPORT,
+    "history": HISTORY,
+    "diff": DIFF,
     "tag": TAG,
+    "untag": Entry("image_names:untag", "Take names away from an image, which stays"),
     "rm": RMI,
     "remove": _alias(RMI, "rm"),
+    "prune": Entry("prune:image_prune", "Remove unused images"),
+    "exists": Entry("image_names:exists", "Exit 0 if the image is here, 1 if it is not"),
+    "gc": GC,
     "inspect": INSPECT_IMAGE,
     "default": DEFAULT_IMAGE,
 }
@@ -152,8 +174,11 @@ VOLUME: dict[str, Entry] = {
 }
 
 SYSTEM: dict[str, Entry] = {
+    "df": Entry("disk_usage:df", "Show how much disk images, containers and volumes take"),
     "events": EVENTS,
+    "gc": GC,
     "info": INFO,
+    "prune": Entry("prune:system_prune", "Remove unused data"),
     "restore": Entry("host:restore", "Start what is to run", hidden=True),
     "reconcile": Entry("host:reconcile", "Put right what a violent death left", hidden=True),
     "halt": Entry("host:halt", "Stop every container for a shutdown", hidden=True),
@@ -186,8 +211,13 @@ TOP_LEVEL: dict[str, Entry] = {
     "top": TOP,
     "stats": STATS,
     "inspect": INSPECT,
+    "commit": COMMIT,
+    "diff": DIFF,
+    "export": EXPORT,
+    "history": HISTORY,
     "images": IMAGES,
     "pull": PULL,
+    "push": PUSH,
     "save": SAVE,
     "load": LOAD,
     "import": IMPORT,

@@ -99,6 +99,12 @@ class SystemMgr:
             },
         }
 
+    def disk_usage(self) -> dict[str, Any]:
+        """Docker's ``/system/df``. See ``mgr.disk_usage``."""
+        from runengine.mgr import disk_usage
+
+        return disk_usage.disk_usage(self._context)
+
     def subscribe_to_events(
         self,
         since: int | float | str | None = None,

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -19,7 +20,7 @@ from runengine.linux import fsatomic
 from runengine.linux.locks import POLL_INTERVAL_S
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from types import TracebackType
 
 PARTIAL_LIFE_S = 7 * 86400.0
@@ -119,11 +120,21 @@ class ContentStore:
         """
         removed = sorted(self.digests() - set(keep))
         freed = sum(self.remove(digest) for digest in removed)
-        now = time.time()
-        for name in _names(self._partial):
-            life_s = partial_life_s if _is_hex(name) else 0.0
-            freed += _remove_stale(self._partial / name, now - life_s)
+        for name, size in self.stale_partials(partial_life_s):
+            if _remove_unheld(self._partial / name):
+                freed += size
         return removed, freed
+
+    def stale_partials(self, partial_life_s: float = PARTIAL_LIFE_S) -> list[tuple[str, int]]:
+        """Beginnings of blobs that ``sweep`` would delete: names, and bytes."""
+        now = time.time()
+        found = []
+        for name in sorted(_names(self._partial)):
+            life_s = partial_life_s if _is_hex(name) else 0.0
+            size = _stale_size(self._partial / name, now - life_s)
+            if size is not None:
+                found.append((name, size))
+        return found
 
     def ensure_directories(self) -> None:
         """Make the store's directories."""
@@ -301,21 +312,34 @@ def _is_same_file(fd: int, path: Path) -> bool:
         return False
 
 
-def _remove_stale(path: Path, oldest: float) -> int:
-    """Delete a partial that no writer holds and that is older than ``oldest``; bytes freed."""
+def _stale_size(path: Path, oldest: float) -> int | None:
+    """Bytes of a partial that is older than ``oldest`` and that no writer holds."""
+    with _unheld(path) as fd:
+        status = os.fstat(fd) if fd is not None else None
+        return status.st_size if status and status.st_mtime <= oldest else None
+
+
+def _remove_unheld(path: Path) -> bool:
+    """Delete a partial unless a writer has taken it up."""
+    with _unheld(path) as fd:
+        if fd is not None:
+            path.unlink()
+        return fd is not None
+
+
+@contextmanager
+def _unheld(path: Path) -> Iterator[int | None]:
+    """The partial, locked; None if a writer holds it or it is gone."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
-        return 0
+        yield None
+        return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        status = os.fstat(fd)
-        if status.st_mtime > oldest or not _is_same_file(fd, path):
-            return 0
-        path.unlink()
-        return status.st_size
+        yield fd if _is_same_file(fd, path) else None
     except BlockingIOError:
-        return 0
+        yield None
     finally:
         os.close(fd)
 

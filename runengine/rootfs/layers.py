@@ -129,6 +129,13 @@ class LayerStore:
         """Disk blocks in use by a layer, in bytes. Raises NotFound."""
         return self.info(key).size_bytes
 
+    def size_or_zero(self, key: str) -> int:
+        """The same, 0 where it is not known."""
+        try:
+            return self.size(key)
+        except (NotFound, StateError):
+            return 0
+
     @contextmanager
     def stage(self) -> Iterator[Staging]:
         """A place to unpack a layer in; gone afterwards unless it was committed."""
@@ -145,7 +152,7 @@ class LayerStore:
 
         It is gone for others at once; if this process dies meanwhile, a sweep takes the rest.
         """
-        size = self._size_or_zero(key)
+        size = self.size_or_zero(key)
         os.makedirs(self.staging, mode=0o700, exist_ok=True)
         with self._claimed(os.urandom(8).hex()) as name:
             try:
@@ -172,6 +179,16 @@ class LayerStore:
                 continue
         return freed
 
+    def abandoned(self) -> list[tuple[str, int]]:
+        """What dead processes have left half-done: names, and bytes on disk."""
+        found = []
+        for name in sorted(self._staged()):
+            path = f"{self.staging}/{name}"
+            if not _is_held(f"{path}.lock"):
+                size = disk_usage(path).size_bytes if os.path.isdir(path) else 0
+                found.append((name, size))
+        return found
+
     def sync(self) -> None:
         """Write out the filesystem that the layers are on (syncfs(2))."""
         fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -179,12 +196,6 @@ class LayerStore:
             libc.syncfs(fd)
         finally:
             os.close(fd)
-
-    def _size_or_zero(self, key: str) -> int:
-        try:
-            return self.size(key)
-        except (NotFound, StateError):
-            return 0
 
     def _staged(self) -> set[str]:
         try:
@@ -202,3 +213,14 @@ class LayerStore:
             finally:
                 remove_tree(path)
                 os.unlink(f"{path}.lock")
+
+
+def _is_held(lock: str) -> bool:
+    try:
+        fd = locks.try_lock(lock)
+    except FileNotFoundError:
+        return False
+    if fd is None:
+        return True
+    os.close(fd)
+    return False

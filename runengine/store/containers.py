@@ -265,6 +265,15 @@ class Containers:
             cursor = connection.execute("DELETE FROM containers WHERE id = ?", (container_id,))
             return cursor.rowcount > 0
 
+    def details_with(self, key: str) -> list[Any]:
+        """What every record's details have under ``key``, where they have it."""
+        rows = self._connection.execute(
+            "SELECT json_extract(details, ?) FROM containers"
+            " WHERE CASE json_valid(details) WHEN 1 THEN json_type(details, ?) END IS NOT NULL",
+            (f"$.{key}", f"$.{key}"),
+        )
+        return [json.loads(row[0]) for row in rows]
+
     def image_users(self, image_id: str) -> list[tuple[str, str, str]]:
         """``(id, name, status)`` of every container made from the image."""
         rows = self._connection.execute(
@@ -272,9 +281,9 @@ class Containers:
         )
         return [(row[0], row[1], row[2]) for row in rows]
 
-    def used_images(self) -> set[str]:
-        """Image ids that containers were made from."""
-        return {row[0] for row in self._connection.execute("SELECT image_id FROM containers")}
+    def images_in_use(self) -> list[str]:
+        """The image id of every container."""
+        return [row[0] for row in self._connection.execute("SELECT image_id FROM containers")]
 
     def used_layers(self) -> set[str]:
         """Layer keys that containers stand on."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from runengine.errors import NotFound, TimedOut, Unavailable
 from runengine.linux.locks import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from runengine.config import Config
     from runengine.mgr.events import Events
+    from runengine.mgr.image.commit import Commit, Wishes
     from runengine.netns.firewall import Firewall
     from runengine.netns.types import Endpoint, Published
     from runengine.paths import Paths
@@ -32,6 +34,11 @@ class ImageSource(Protocol):
 
     def layer_paths(self, layers: list[str]) -> list[str]:
         """The unpacked directories of these layers, bottom first. Raises NotFound."""
+
+    def begin_commit(
+        self, image_id: str, layers: list[str], wishes: Wishes
+    ) -> AbstractContextManager[Commit]:
+        """Around the making of an image from a container. See ``mgr.image.commit``."""
 
     def collect_garbage(self) -> object:
         """Delete layers that neither an image nor a container refers to."""
@@ -99,6 +106,11 @@ class VolumeSource(Protocol):
 
         Raises InvalidParameter, NotFound (driver), Conflict, Unsupported, Unavailable.
         """
+
+    def list(
+        self, filters: Mapping[str, Sequence[str]] | None = None, *, usage: bool = False
+    ) -> list[dict[str, Any]]:
+        """Volumes in Docker's shape; with ``usage`` what each takes up and who mounts it."""
 
     def hold(self, volume: Volume, container_id: str) -> str:
         """Have the data there for a container that starts; where. Raises EngineError."""

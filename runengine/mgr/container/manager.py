@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
     from runengine.mgr.container.context import Context
     from runengine.mgr.container.create import Created
+    from runengine.mgr.container.prune import Pruned
     from runengine.mgr.container.snapshots import Snapshot
     from runengine.mgr.container.stats import Watch
     from runengine.mgr.container.wait import Waited
+    from runengine.mgr.image.commit import Wishes
     from runengine.model import (
         ContainerConfig,
         EndpointConfig,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     )
     from runengine.monitor.client import Connection, Monitor
     from runengine.monitor.protocol import AttachOptions
+    from runengine.rootfs.changes import Change
     from runengine.store.containers import Record
 
 
@@ -145,6 +148,14 @@ class ContainerMgr:
 
         remove.remove(self._context, name, force=force)
         self._free_layers()
+
+    def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+        """Remove the containers that do not run. See ``prune.prune``."""
+        from runengine.mgr.container import prune
+
+        done = prune.prune(self._context, filters or {})
+        self._free_layers()
+        return done
 
     def _free_layers(self) -> None:
         """Take away what ``rmi -f`` left because the container stood on it."""
@@ -275,6 +286,26 @@ class ContainerMgr:
             return now is not None and pending.is_up(pending.look(self._context, now))
 
         read_logs(record.details["log"], is_running=is_running, emit=emit, **options)
+
+    # Files
+
+    def commit(self, name: str, wishes: Wishes, *, pause: bool = True) -> str:
+        """Make an image of its files and settings; returns the id. See ``commit.commit``."""
+        from runengine.mgr.container import commit
+
+        return commit.commit(self._context, name, wishes, pause=pause)
+
+    def export(self, name: str, target: int) -> None:
+        """Write its files as a tar to the open file ``target``. See ``rootfs.export``."""
+        from runengine.mgr.container import rootfs
+
+        rootfs.export(self._context, name, target)
+
+    def diff(self, name: str) -> Sequence[Change]:
+        """What it has changed in its image, sorted by path."""
+        from runengine.mgr.container import rootfs
+
+        return rootfs.diff(self._context, name)
 
     # Networks
 

@@ -1,8 +1,11 @@
 """Mark and sweep of blobs and layers, and the lock that keeps a sweep away from users.
 
-What an image or a container refers to stays. Of the rest goes what was noted as garbage when its
-last user went, and what nobody has referred to for a day: until then a pull that broke off finds
-the layers that it had finished.
+What an image or a container refers to stays (``marking``). Of the rest goes what was noted as
+garbage when its last user went, and what nobody has referred to for a day: until then a pull that
+broke off finds the layers that it had finished.
+
+A sweep that is cut short anywhere has deleted less, and nothing else: every blob and layer goes
+by one unlink or rename, and notes are only forgotten when all is done.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import NotFound, TimedOut, Unauthorized, Unavailable
 from runengine.linux import fsatomic, locks
+from runengine.mgr.image import marking
 from runengine.mgr.image.context import disk_errors
 
 if TYPE_CHECKING:
@@ -35,12 +39,13 @@ class Swept(NamedTuple):
     freed_bytes: int
 
 
-class Marked(NamedTuple):
-    """What must stay."""
+class Garbage(NamedTuple):
+    """One thing that a sweep would delete."""
 
-    blobs: set[str]
-    image_layers: set[str]
-    container_layers: set[str]
+    kind: str
+    """``blob``, ``layer``, ``partial`` (a download cut short) or ``staging`` (an unpacking)."""
+    name: str
+    size_bytes: int
 
 
 def lock_path(paths: Paths) -> str:
@@ -110,6 +115,11 @@ def _partials(paths: Paths) -> str:
     return f"{paths.blobs}/partial"
 
 
+def partial_names(paths: Paths) -> list[str]:
+    """Beginnings of blobs, whether somebody writes them or not."""
+    return sorted(_names(_partials(paths)))
+
+
 def _remove_partials(context: ImageContext, *, keep: Collection[str]) -> None:
     """Delete beginnings of blobs that are new and that nobody writes."""
     directory = _partials(context.paths)
@@ -152,17 +162,69 @@ def sweep(
     if fd is None:
         return None
     try:
+        marked = marking.mark(context)
         noted = _notes(paths).union(also)
-        marked = mark(context)
-        oldest = time.time() - grace_s
-        blobs, freed = _sweep_blobs(context, marked, noted, oldest)
-        layers, freed_layers = _sweep_layers(context, marked, noted, oldest)
+        keep_blobs, keep_layers = _kept(context, marked, noted, grace_s)
+        life_s = _partial_life(grace_s)
+        blobs, freed = context.content.sweep(keep_blobs, partial_life_s=life_s)
+        layers, freed_layers = context.layers.sweep(keep_layers)
         _remove_files(f"{paths.root}/pulls", "")
         _remove_files(_partials(paths), "incoming-")
+        _remove_files(paths.root, "images.garbage.")
         _keep_notes(paths, noted & marked.container_layers - marked.image_layers)
-        return Swept(blobs, layers, freed + freed_layers)
+        return Swept([str(digest) for digest in blobs], list(layers), freed + freed_layers)
     finally:
         os.close(fd)
+
+
+def find(context: ImageContext, *, grace_s: float = GRACE_S) -> list[Garbage]:
+    """What ``sweep`` would delete now, the largest first; changes nothing and waits for nobody.
+
+    What others are bringing in just now is not known to be theirs, so of that too much may be
+    listed: a sweep waits for them.
+    """
+    content, layers = context.content, context.layers
+    with in_use(context.paths):
+        keep_blobs, keep_layers = _kept(
+            context, marking.mark(context), _notes(context.paths), grace_s
+        )
+        blobs = sorted(content.digests() - keep_blobs)
+        keys = [key for key in layers.keys() if key not in keep_layers]  # noqa: SIM118
+        found = [
+            *(Garbage("blob", digest, _size(content.path(digest))) for digest in blobs),
+            *(Garbage("layer", key, layers.size_or_zero(key)) for key in keys),
+            *(Garbage("partial", *one) for one in content.stale_partials(_partial_life(grace_s))),
+            *(Garbage("staging", *one) for one in layers.abandoned()),
+        ]
+    return sorted(found, key=lambda one: -one.size_bytes)
+
+
+def _partial_life(grace_s: float) -> float:
+    """A beginning of a blob is worth more than the grace of the rest, unless all is to go."""
+    from runengine.registry.content import PARTIAL_LIFE_S
+
+    return PARTIAL_LIFE_S if grace_s else 0.0
+
+
+def _kept(
+    context: ImageContext, marked: marking.Marked, noted: set[str], grace_s: float
+) -> tuple[set[str], set[str]]:
+    """Digests of blobs and keys of layers that stay: marked ones, and others for a while."""
+    content, layers = context.content, context.layers
+    oldest = time.time() - grace_s
+    blobs = {
+        str(digest)
+        for digest in content.digests()
+        if digest in marked.blobs
+        or (digest not in noted and _changed_at(content.path(digest)) > oldest)
+    }
+    used = marked.image_layers | marked.container_layers
+    keys = {
+        key
+        for key in layers.keys()  # noqa: SIM118 (a store, not a mapping)
+        if key in used or (key not in noted and _changed_at(layers.directory(key)) > oldest)
+    }
+    return blobs, keys
 
 
 def _try_exclusive(paths: Paths) -> int | None:
@@ -182,85 +244,8 @@ def _keep_notes(paths: Paths, layers: Collection[str]) -> None:
     fsatomic.replace(_notes_path(paths), text.encode(), durable=False)
 
 
-def mark(context: ImageContext) -> Marked:
-    """Everything that an image, a name or a container refers to."""
-    images, containers = context.store.images, context.store.containers
-    manifests: set[str] = set()
-    blobs: set[str] = set()
-    for row in images.names():
-        manifests.add(row.manifest_digest)
-        blobs.add(row.name.partition("@")[2])
-    image_layers: set[str] = set()
-    for image in images.all():
-        manifests.add(image.manifest_digest)
-        blobs.add(image.image_id)
-        image_layers.update(image.layers)
-    for digest in manifests:
-        blobs.update(manifest_blobs(context, digest))
-    blobs.update(layer_blobs(context, image_layers))
-    return Marked(blobs - {""}, image_layers, containers.used_layers())
-
-
-def manifest_blobs(context: ImageContext, digest: str) -> set[str]:
-    """The manifest itself, its config and its layers; only itself where it is not here."""
-    import json
-
-    from runengine.errors import EngineError
-
-    try:
-        document = json.loads(context.content.read(digest, 1 << 24))
-        config = [document["config"]] if "config" in document else []
-        return {
-            digest,
-            *(str(entry["digest"]) for entry in [*config, *document.get("layers", [])]),
-        }
-    except (EngineError, ValueError, KeyError, TypeError):
-        return {digest}
-
-
-def layer_blobs(context: ImageContext, keys: Iterable[str]) -> set[str]:
-    """Blobs that these layers came from: an image's manifest may name others, same inside."""
-    from runengine.errors import EngineError
-
-    found = set()
-    for key in keys:
-        try:
-            found.add(context.layers.info(key).blob)
-        except EngineError:
-            continue
-    return found
-
-
-def _sweep_blobs(
-    context: ImageContext, marked: Marked, noted: set[str], oldest: float
-) -> tuple[list[str], int]:
-    content = context.content
-    keep = {
-        digest
-        for digest in content.digests()
-        if digest in marked.blobs
-        or (digest not in noted and _changed_at(content.path(digest)) > oldest)
-    }
-    removed, freed = content.sweep(keep)
-    return [str(digest) for digest in removed], freed
-
-
-def _sweep_layers(
-    context: ImageContext, marked: Marked, noted: set[str], oldest: float
-) -> tuple[list[str], int]:
-    layers = context.layers
-    used = marked.image_layers | marked.container_layers
-    keep = {
-        key
-        for key in layers.keys()  # noqa: SIM118 (a store, not a mapping)
-        if key in used or (key not in noted and _changed_at(layers.directory(key)) > oldest)
-    }
-    removed, freed = layers.sweep(keep)
-    return list(removed), freed
-
-
 def _remove_files(directory: str, prefix: str) -> None:
-    """Lock files and unnamed blobs of dead processes: nobody else is at work now."""
+    """Lock files, unnamed blobs and unfinished notes of dead processes: nobody is at work now."""
     for name in _names(directory):
         if name.startswith(prefix):
             os.unlink(f"{directory}/{name}")
@@ -279,3 +264,10 @@ def _changed_at(path: str) -> float:
         return os.stat(path).st_ctime
     except (FileNotFoundError, NotADirectoryError):
         return 0.0
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0

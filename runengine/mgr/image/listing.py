@@ -1,4 +1,4 @@
-"""Images in the shapes of Docker's API: ``/images/json`` and ``/images/{name}/json``."""
+"""Images in the shape of Docker's ``/images/json``, and its filters."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runengine.errors import EngineError, InvalidParameter
+from runengine.errors import InvalidParameter
 from runengine.mgr.image import naming
-from runengine.model import container_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from runengine.mgr.image.context import ImageContext
-    from runengine.store.images import ImageRow, Images, StoredImage
+    from runengine.store.images import Images, StoredImage
 
 FILTERS = frozenset({"before", "since", "reference", "label", "dangling", "until"})
 _ONE_VALUE = ("before", "since", "dangling", "until")
-_NEVER = "0001-01-01T00:00:00Z"
 _YES = frozenset({"1", "t", "true"})
 _NO = frozenset({"0", "f", "false"})
 
@@ -63,19 +61,35 @@ def created_s(config: Mapping[str, Any]) -> float:
 
 
 def listed(
-    images: Images, filters: Mapping[str, Sequence[str]] | None = None
+    context: ImageContext,
+    filters: Mapping[str, Sequence[str]] | None = None,
+    *,
+    usage: bool = False,
 ) -> list[dict[str, Any]]:
     """Every image that passes the filters, the newest first, as ``/images/json`` shows it.
 
-    Raises InvalidParameter for an unknown filter or a bad value, NotFound for an unknown image
-    in ``before`` or ``since``.
+    With ``usage`` also how much each shares with others and how many containers use it. Raises
+    InvalidParameter for an unknown filter or a bad value, NotFound for an unknown image in
+    ``before`` or ``since``.
     """
-    entries = _entries(images)
-    if filters:
-        _check(filters)
-        entries = _filtered(images, entries, filters)
+    check(filters or {}, FILTERS)
+    entries = matching(context.store.images, filters or {})
     entries.sort(key=lambda entry: entry.created_s, reverse=True)
-    return [_summary(entry) for entry in entries]
+    summaries = [_summary(entry) for entry in entries]
+    if usage:
+        from runengine.mgr.image import sharing
+
+        shares = sharing.shares(context)
+        for summary in summaries:
+            summary["SharedSize"] = shares[summary["Id"]].shared_bytes
+            summary["Containers"] = shares[summary["Id"]].containers
+    return summaries
+
+
+def matching(images: Images, filters: Mapping[str, Sequence[str]]) -> list[Entry]:
+    """Every image that passes the filters, which were checked."""
+    entries = _entries(images)
+    return _filtered(images, entries, filters) if filters else entries
 
 
 def _entries(images: Images) -> list[Entry]:
@@ -105,11 +119,12 @@ def _summary(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _check(filters: Mapping[str, Sequence[str]]) -> None:
-    unknown = sorted(set(filters) - FILTERS)
+def check(filters: Mapping[str, Sequence[str]], known: frozenset[str]) -> None:
+    """Raise InvalidParameter for a filter that is not known, or given too often."""
+    unknown = sorted(set(filters) - known)
     if unknown:
         raise InvalidParameter(
-            f"invalid filter '{unknown[0]}'", resolution=f"use one of {', '.join(sorted(FILTERS))}"
+            f"invalid filter '{unknown[0]}'", resolution=f"use one of {', '.join(sorted(known))}"
         )
     for key in _ONE_VALUE:
         if len(filters.get(key, ())) > 1:
@@ -129,10 +144,12 @@ def _filtered(
         limit = _moment(text)
         entries = [entry for entry in entries if entry.created_s < limit]
     for text in filters.get("dangling", ()):
-        wanted = _truth(text)
+        wanted = truth(text)
         entries = [entry for entry in entries if _is_dangling(entry, wanted=wanted)]
     for text in filters.get("label", ()):
         entries = [entry for entry in entries if has_label(entry.labels, text)]
+    for text in filters.get("label!", ()):
+        entries = [entry for entry in entries if not has_label(entry.labels, text)]
     if filters.get("reference"):
         entries = _matching(entries, filters["reference"])
     return entries
@@ -148,7 +165,8 @@ def _moment(text: str) -> float:
     return parse_time(text, time.time()) / 1e9
 
 
-def _truth(text: str) -> bool:
+def truth(text: str) -> bool:
+    """A filter's yes or no. Raises InvalidParameter."""
     if text.lower() in _YES | _NO:
         return text.lower() in _YES
     raise InvalidParameter(f"invalid filter 'dangling={text}'", resolution="use true or false")
@@ -230,68 +248,3 @@ def _translated(match: re.Match[str]) -> str:
 def _class(text: str) -> str:
     parts = re.findall(r"\\.|.", text, re.DOTALL)
     return "".join(part if part == "-" else re.escape(part[-1]) for part in parts)
-
-
-def inspected(context: ImageContext, text: str) -> dict[str, Any]:
-    """One image in full. Raises what ``naming.find`` raises."""
-    images = context.store.images
-    image = naming.find(images, text).image
-    config = document(image)
-    rows = [row for row in images.names() if row.image_id == image.image_id]
-    tags, digests = naming.shown([row.name for row in rows])
-    return {
-        "Id": image.image_id,
-        "RepoTags": tags,
-        "RepoDigests": digests,
-        "Parent": "",
-        "Comment": _comment(config),
-        "Created": config.get("created") or _NEVER,
-        "DockerVersion": config.get("docker_version") or "",
-        "Author": config.get("author") or "",
-        "Config": _config(config),
-        "Architecture": config.get("architecture") or "",
-        "Variant": config.get("variant") or "",
-        "Os": config.get("os") or "",
-        "Size": image.size_bytes,
-        "VirtualSize": image.size_bytes,
-        "GraphDriver": _driver(context, image),
-        "RootFS": {"Type": "layers", "Layers": list(config["rootfs"]["diff_ids"])},
-        "Metadata": {"LastTagTime": _last_tag_time(rows)},
-        "Descriptor": {"mediaType": image.media_type, "digest": image.manifest_digest},
-        "Runengine": {"Layers": [_layer(context, key) for key in image.layers]},
-    }
-
-
-def _comment(config: Mapping[str, Any]) -> str:
-    history = config.get("history") or [{}]
-    return config.get("comment") or history[-1].get("comment") or ""
-
-
-def _config(config: Mapping[str, Any]) -> dict[str, Any]:
-    known = dict(container_config()) | {"AttachStdout": False, "AttachStderr": False}
-    own = {key: value for key, value in section(config).items() if value is not None}
-    return known | own
-
-
-def _driver(context: ImageContext, image: StoredImage) -> dict[str, Any]:
-    paths = [context.layers.path(key) for key in reversed(image.layers)]
-    data = {"UpperDir": paths[0]} if paths else {}
-    if paths[1:]:
-        data["LowerDir"] = ":".join(paths[1:])
-    return {"Name": "overlay2", "Data": data}
-
-
-def _layer(context: ImageContext, key: str) -> dict[str, Any]:
-    """A layer as it is on this disk, counted when it was unpacked."""
-    try:
-        info = context.layers.info(key)
-    except EngineError:
-        return {"Key": key}  # taken away, or damaged: whoever needs it says so
-    return {"Key": key, "Size": info.size_bytes, "Inodes": info.inodes}
-
-
-def _last_tag_time(rows: list[ImageRow]) -> str:
-    from runengine.linux import clock
-
-    tagged = [row.created_at for row in rows if naming.is_tag(row.name)]
-    return clock.format_ns(int(max(tagged) * 1e9)) if tagged else _NEVER

@@ -14,23 +14,28 @@ from runengine.mgr.image.context import ImageContext, labels_of, note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from runengine.config import Config
     from runengine.mgr.events import Events
     from runengine.mgr.image.archive import Readable
+    from runengine.mgr.image.commit import Commit, Wishes
     from runengine.mgr.image.garbage import Garbage, Swept
     from runengine.mgr.image.indexes import Offered
     from runengine.mgr.image.progress import Progress
     from runengine.mgr.image.prune import Pruned
     from runengine.mgr.image.pull import PullResult
+    from runengine.mgr.image.push import PushResult
     from runengine.mgr.image.sharing import SharedLayer
     from runengine.registry.credentials import CredentialSource
+    from runengine.rootfs.changes import Change
     from runengine.store.images import StoredImage
     from runengine.store.store import Store
 
     Documents = list[dict[str, Any]]
     Removed = list[dict[str, str]]
     Names = list[str]
+    Pushes = list[PushResult]
     Found = list[Garbage]
     Layers = list[SharedLayer]
     Offers = list[Offered]
@@ -92,6 +97,35 @@ class ImageMgr:
             self._context, reference, platform=platform, progress=shown, credentials=credentials
         )
 
+    def push(
+        self,
+        reference: str,
+        *,
+        all_tags: bool = False,
+        compression_format: str | None = None,
+        compression_level: int | None = None,
+        progress: Progress | None = None,
+        credentials: CredentialSource | None = None,
+    ) -> Pushes:
+        """Bring an image, or all tags of a repository, to its registry.
+
+        Layers go as they are stored; those that are not compressed are, by gzip or zstd. Raises
+        InvalidParameter, NotFound, Unauthorized, Unavailable, Corrupt.
+        """
+        from runengine.mgr.image import compressing, push
+        from runengine.mgr.image.progress import NoProgress
+
+        how = None
+        if compression_format or compression_level is not None:
+            how = compressing.chosen(compression_format, compression_level)
+        return push.push(
+            self._context,
+            reference,
+            push.Options(all_tags, how),
+            progress=progress or NoProgress(),
+            credentials=credentials,
+        )
+
     def load(
         self,
         stream: Readable,
@@ -148,6 +182,27 @@ class ImageMgr:
             reference,
             importing.Description(changes=changes, message=message, platform=platform),
         )
+
+    def begin_commit(
+        self, image_id: str, layers: Names, wishes: Wishes
+    ) -> AbstractContextManager[Commit]:
+        """Around the making of an image from a container. See ``commit.begin``."""
+        from runengine.mgr.image import commit
+
+        return commit.begin(self._context, image_id, layers, wishes)
+
+    def history(self, name: str) -> Documents:
+        """Docker's ``/images/{name}/history``, the newest line first. See ``history.history``."""
+        from runengine.mgr.image import history
+
+        return history.history(self._context, name)
+
+    def diff(self, name: str) -> Sequence[Change]:
+        """What the image's topmost layer changes in those below it. Raises NotFound."""
+        from runengine.mgr.image import differences
+
+        self.layer_paths(self.lookup(name).layers)
+        return differences.changes(self._context, name)
 
     def ensure_default(self) -> str:
         """Make the embedded image ``runengine/busybox:latest`` if it is not here; its id.
@@ -287,6 +342,10 @@ class ImageMgr:
         """The same as ``pull``."""
         return self.pull(ref, **options)
 
+    def push_image(self, ref: str, **options: Any) -> Pushes:
+        """The same as ``push``."""
+        return self.push(ref, **options)
+
     def remove_image(self, name: str, *, force: bool = False) -> Removed:
         """The same as ``remove``."""
         return self.remove(name, force=force)
@@ -302,6 +361,10 @@ class ImageMgr:
     def load_image(self, stream: Readable, name: str | None = None) -> Names:
         """The same as ``load``."""
         return self.load(stream, name=name)
+
+    def image_history(self, name: str) -> Documents:
+        """The same as ``history``."""
+        return self.history(name)
 
     def save_image(self, name: str, target: int) -> None:
         """The same as ``save``, of one image."""

@@ -85,6 +85,17 @@ def shown(names: list[str]) -> tuple[list[str], list[str]]:
     return tags, [familiar(name) for name in names if not is_tag(name)]
 
 
+def name_of(names: list[str], text: str, image: str) -> str:
+    """The one of an image's ``names`` that ``text`` is. Raises NotFound, InvalidParameter."""
+    wanted = str(reference.parse(text))
+    if wanted not in names:
+        raise NotFound(
+            f"{familiar(wanted)} is not a name of image {image}",
+            resolution=f"see `runengine image inspect {image}`",
+        )
+    return wanted
+
+
 def target(text: str) -> Reference:
     """A name that ``tag``, ``import`` or ``commit`` may set; ``latest`` where there is no tag.
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict
 from runengine.ids import chain_ids, short
-from runengine.mgr.image import garbage, naming
+from runengine.mgr.image import garbage, marking, naming
 from runengine.mgr.image.listing import document
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from runengine.mgr.image.context import ImageContext
     from runengine.store.images import StoredImage
 
@@ -48,8 +50,47 @@ def remove(context: ImageContext, text: str, *, force: bool) -> Removed:
             removed.append({"Deleted": image_id})
     _note(context, found.image, removed, began_ns)
     if removed and "Deleted" in removed[-1]:
-        removed += _deleted_layers(context, found.image)
+        swept = garbage.sweep(context)
+        removed += deleted_layers(found.image, swept.layers if swept else ())
     return removed
+
+
+def remove_unused(context: ImageContext, image: StoredImage) -> Removed:
+    """Remove an image with all its names, unless a container uses it; its content stays for now.
+
+    The caller is ``garbage.in_use`` and sweeps.
+    """
+    began_ns = time.monotonic_ns()
+    images = context.store.images
+    if context.store.containers.image_users(image.image_id):
+        return []
+    names = images.names_of(image.image_id)
+    garbage.note(context.paths, _blobs(context, image).union(image.layers))
+    removed = [{"Untagged": naming.familiar(name)} for name in names if images.remove_name(name)]
+    images.remove_image(image.image_id)
+    removed.append({"Deleted": image.image_id})
+    _note(context, image, removed, began_ns)
+    return removed
+
+
+def untag(context: ImageContext, text: str, names: Sequence[str]) -> list[str]:
+    """Take these names, or all, from an image, which stays; the names as Docker shows them.
+
+    Raises NotFound, also for a name that is not the image's.
+    """
+    began_ns = time.monotonic_ns()
+    images = context.store.images
+    image = naming.find(images, text).image
+    known = images.names_of(image.image_id)
+    going = [naming.name_of(known, name, text) for name in names] or known
+    with_digests = [one for name in going for one in _names_with(name, known)]
+    removed: Removed = [
+        {"Untagged": naming.familiar(name)}
+        for name in dict.fromkeys(with_digests)
+        if images.remove_name(name)
+    ]
+    _note(context, image, removed, began_ns)
+    return [entry["Untagged"] for entry in removed]
 
 
 def _note(context: ImageContext, image: StoredImage, removed: Removed, began_ns: int) -> None:
@@ -119,13 +160,13 @@ def _blobs(context: ImageContext, image: StoredImage) -> set[str]:
     rows = [row for row in context.store.images.names() if row.image_id == image.image_id]
     manifests = {image.manifest_digest, *(row.manifest_digest for row in rows)}
     digests = {row.name.partition("@")[2] for row in rows} - {""}
-    found = {image.image_id, *digests, *garbage.layer_blobs(context, image.layers)}
-    return found.union(*(garbage.manifest_blobs(context, digest) for digest in manifests))
+    found = {image.image_id, *digests, *marking.layer_blobs(context, image.layers)}
+    return found.union(*(marking.document_blobs(context, digest) for digest in manifests))
 
 
-def _deleted_layers(context: ImageContext, image: StoredImage) -> Removed:
-    swept = garbage.sweep(context)
-    gone = set(swept.layers) if swept else set()
+def deleted_layers(image: StoredImage, gone: Iterable[str]) -> Removed:
+    """Docker's entries for those of the image's layers whose keys are in ``gone``."""
+    keys = set(gone)
     chain = chain_ids(document(image)["rootfs"]["diff_ids"])
     pairs = zip(reversed(image.layers), reversed(chain), strict=False)
-    return [{"Deleted": chain_id} for key, chain_id in pairs if key in gone]
+    return [{"Deleted": chain_id} for key, chain_id in pairs if key in keys]

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from runengine.errors import InvalidParameter, NotFound
 from runengine.mgr.image import listing
-from runengine.store.database import Database
-from runengine.store.images import Images
 
 HUB = "docker.io/library"
 DIGEST = "sha256:" + "d" * 64
@@ -23,9 +21,8 @@ def image_id(number):
 
 
 @pytest.fixture
-def images(tmp_path):
-    database = Database(str(tmp_path / "state.db"))
-    store = Images(database)
+def images(context):
+    store = context.store.images
     for number, (created, labels, names) in enumerate(
         [
             ("2020-01-01T00:00:00Z", {"a": "1"}, [f"{HUB}/old:1", f"{HUB}/old:2"]),
@@ -45,8 +42,7 @@ def images(tmp_path):
         )  # fmt: skip
         for name in names:
             store.set_name(name, image_id(number), DIGEST)
-    yield store
-    database.close()
+    return context
 
 
 def numbers(images, **filters):
@@ -106,6 +102,7 @@ def test_only_matching_names_are_listed(images):
     "filters",
     [
         {"nosuch": ["x"]},
+        {"label!": ["a"]},
         {"before": ["old:1", "old:2"]},
         {"dangling": ["maybe"]},
         {"reference": ["[a"]},
