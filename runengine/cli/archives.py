@@ -50,3 +50,14 @@ def save(ctx: click.Context, /, **options: Any) -> None:
         manager.save(
             options["names"], target, format=options["form"], platform=options["platform"]
         )
+
+
+@command("export", usage="[OPTIONS] CONTAINER", params=[_output_option()])
+@argument("container")
+@click.pass_context
+def export(ctx: click.Context, /, container: str, path: str | None) -> None:
+    """Export a container's filesystem as a tar archive."""
+    manager = context.engine(ctx).containers
+    manager.resolve(container)
+    with archive_output(path) as target:
+        manager.export(container, target)

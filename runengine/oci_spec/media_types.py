@@ -33,5 +33,25 @@ LAYERS = frozenset(
     for suffix in suffixes
 )
 
+_OCI_OF_DOCKER = {
+    DOCKER_INDEX: OCI_INDEX,
+    DOCKER_MANIFEST: OCI_MANIFEST,
+    DOCKER_CONFIG: OCI_CONFIG,
+    **{
+        docker + suffix.replace("+", "."): oci + suffix
+        for docker, oci in (
+            (DOCKER_LAYER, OCI_LAYER),
+            (DOCKER_FOREIGN_LAYER, OCI_FOREIGN_LAYER),
+        )
+        for suffix in ("", "+gzip", "+zstd")
+    },
+}
+
+
+def as_oci(media_type: str) -> str:
+    """The image-spec's type for one of Docker's; any other stays."""
+    return _OCI_OF_DOCKER.get(media_type, media_type)
+
+
 ACCEPTED = (OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
 """What we ask a registry for, in order of preference."""

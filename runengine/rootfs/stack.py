@@ -62,6 +62,12 @@ class Stack:
                 return None if is_whiteout(seen) else Found(self._layers[number], path, seen)
         return None
 
+    def names(self, folder: str) -> list[str]:
+        """Names of all that shows in a directory (which has no links in it), sorted."""
+        layers = [self._layers[number] for number in self._parts(folder)]
+        found = {name for layer in layers for name in os.listdir(f"{layer}/{folder}")}
+        return sorted(name for name in found if self.entry(folder, name) is not None)
+
     def is_merged(self, folder: str) -> bool:
         """Whether more than one layer has part in a directory."""
         return len(self._parts(folder)) > 1

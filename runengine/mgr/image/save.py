@@ -34,18 +34,6 @@ FORMATS = (DOCKER_ARCHIVE, OCI_ARCHIVE)
 MANIFEST_LIMIT_BYTES = 16 << 20
 _MODE = 0o644
 _FOLDER_MODE = 0o755
-_OCI_TYPES = {
-    media_types.DOCKER_MANIFEST: media_types.OCI_MANIFEST,
-    media_types.DOCKER_CONFIG: media_types.OCI_CONFIG,
-    **{
-        docker + mark.replace("+", "."): oci + mark
-        for docker, oci in (
-            (media_types.DOCKER_LAYER, media_types.OCI_LAYER),
-            (media_types.DOCKER_FOREIGN_LAYER, media_types.OCI_FOREIGN_LAYER),
-        )
-        for mark in ("", "+gzip", "+zstd")
-    },
-}
 
 
 class Saved(NamedTuple):
@@ -105,8 +93,8 @@ def _unknown_form(form: str) -> EngineError:
 
 def _look_up(context: ImageContext, chosen: Chosen, *, oci: bool) -> Saved:
     data, kind = _manifest(context, chosen)
-    if oci and kind in _OCI_TYPES:
-        data, kind = _as_oci(data), _OCI_TYPES[kind]
+    if oci and media_types.as_oci(kind) != kind:
+        data, kind = _as_oci(data), media_types.as_oci(kind)
     document = json.loads(data)
     descriptor = {
         "mediaType": kind,
@@ -145,8 +133,7 @@ def _as_oci(data: bytes) -> bytes:
     """Docker's manifest with the media types of the image-spec; blobs stay what they are."""
     document = json.loads(data)
     for entry in (document, document["config"], *document["layers"]):
-        kind = entry.get("mediaType")
-        entry["mediaType"] = _OCI_TYPES.get(kind, kind)
+        entry["mediaType"] = media_types.as_oci(entry.get("mediaType", ""))
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
