@@ -21,6 +21,7 @@ WAIT = Entry(
 RM = Entry("lifecycle:rm", "Remove one or more containers")
 UPDATE = Entry("update:update", "Update configuration of one or more containers")
 RENAME = Entry("lifecycle:rename", "Rename a container")
+CP = Entry("copy:cp", "Copy files/folders between a container and the local filesystem")
 COMMIT = Entry("commit:commit", "Create a new image from a container's changes")
 DIFF = Entry(
     "commit:diff", "Inspect changes to files or directories on a container's filesystem"
@@ -120,6 +121,7 @@ CONTAINER: dict[str, Entry] = {
     "logs": LOGS,
     "top": TOP,
     "stats": STATS,
+    "cp": CP,
     "commit": COMMIT,
     "diff": DIFF,
     "export": EXPORT,
@@ -211,6 +213,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "top": TOP,
     "stats": STATS,
     "inspect": INSPECT,
+    "cp": CP,
     "commit": COMMIT,
     "diff": DIFF,
     "export": EXPORT,

@@ -12,10 +12,14 @@ import os
 from runengine.linux import libc
 
 MOUNT_ATTR_RDONLY = 0x01
+MOUNT_ATTR_NODEV = 0x04
+MOUNT_ATTR_IDMAP = 0x100000
 
 _CLOEXEC = 1
 _SET_FLAG, _SET_STRING, _SET_FD, _CREATE = 0, 1, 5, 6
 _MOVE_EMPTY_PATH = 0x04
+_MOVE_TO_EMPTY_PATH = 0x40
+_OPEN_TREE_CLONE = 0x1
 MAX_STRING = 255
 """Bytes of a string parameter that the kernel takes (fs/fsopen.c)."""
 
@@ -81,6 +85,18 @@ def fsmount(fd: int, attributes: int = 0) -> int:
     )
 
 
+def clone_tree(path: str, *, recursive: bool = False) -> int:
+    """A copy of the mount at ``path``, from there on, attached nowhere (open_tree(2))."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (libc.AT_RECURSIVE if recursive else 0)
+    return libc.syscall(
+        "open_tree",
+        libc.SYS_OPEN_TREE,
+        ctypes.c_int(libc.AT_FDCWD),
+        ctypes.c_char_p(os.fsencode(path)),
+        ctypes.c_uint(flags),
+    )
+
+
 def attach(mount_fd: int, target: str) -> None:
     """Put a detached mount at ``target``, which is not followed if it is a link."""
     libc.syscall(
@@ -94,15 +110,47 @@ def attach(mount_fd: int, target: str) -> None:
     )
 
 
-def set_propagation(mount_fd: int, propagation: int) -> None:
+def attach_to(mount_fd: int, target_fd: int) -> None:
+    """Put a detached mount on the file or directory that is open as ``target_fd``."""
+    libc.syscall(
+        "move_mount",
+        libc.SYS_MOVE_MOUNT,
+        ctypes.c_int(mount_fd),
+        ctypes.c_char_p(b""),
+        ctypes.c_int(target_fd),
+        ctypes.c_char_p(b""),
+        ctypes.c_uint(_MOVE_EMPTY_PATH | _MOVE_TO_EMPTY_PATH),
+    )
+
+
+def set_propagation(mount_fd: int, propagation: int, *, recursive: bool = False) -> None:
     """Set MS_PRIVATE, MS_SLAVE, MS_SHARED or MS_UNBINDABLE on one mount (mount_setattr(2))."""
-    attributes = _MountAttributes(propagation=propagation)
+    flags = libc.AT_RECURSIVE if recursive else 0
+    _set_attributes(mount_fd, _MountAttributes(propagation=propagation), flags)
+
+
+def set_idmap(mount_fd: int, userns_fd: int, *, recursive: bool = False) -> None:
+    """Show the owners of files as the user namespace maps them; of a detached mount only.
+
+    EINVAL if the filesystem cannot.
+    """
+    attributes = _MountAttributes(attr_set=MOUNT_ATTR_IDMAP, userns_fd=userns_fd)
+    _set_attributes(mount_fd, attributes, libc.AT_RECURSIVE if recursive else 0)
+
+
+def set_attributes(mount_fd: int, attributes: int, *, recursive: bool = False) -> None:
+    """Set MOUNT_ATTR_… on a mount, or on all from there on."""
+    flags = libc.AT_RECURSIVE if recursive else 0
+    _set_attributes(mount_fd, _MountAttributes(attr_set=attributes), flags)
+
+
+def _set_attributes(mount_fd: int, attributes: _MountAttributes, flags: int = 0) -> None:
     libc.syscall(
         "mount_setattr",
         libc.SYS_MOUNT_SETATTR,
         ctypes.c_int(mount_fd),
         ctypes.c_char_p(b""),
-        ctypes.c_uint(libc.AT_EMPTY_PATH),
+        ctypes.c_uint(libc.AT_EMPTY_PATH | flags),
         ctypes.byref(attributes),
         ctypes.c_size_t(ctypes.sizeof(attributes)),
     )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
+RENAME_EXCHANGE = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -74,6 +75,20 @@ def syncfs(fd: int) -> None:
     """syncfs(2): write out the filesystem that the file is on."""
     if _libc.syncfs(ctypes.c_int(fd)):
         raise _oserror("syncfs")
+
+
+def exchange(one: str, other: str) -> None:
+    """renameat2(2): let two names change places at once; each may be a file or a directory."""
+    if _libc.renameat2(
+        AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), ctypes.c_uint(RENAME_EXCHANGE)
+    ):
+        raise _oserror("renameat2", one)
+
+
+def fstatfs(fd: int, buffer: ctypes.Array[ctypes.c_char]) -> None:
+    """fstatfs(2) into a buffer that is large enough."""
+    if _libc.fstatfs(ctypes.c_int(fd), buffer):
+        raise _oserror("fstatfs")
 
 
 def malloc_trim() -> None:

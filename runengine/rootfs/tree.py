@@ -121,6 +121,9 @@ class Tree:
         """A directory that is needed is not there: make it, or raise (the default)."""
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), parent.child(name))
 
+    def check_link(self, seen: os.stat_result, name: str) -> None:
+        """Raise if this symbolic link is not to be followed (the default follows all)."""
+
     def is_absent(self, seen: os.stat_result) -> bool:
         """Whether something that is neither directory nor link counts as if it were not there."""
         del seen
@@ -180,6 +183,7 @@ class _Walk:
             self.absent.append(part)
             return
         if stat.S_ISLNK(seen.st_mode):
+            self._tree.check_link(seen, "/".join([*self.done, part]))
             self._follow(os.readlink(part, dir_fd=self.fd))
         elif stat.S_ISDIR(seen.st_mode):
             self._descend(part)

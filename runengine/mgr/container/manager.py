@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from runengine.errors import Conflict, InvalidParameter, NotFound
 from runengine.mgr.container import create as create_module
 from runengine.mgr.container import pending
+from runengine.mgr.container.files import FileOperations
 from runengine.mgr.container.recover import finish, require_live
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from runengine.store.containers import Record
 
 
-class ContainerMgr:
+class ContainerMgr(FileOperations):
     """Operations on containers.
 
     ``name`` is an id, a name or a unique id prefix everywhere. Besides what each operation

@@ -1,0 +1,186 @@
+"""A container's files as the container sees them, whatever state it is in.
+
+Of one that runs they are what its init has as root, found by a pid that was checked, and held by a
+descriptor from then on. Of one that does not they are put together apart (``rootfs.standing``).
+No lock is held while somebody reads, so a slow reader is in nobody's way.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from runengine.errors import Conflict, NotFound
+from runengine.linux import mount, pidfd
+from runengine.mgr.container import observe
+from runengine.mgr.container.recover import settle
+from runengine.rootfs import standing
+from runengine.rootfs.places import Places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runengine.linux.mountns import Detached
+    from runengine.mgr.container.context import Context
+    from runengine.store.containers import Record, State
+
+_OWN = ("dev", "proc", "sys")
+"""What the runtime mounts in every container; no data of anybody's."""
+_ATTEMPTS = 5
+LOOK_INTO = "mounted"
+"""Directory of a container's where ``mount`` shows its files to root."""
+
+
+class View:
+    """Open files of a container; ``places`` finds names among them."""
+
+    def __init__(self, record: Record, root_fd: int, watch_fd: int = -1) -> None:
+        self.record = record
+        self.root_fd = root_fd
+        self.places = Places(root_fd)
+        self._watch_fd = watch_fd
+        self._poll = select.poll()
+        if watch_fd >= 0:
+            self._poll.register(watch_fd, select.POLLIN)
+
+    @property
+    def hidden(self) -> frozenset[tuple[int, int]]:
+        """Directories that show the kernel's things, not the container's."""
+        root = os.stat(".", dir_fd=self.root_fd)
+        found = set()
+        for name in _OWN:
+            try:
+                seen = os.stat(name, dir_fd=self.root_fd, follow_symlinks=False)
+            except OSError:
+                continue
+            if seen.st_dev != root.st_dev:
+                found.add((seen.st_dev, seen.st_ino))
+        return frozenset(found)
+
+    def check(self) -> None:
+        """Raise Conflict if the container has stopped: its mounts went with its processes."""
+        if self._watch_fd >= 0 and self._poll.poll(0):
+            raise Conflict(
+                f"container {self.record.name} stopped while files were copied",
+                resolution="copy again",
+            )
+
+
+@contextmanager
+def opened(context: Context, name: str, *, write: bool = False) -> Iterator[View]:
+    """The files of a container, to read or to ``write`` to.
+
+    While a container that does not run is written to, its lock is held. Raises NotFound, Conflict
+    (it is being removed, or stopped or was removed meanwhile), EngineError.
+    """
+    container_id = context.resolve(name)
+    with ExitStack() as stack:
+        view = _live(context, container_id, stack) or _at_rest(
+            context, container_id, stack, write=write
+        )
+        stack.callback(view.places.close)
+        yield view
+        view.check()
+        if context.find(container_id) is None:
+            raise NotFound(f"container {view.record.name} was removed while files were copied")
+
+
+def _live(context: Context, container_id: str, stack: ExitStack) -> View | None:
+    """The root of the container's init; None if it does not run."""
+    record = context.store.containers.get(container_id)
+    for _ in range(_ATTEMPTS):
+        state = observe.observe(context, record)
+        if not observe.is_live(state):
+            return None
+        view = _of_init(record, state, stack)
+        if view is not None:
+            return view
+        record = context.store.containers.get(container_id)
+    return None
+
+
+def _of_init(record: Record, state: State, stack: ExitStack) -> View | None:
+    pid, started = state["Pid"], state["StartTime"]
+    watch = pidfd.open_verified(pid, started)
+    if watch is None:
+        return None
+    stack.callback(os.close, watch)
+    try:
+        root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    stack.callback(os.close, root)
+    # Still there after the root was opened: so it was this process's.
+    if not pidfd.is_alive(pid, started):
+        return None
+    return View(record, root, watch)
+
+
+def _at_rest(
+    context: Context, container_id: str, stack: ExitStack, *, write: bool
+) -> View:
+    with ExitStack() as locked:
+        record = locked.enter_context(context.locked(container_id))
+        if record.status == "removing":
+            raise Conflict(f"container {record.name} is marked for removal")
+        state = settle(context, record)
+        if observe.is_live(state):  # started while we waited for the lock
+            view = _of_init(record, state, stack)
+            if view is None:
+                raise Conflict(f"container {record.name} is just starting or stopping")
+            return view
+        layers, binds = _parts(context, record)
+        if write:
+            readonly = record.host_config["ReadonlyRootfs"]
+            made = standing.to_write(layers, binds, readonly=readonly)
+            stack.push(locked.pop_all())
+        else:
+            made = _to_read(layers, binds)
+    stack.callback(made.close)
+    return View(record, made.root_fd)
+
+
+def _to_read(layers: standing.Layers, binds: list[standing.Bind]) -> Detached:
+    try:
+        return standing.to_read(layers, binds)
+    except standing.MissingMountpoints:
+        # It never ran, so they were never made.
+        standing.to_write(layers, binds, readonly=False).close()
+        return standing.to_read(layers, binds)
+
+
+def _parts(context: Context, record: Record) -> tuple[standing.Layers, list[standing.Bind]]:
+    data_dir = context.data_dir(record.id)
+    looked_into = f"{data_dir}/{LOOK_INTO}"
+    layers = standing.Layers(
+        context.images.layer_paths(record.layers)[::-1],
+        f"{data_dir}/upper",
+        f"{data_dir}/work",
+        f"{data_dir}/merged",
+        looked_into if mount.is_mounted(looked_into) else "",
+    )
+    points = [
+        standing.Bind(point["Source"], point["Destination"], not point["RW"])
+        for point in record.details["mounts"]
+        if point["Type"] != "tmpfs" and _is_there(record, point["Source"])
+    ]
+    files: dict[str, str] = record.details.get("network_files") or {}
+    taken = {point.destination for point in points}
+    points += [
+        standing.Bind(source, path, readonly=record.host_config["ReadonlyRootfs"])
+        for path, source in files.items()
+        if path not in taken and os.path.exists(source)
+    ]
+    return layers, points
+
+
+def _is_there(record: Record, source: str) -> bool:
+    """Whether a mount has a source; one of ``-v`` is made as the first start would make it."""
+    if os.path.exists(source):
+        return True
+    if any(text.partition(":")[0] == source for text in record.host_config["Binds"]):
+        os.makedirs(source, mode=0o755, exist_ok=True)
+        return True
+    return False
