@@ -66,9 +66,12 @@ def apply_fd(fd: int, wanted: Look) -> None:
     chown(2) drops set-user-id bits and capabilities, so it comes first; the times come last.
     """
     seen = os.fstat(fd)
+    mode = wanted.mode & 0o7777
     if (seen.st_uid, seen.st_gid) != (wanted.uid, wanted.gid):
         os.fchown(fd, wanted.uid, wanted.gid)
-    os.fchmod(fd, wanted.mode & 0o7777)
+        os.fchmod(fd, mode)
+    elif stat.S_IMODE(seen.st_mode) != mode:
+        os.fchmod(fd, mode)
     if wanted.xattrs:
         set_xattrs(fd, wanted.xattrs)
     os.utime(fd, ns=times(wanted.mtime_ns))
