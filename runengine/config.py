@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 DEFAULT_FILE = "/etc/runengine/config.json"
 DEFAULT_PIDS_LIMIT = 4096
 MIN_MEMORY_BYTES = 4 << 20
+USERNS_POOL = (1 << 31, 1 << 30)
 CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 CERTS_DIRECTORIES = ("/etc/runengine/certs.d", "/etc/docker/certs.d")
 CGROUP_DRIVERS = ("cgroupfs", "systemd")
@@ -36,6 +37,8 @@ class Config(NamedTuple):
     cgroup_parent: str = ""  # empty: /runengine, or system.slice with systemd
     default_network: str = "bridge"  # of containers that name none
     default_address_pools: tuple[tuple[str, int], ...] = ()  # base, size of subnets; (): usual
+    userns: str = ""  # of containers that say nothing: host (or empty), auto, auto:size=N
+    userns_pool: tuple[int, int] = USERNS_POOL  # first id and how many, for auto
     cdi_spec_dirs: tuple[str, ...] = CDI_DIRECTORIES  # later ones hide what is in earlier ones
     certs_dirs: tuple[str, ...] = CERTS_DIRECTORIES  # HOST[:PORT]/ with certificates, in order
     search_registry: str = "docker.io"  # of searches that name none

@@ -134,6 +134,13 @@ class EndpointConfig(TypedDict):
     GwPriority: int
 
 
+class IDMappings(TypedDict):
+    """A user namespace's maps, of ``CONTAINER_ID:HOST_ID:COUNT`` (Podman's field)."""
+
+    UidMap: list[str]
+    GidMap: list[str]
+
+
 class HostConfig(TypedDict):
     """How it runs on this host."""
 
@@ -162,6 +169,7 @@ class HostConfig(TypedDict):
     PidMode: str
     UTSMode: str
     UsernsMode: str
+    IDMappings: NotRequired[IDMappings | None]
     OomScoreAdj: int
     Privileged: bool
     ReadonlyRootfs: bool

@@ -18,6 +18,15 @@ class AddressPool(BaseModel):
     size: int = Field(ge=1, le=126)
 
 
+class IdPool(BaseModel):
+    """Ids of the host that containers' user namespaces are given: the first, and how many."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    first: int = Field(ge=1, lt=1 << 32)
+    count: int = Field(ge=1, lt=1 << 32)
+
+
 class Settings(BaseModel):
     """Keys of /etc/runengine/config.json, with the names of the ``Config`` fields."""
 
@@ -35,6 +44,8 @@ class Settings(BaseModel):
     cgroup_parent: str | None = None
     default_network: str | None = None
     default_address_pools: list[AddressPool] | None = None
+    userns: str | None = Field(default=None, pattern="^(host|auto(:size=[0-9]+)?)?$")
+    userns_pool: IdPool | None = None
     cdi_spec_dirs: list[str] | None = None
     certs_dirs: list[str] | None = None
     search_registry: str | None = None
@@ -54,6 +65,8 @@ def parse_settings(data: bytes, path: str) -> dict[str, Any]:
     if settings.default_address_pools is not None:
         pools = tuple((pool.base, pool.size) for pool in settings.default_address_pools)
         values["default_address_pools"] = pools
+    if settings.userns_pool is not None:
+        values["userns_pool"] = (settings.userns_pool.first, settings.userns_pool.count)
     if settings.cdi_spec_dirs is not None:
         values["cdi_spec_dirs"] = tuple(settings.cdi_spec_dirs)
     if settings.certs_dirs is not None:

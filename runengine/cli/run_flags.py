@@ -186,6 +186,7 @@ def _host(params: Mapping[str, Any]) -> HostConfig:
         host["MemorySwappiness"] = params["memory_swappiness"]
     host["RestartPolicy"] = params["restart"] or host["RestartPolicy"]
     host["Sysctls"] = dict(params["sysctl"])
+    _set_maps(params, host)
     _set_devices(params, host)
     # The last one of a name wins.
     host["Ulimits"] = list({limit["Name"]: limit for limit in params["ulimit"]}.values())
@@ -194,6 +195,12 @@ def _host(params: Mapping[str, Any]) -> HostConfig:
     _set_mounts(params, host)
     _set_security(params["security_opt"], host)
     return host
+
+
+def _set_maps(params: Mapping[str, Any], host: HostConfig) -> None:
+    if params["uidmap"] or params["gidmap"]:
+        host["IDMappings"] = {"UidMap": list(params["uidmap"]), "GidMap": list(params["gidmap"])}
+        host["UsernsMode"] = host["UsernsMode"] or "private"
 
 
 def _set_devices(params: Mapping[str, Any], host: HostConfig) -> None:

@@ -155,7 +155,9 @@ _SECURITY = (
     flag("--read-only", "bool", help="Mount the container's root filesystem as read only"),
     flag("--security-opt", "list", help="Security Options"),
     flag("--sysctl", "list", help="Sysctl options", convert=values.sysctl),
-    flag("--userns", help="User namespace to use"),
+    flag("--gidmap", "list", help="GID map of the user namespace (CONTAINER_GID:HOST_GID:COUNT)"),
+    flag("--uidmap", "list", help="UID map of the user namespace (CONTAINER_UID:HOST_UID:COUNT)"),
+    flag("--userns", help="User namespace to use (host|auto[:size=N])"),
     flag("--uts", help="UTS namespace to use"),
 )
 

@@ -46,6 +46,12 @@ def new() -> int:
     return made[0]
 
 
+def ready(fd: int) -> int:
+    """A duplicate of ``fd``, a fresh namespace made elsewhere, its loopback interface now up."""
+    call(fd, _set_loopback_up)
+    return os.dup(fd)
+
+
 def _unshare() -> int:
     libc.unshare(_CLONE_NEWNET)
     _set_loopback_up()

@@ -48,7 +48,7 @@ def build_spec(config: ContainerConfig, host: HostConfig, facts: SpecFacts) -> S
     spec: Spec = {
         "ociVersion": OCI_VERSION,
         "process": {},
-        "root": {"path": facts.rootfs, "readonly": host["ReadonlyRootfs"]},
+        "root": {"path": _root_path(facts), "readonly": host["ReadonlyRootfs"]},
         "mounts": [],
         "linux": {"cgroupsPath": facts.cgroups_path, "resources": {}},
     }
@@ -57,3 +57,7 @@ def build_spec(config: ContainerConfig, host: HostConfig, facts: SpecFacts) -> S
     for option in OPTIONS:
         option(spec, config, host, facts)
     return spec
+
+
+def _root_path(facts: SpecFacts) -> str:
+    return facts.userns.rootfs if facts.userns else facts.rootfs

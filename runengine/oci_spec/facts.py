@@ -9,8 +9,22 @@ if TYPE_CHECKING:
     from runengine.linux.devices import DeviceEntry
     from runengine.linux.kernel import Kernel
     from runengine.oci_spec.cdi import Edits
+    from runengine.oci_spec.idmaps import IdMaps
     from runengine.oci_spec.mounts import MountPoint
     from runengine.oci_spec.users import User
+
+
+@dataclass(slots=True, kw_only=True)
+class UserFacts:
+    """The user namespace that was made for a container."""
+
+    path: str
+    """What the runtime joins."""
+    rootfs: str
+    """Where it finds the root filesystem."""
+    maps: IdMaps
+    path_alone: bool = False
+    """Whether the runtime reads the maps off the namespace (runc >= 1.2) or must be told."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +53,8 @@ class SpecFacts:
     """``mounts.resolve_all(host)``, their sources existing (made where create_source says so)."""
     network_files: dict[str, str] = field(default_factory=dict)
     """Container path (/etc/hosts ...) to the host file bound there, unless a user mount is."""
+    userns: UserFacts | None = None
+    """None in the host's user namespace."""
     namespaces: dict[str, str | None] = field(default_factory=dict)
     """Runtime-spec type (pid, network, ipc, uts, cgroup) to a namespace's path to join, None for
     a new one, ``host`` for the host's. A type not named here follows the HostConfig, and there

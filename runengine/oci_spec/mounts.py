@@ -41,6 +41,8 @@ class MountPoint(NamedTuple):
     """Read-only below as well: None = where the kernel can, True = or fail, False = never."""
     create_source: bool = False
     """Whether a missing source folder is to be made (``-v`` does, ``--mount`` does not)."""
+    idmap: bool = False
+    """Whether files have the owners in the container's user namespace that they have on disk."""
     mode: str = ""
     """The mode words as the user gave them, for ``inspect``."""
 
@@ -48,6 +50,7 @@ class MountPoint(NamedTuple):
 class _Modes(NamedTuple):
     readonly: bool
     propagation: str
+    idmap: bool
 
 
 _FAMILIES = {
@@ -56,6 +59,7 @@ _FAMILIES = {
     "z": "label",
     "Z": "label",
     "nocopy": "copy",
+    "idmap": "owners",
     "consistent": "consistency",
     "cached": "consistency",
     "delegated": "consistency",
@@ -91,6 +95,7 @@ def parse_bind(text: str) -> MountPoint:
         destination,
         modes.readonly,
         modes.propagation,
+        idmap=modes.idmap,
         create_source=True,
         mode=parts[2] if len(parts) == 3 else "",
     )
@@ -109,7 +114,11 @@ def _parse_modes(modes: str, text: str) -> _Modes:
                 f"invalid bind mode in volume specification {text!r}: {seen[family]} and {word}"
             )
         seen[family] = word
-    return _Modes(seen.get("access") == "ro", seen.get("propagation", DEFAULT_PROPAGATION))
+    return _Modes(
+        seen.get("access") == "ro",
+        seen.get("propagation", DEFAULT_PROPAGATION),
+        "owners" in seen,
+    )
 
 
 def clean_destination(path: str, text: str) -> str:
@@ -176,6 +185,8 @@ _MOUNT_TYPES = ("bind", "tmpfs", "volume")
 _TYPE_ALIASES = {"type": "Type", "source": "Source", "src": "Source"}
 _TARGET_KEYS = ("target", "dst", "destination")
 _READONLY_KEYS = ("readonly", "ro")
+_WORDS = (*_READONLY_KEYS, "bind-nonrecursive", "idmap", "volume-nocopy")
+"""Keys that need no value."""
 
 
 def parse_mount(text: str) -> MountSpec:
@@ -187,7 +198,7 @@ def parse_mount(text: str) -> MountSpec:
     for field in _csv_fields(text):
         key, equals, value = field.partition("=")
         key = key.lower()
-        if not equals and key not in (*_READONLY_KEYS, "bind-nonrecursive", "volume-nocopy"):
+        if not equals and key not in _WORDS:
             raise InvalidParameter(f"invalid field {field!r} in --mount {text!r}: use key=value")
         _set_mount_field(mount, key, value if equals else "true", text)
     if mount["Type"] not in _MOUNT_TYPES:
@@ -233,7 +244,7 @@ def _set_mount_field(mount: MountSpec, key: str, value: str, text: str) -> None:
 
 def _set_type_option(mount: MountSpec, key: str, value: str, text: str) -> None:
     match key.partition("-")[0]:
-        case "bind":
+        case "bind" | "idmap":
             options = _bind_option(key, value, text)
             mount["BindOptions"] = {**mount.get("BindOptions", {}), **options}
         case "tmpfs":
@@ -261,6 +272,8 @@ def _bind_option(key: str, value: str, text: str) -> dict[str, Any]:
             return {"Propagation": value}
         case "bind-propagation":
             raise InvalidParameter(f"invalid propagation {value!r} in --mount {text!r}")
+        case "idmap":
+            return {"IDMap": _boolean(value or "true", key, text)}
         case "bind-nonrecursive":
             return {"NonRecursive": _boolean(value, key, text)}
         case "bind-recursive":
@@ -381,6 +394,7 @@ def _resolve_bind(mount: MountSpec, destination: str, text: str) -> MountPoint:
         propagation,
         recursive=not options.get("NonRecursive", False),
         recursive_readonly=True if forced else _never(options),
+        idmap=bool(options.get("IDMap", False)),
         create_source=bool(options.get("CreateMountpoint", False)),
     )
 

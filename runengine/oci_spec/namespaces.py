@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import InvalidParameter, Unsupported
+from runengine.oci_spec import idmaps
 
 if TYPE_CHECKING:
     from runengine.linux.kernel import Kernel
@@ -27,8 +28,6 @@ class Mode(NamedTuple):
     """Name or id of the container to join."""
 
 
-# What other engines take for --userns beside host.
-_USER_WORDS = frozenset({"auto", "container", "keep-id", "map", "nomap", "ns", "private"})
 # HostConfig key, command line flag and the words that mean a new namespace.
 _MODES = {
     "pid": ("PidMode", "--pid", {"", PRIVATE}),
@@ -47,26 +46,9 @@ def modes(host: HostConfig, kernel: Kernel) -> dict[str, Mode]:
     found["network"] = _network(host["NetworkMode"])
     if found["cgroup"].container:
         raise InvalidParameter(f"invalid --cgroupns {host['CgroupnsMode']}: use private or host")
-    _check_user(host["UsernsMode"])
+    idmaps.check(host)
     found["cgroup"] = _cgroup(host["CgroupnsMode"], found["cgroup"], kernel)
     return found
-
-
-def _check_user(text: str) -> None:
-    """Raise Unsupported for a user namespace of its own, InvalidParameter for no mode at all.
-
-    Nothing would be gained by the namespace alone: layers, volumes and what the runtime mounts
-    need owners that are mapped in the same way, or the container cannot use them.
-    """
-    if text in ("", HOST):
-        return
-    if text.partition(":")[0] not in _USER_WORDS:
-        raise InvalidParameter(f"invalid --userns {text!r}", resolution="use host")
-    raise Unsupported(
-        f"--userns {text}: containers run in the host's user namespace, this engine maps no owners"
-        " of layers and volumes",
-        resolution="use host; --user and --security-opt no-new-privileges keep root out of reach",
-    )
 
 
 def _mode(text: str, flag: str, private: set[str]) -> Mode:

@@ -70,15 +70,23 @@ def check(host: HostConfig, *, own: Collection[str]) -> None:
 
 
 def effective(
-    config: ContainerConfig, host: HostConfig, *, own: Collection[str], kernel: Kernel
+    config: ContainerConfig,
+    host: HostConfig,
+    *,
+    own: Collection[str],
+    kernel: Kernel,
+    last_gid: int = (1 << 31) - 1,
 ) -> dict[str, str]:
-    """The user's sysctls over the defaults; raises as ``check`` does."""
+    """The user's sysctls over the defaults; raises as ``check`` does.
+
+    ``last_gid`` is the last of those that begin with root's: a user namespace may have fewer.
+    """
     check(host, own=own)
     values: dict[str, str] = {}
     if "network" in own and kernel.at_least(4, 11):
         # A container's own network has no ports or echo requests to protect from its users.
         values["net.ipv4.ip_unprivileged_port_start"] = "0"
-        values["net.ipv4.ping_group_range"] = "0 2147483647"
+        values["net.ipv4.ping_group_range"] = f"0 {last_gid}"
     if "uts" in own and config["Domainname"]:
         values["kernel.domainname"] = config["Domainname"]
     values.update((normalise(name), value) for name, value in host["Sysctls"].items())

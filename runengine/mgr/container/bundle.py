@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from runengine import ids
-from runengine.errors import AlreadyExists, Unavailable
+from runengine.errors import AlreadyExists, Unavailable, Unsupported
 from runengine.mgr.container.context import discard_directory, make_private_directory
 from runengine.mgr.container.create import make_plan
 from runengine.mgr.network.modes import NONE, has_networks
@@ -31,6 +31,11 @@ def write_bundle(
             raise AlreadyExists(
                 f"{bundle}/{name} exists", resolution="give an empty or new directory"
             )
+    if host["UsernsMode"] not in ("", "host"):
+        raise Unsupported(
+            f"--userns {host['UsernsMode']}: the files of a bundle are a copy that nobody maps",
+            resolution="leave it out",
+        )
     made = not os.path.isdir(bundle)
     container_id = ids.new_id()
     name = os.path.basename(os.path.abspath(bundle))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -15,7 +16,7 @@ from runengine.mgr.container.discard import forget_half_made
 from runengine.store.containers import Record, created_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from runengine.mgr.container.context import Context
     from runengine.model import ContainerConfig, EndpointConfig, HostConfig
@@ -81,9 +82,22 @@ def create(
         plan = make_plan(context, container_id, chosen, config, host, endpoints or {})
         record = plan.record(container_id, chosen)
         half_made = record._replace(state={**record.state, "Status": "creating"})
-        _make(context, half_made, plan.wanted)
+        with _identified(context, half_made) as half_made:
+            _make(context, half_made, plan.wanted)
     context.events.container("create", record, began_ns=began_ns)
     return Created(container_id, chosen, plan.warnings)
+
+
+@contextlib.contextmanager
+def _identified(context: Context, record: Record) -> Iterator[Record]:
+    """The record with the ids that its user namespace gets, which are its own once it is added."""
+    if record.host_config["UsernsMode"] in ("", "host"):
+        yield record
+        return
+    from runengine.mgr.container import userns
+
+    with userns.chosen(context, record.host_config) as found:
+        yield record._replace(details={**record.details, **found})
 
 
 def _choose_id(specific_id: str | None) -> str:
@@ -170,6 +184,7 @@ def _with_defaults(context: Context, host: HostConfig) -> HostConfig:
         "LogConfig": log,
         "Runtime": host["Runtime"] or settings.default_runtime,
         "IpcMode": host["IpcMode"] or "private",
+        "UsernsMode": host["UsernsMode"] or settings.userns,
     }
 
 

@@ -81,9 +81,17 @@ def tear_down(context: Context, record: Record) -> None:
     _disconnect(context, record)
     for target in (f"{context.data_dir(record.id)}/merged", f"{state_dir}/shm"):
         unmount(target)
+    _forget_user_namespace(context, record)
     for name in ("init.json", "monitor.sock", "monitor.lock"):
         _unlink(f"{state_dir}/{name}")
     discard_directory(f"{state_dir}/bundle")
+
+
+def _forget_user_namespace(context: Context, record: Record) -> None:
+    if "userns" in record.details:
+        from runengine.mgr.container import userns
+
+        userns.tear_down(context, record)
 
 
 def _delete_from_runtime(context: Context, record: Record) -> None:

@@ -14,12 +14,13 @@ from runengine.linux import clock
 from runengine.mgr.container import observe, pending, policy
 from runengine.mgr.container.context import make_private_directory
 from runengine.mgr.container.recover import settle, tear_down
-from runengine.mgr.container.runtime import argv_of
+from runengine.mgr.container.runtime import abilities_of, argv_of
 from runengine.mgr.network.modes import CONTAINER, has_networks
 from runengine.store.containers import Restarts
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
+    from runengine.mgr.container.userns import UserNamespace
     from runengine.mgr.network.sandbox import Sandbox
     from runengine.monitor.client import Connection, Monitor, Started
     from runengine.monitor.protocol import AttachOptions, HealthSpec, Job, Restart
@@ -84,9 +85,11 @@ def start_settled(
     began_ns = time.monotonic_ns()
     monitor = monitor or spawn_monitor()
     sandbox: Sandbox | None = None
+    owner: UserNamespace | None = None
     try:
-        sandbox = _connect(context, record)
-        spec = _prepare(context, record, sandbox)
+        owner = _user_namespace(context, record)
+        sandbox = _connect(context, record, owner)
+        spec = _prepare(context, record, sandbox, owner)
         job = _job(context, record, console_size)
         job["runtime_dir"] = _runtime_dir(context, job, spec)
         job["health"] = _health(context, record, spec)
@@ -102,6 +105,8 @@ def start_settled(
     finally:
         if sandbox is not None:
             sandbox.close()
+        if owner is not None:
+            owner.close()
     _note_started(context, record, started)
     if started.connection is None:
         monitor.close()
@@ -145,7 +150,18 @@ def _undo(context: Context, record: Record, error: BaseException) -> None:
         context.store.containers.set_state(record.id, state)
 
 
-def _connect(context: Context, record: Record) -> Sandbox | None:
+def _user_namespace(context: Context, record: Record) -> UserNamespace | None:
+    """The user namespace that the container gets, if it is not the host's."""
+    if "userns" not in record.details:
+        return None
+    from runengine.mgr.container import userns
+
+    return userns.make(context, record)
+
+
+def _connect(
+    context: Context, record: Record, owner: UserNamespace | None
+) -> Sandbox | None:
     """The network namespace that the container gets, unless the runtime makes it an empty one."""
     mode = record.host_config["NetworkMode"]
     kind, _, name = mode.partition(":")
@@ -154,13 +170,15 @@ def _connect(context: Context, record: Record) -> Sandbox | None:
     from runengine.mgr.network import sandbox
 
     if kind != CONTAINER:
-        return sandbox.set_up(context, record)
+        return sandbox.set_up(context, record, owner.network_fd if owner else None)
     from runengine.mgr.container import facts
 
     return sandbox.of_state(name, facts.live_state(context, record, name, "network"))
 
 
-def _prepare(context: Context, record: Record, sandbox: Sandbox | None) -> dict[str, Any]:
+def _prepare(
+    context: Context, record: Record, sandbox: Sandbox | None, owner: UserNamespace | None
+) -> dict[str, Any]:
     """Everything on disk that the runtime needs: mounts, files, the bundle; its spec."""
     from runengine.mgr.container import facts, network_files
     from runengine.oci_spec.build import build_spec
@@ -169,7 +187,7 @@ def _prepare(context: Context, record: Record, sandbox: Sandbox | None) -> dict[
     make_private_directory(f"{state_dir}/bundle")
     make_private_directory(context.paths.runtime_root)
     _forget_last_exit(context, record)
-    mount_rootfs(context, record)
+    mount_rootfs(context, record, owner)
     if record.host_config["IpcMode"] == "shareable":
         _mount_shm(facts.shm_dir(context, record.id), record.host_config["ShmSize"])
     if record.host_config["CpuRealtimeRuntime"]:
@@ -177,6 +195,8 @@ def _prepare(context: Context, record: Record, sandbox: Sandbox | None) -> dict[
 
         realtime.make_room(record)
     known = facts.gather(context, record, f"{data_dir}/merged", data_dir, sandbox=sandbox)
+    if owner is not None:
+        owner.enter(known, path_alone=abilities_of(context, record).mapped_mounts)
     if sandbox is not None:
         network_files.tell_linked(context, record, sandbox.endpoints)
     spec = build_spec(record.config, record.host_config, known)
@@ -194,14 +214,20 @@ def _forget_last_exit(context: Context, record: Record) -> None:
             os.unlink(path)
 
 
-def mount_rootfs(context: Context, record: Record) -> str:
-    """Mount the container's root filesystem; returns where."""
+def mount_rootfs(context: Context, record: Record, owner: UserNamespace | None = None) -> str:
+    """Mount the container's root filesystem; returns where.
+
+    Without ``owner`` files have the owners that the container sees, in a user namespace too.
+    """
     from runengine.rootfs.overlay import mount_overlay
 
     data_dir = context.data_dir(record.id)
     lowers = context.images.layer_paths(record.layers)
     merged = f"{data_dir}/merged"
-    mount_overlay(lowers[::-1], f"{data_dir}/upper", f"{data_dir}/work", merged)
+    if owner is not None:
+        owner.mount_root(lowers[::-1], data_dir, merged)
+    else:
+        mount_overlay(lowers[::-1], f"{data_dir}/upper", f"{data_dir}/work", merged)
     return merged
 
 

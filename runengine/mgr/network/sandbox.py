@@ -43,9 +43,12 @@ class Sandbox:
         os.close(self._fd)
 
 
-def set_up(context: Context, record: Record) -> Sandbox | None:
+def set_up(
+    context: Context, record: Record, fresh_fd: int | None = None
+) -> Sandbox | None:
     """Connect a container that is about to start; None if it is on no network.
 
+    ``fresh_fd`` is a network namespace to use: that of its user namespace, which it stays with.
     The container's lock is held. Raises NotFound (network), Conflict (address or port in use) and
     what the mechanisms raise; ``tear_down`` then gives back what was reserved.
     """
@@ -57,7 +60,7 @@ def set_up(context: Context, record: Record) -> Sandbox | None:
     reserved = networks.reserve(record.id, for_run(record, wanted, known))
     from runengine.netns import namespace
 
-    fd = namespace.new()
+    fd = namespace.new() if fresh_fd is None else namespace.ready(fresh_fd)
     try:
         for network in known:
             networks.ensure_up(network)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runengine.errors import Unsupported
-from runengine.oci_spec import init, namespaces, security_opt
+from runengine.oci_spec import idmaps, init, namespaces, security_opt
 from runengine.oci_spec.mounts import MountPoint, depth
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runengine.oci_spec.facts import SpecFacts
 
 DEFAULT_SHM_BYTES = 64 << 20
+_TTY = 5
 _NO_NOTHING = ("nosuid", "noexec", "nodev")
 
 
@@ -61,12 +62,18 @@ def default_mounts(host: HostConfig, facts: SpecFacts) -> list[dict[str, Any]]:
             "newinstance",
             "ptmxmode=0666",
             "mode=0620",
-            "gid=5",
+            *_terminal_group(facts),
         ),
         _mount("/dev/mqueue", "mqueue", "mqueue", *_NO_NOTHING),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", *_NO_NOTHING, "relatime", cgroup_mode),
     ]
     return mounts + _shm(host, facts)
+
+
+def _terminal_group(facts: SpecFacts) -> tuple[str, ...]:
+    """Debian's tty, if the user namespace has it."""
+    known = facts.userns is None or idmaps.outside(facts.userns.maps.gids, _TTY) is not None
+    return (f"gid={_TTY}",) if known else ()
 
 
 def _shm(host: HostConfig, facts: SpecFacts) -> list[dict[str, Any]]:

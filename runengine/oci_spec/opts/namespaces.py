@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runengine.errors import InvalidParameter
-from runengine.oci_spec import namespaces, sysctls
+from runengine.oci_spec import idmaps, namespaces, sysctls
 
 if TYPE_CHECKING:
     from runengine.model import ContainerConfig, HostConfig
-    from runengine.oci_spec.facts import SpecFacts
+    from runengine.oci_spec.facts import SpecFacts, UserFacts
 
 _ORDER = ("mount", "network", "uts", "pid", "ipc", "cgroup")
 
@@ -26,14 +26,24 @@ def set_namespaces(
         if path == namespaces.HOST:
             continue
         section.append({"type": kind, "path": path} if path else {"type": kind})
+    if facts.userns is not None:
+        section.insert(0, {"type": "user", "path": facts.userns.path})
+        _set_maps(spec["linux"], facts.userns)
     spec["linux"]["namespaces"] = section
     # Only a namespace of its own: setting them in a joined one would change the other container.
     own = {kind for kind, mode in modes.items() if mode.kind == namespaces.PRIVATE}
     if "uts" in own and facts.hostname:
         spec["hostname"] = facts.hostname
-    values = sysctls.effective(config, host, own=own, kernel=facts.kernel)
+    limits = {"last_gid": idmaps.last_after_root(facts.userns.maps.gids)} if facts.userns else {}
+    values = sysctls.effective(config, host, own=own, kernel=facts.kernel, **limits)
     if values:
         spec["linux"]["sysctl"] = values
+
+
+def _set_maps(linux: dict[str, Any], userns: UserFacts) -> None:
+    if not userns.path_alone:
+        linux["uidMappings"] = idmaps.section(userns.maps.uids)
+        linux["gidMappings"] = idmaps.section(userns.maps.gids)
 
 
 def _resolve(kind: str, mode: namespaces.Mode, facts: SpecFacts) -> str | None:

@@ -115,19 +115,6 @@ def test_sysctls_that_are_tricks(name, value):
         sysctls.check(specs.host(Sysctls={name: value}), own={"network"})
 
 
-@pytest.mark.parametrize("mode", ["auto", "auto:size=65536", "map", "keep-id", "ns:/x", "private"])
-def test_no_user_namespace_by_halves(mode):
-    """Neither dropped in silence nor made without what belongs to it."""
-    with pytest.raises(Unsupported, match=f"--userns {mode}: .*host's user namespace"):
-        namespaces.modes(specs.host(UsernsMode=mode), specs.KERNEL)
-
-
-@pytest.mark.parametrize("mode", ["bogus", "hosts", "HOST"])
-def test_user_namespaces_that_nobody_has(mode):
-    with pytest.raises(InvalidParameter, match="invalid --userns"):
-        namespaces.modes(specs.host(UsernsMode=mode), specs.KERNEL)
-
-
 def test_the_hosts_user_namespace():
     for mode in ("", "host"):
         spec = specs.build(host_changes={"UsernsMode": mode})

@@ -1,0 +1,262 @@
+"""A container's user namespace: which ids it gets, and what is made for each start.
+
+The ids are chosen at create and are part of the record, so that they are free again when it goes
+and nothing has to be counted. The namespace itself is made for a start and held by a descriptor;
+the runtime joins it, and from then on the container's processes hold it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from runengine.errors import EngineError, InvalidParameter, Unavailable, Unsupported
+from runengine.mgr.network.modes import has_networks
+from runengine.oci_spec import idmaps
+from runengine.oci_spec.facts import UserFacts
+from runengine.oci_spec.idmaps import IdMaps, Range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from runengine.mgr.container.context import Context
+    from runengine.model import HostConfig
+    from runengine.oci_spec.facts import SpecFacts
+    from runengine.oci_spec.mounts import MountPoint
+    from runengine.store.containers import Record
+
+DETAIL = "userns"
+"""Key of the maps in a record's details."""
+_DELEGATED = ("/etc/subuid", "/etc/subgid")
+
+
+@contextlib.contextmanager
+def chosen(context: Context, host: HostConfig) -> Iterator[dict[str, Any]]:
+    """What the details of a new container's record say of its ids; nobody else gets them.
+
+    While the block runs the record is to be added. Raises Unavailable if the pool is used up.
+    """
+    mode = idmaps.parse_mode(host["UsernsMode"])
+    if mode.kind == idmaps.HOST:
+        yield {}
+    elif mode.kind == idmaps.PRIVATE:
+        yield _details(idmaps.of_host(host))
+    else:
+        from runengine.linux.locks import locked
+
+        with locked(f"{context.paths.root}/{DETAIL}.lock"):
+            ranges = (Range(0, _free(context, mode.size), mode.size),)
+            yield _details(IdMaps(ranges, ranges))
+
+
+def _details(maps: IdMaps | None) -> dict[str, Any]:
+    return {DETAIL: maps._asdict()} if maps else {}
+
+
+def _free(context: Context, size: int) -> int:
+    pool = context.config.userns_pool
+    taken = [(one.outside, one.length) for maps in _all_maps(context) for r in maps for one in r]
+    found = idmaps.free_range(pool, size, [*taken, *_delegated()])
+    if found is None:
+        raise Unavailable(
+            f"no {size} ids in a row are free from {pool[0]} to {pool[0] + pool[1] - 1}",
+            resolution="remove containers with --userns=auto, ask for fewer (auto:size=N), or set"
+            " userns_pool in the configuration file",
+        )
+    return found
+
+
+def _all_maps(context: Context) -> Iterator[IdMaps]:
+    for document in context.store.containers.details_with(DETAIL):
+        yield _maps(document)
+
+
+def _delegated() -> Iterator[tuple[int, int]]:
+    """What users of this host may map themselves (subuid(5)): they could enter a container."""
+    for path in _DELEGATED:
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                _, *numbers = line.strip().split(":")
+                if len(numbers) == 2 and all(n.isascii() and n.isdigit() for n in numbers):
+                    yield int(numbers[0]), int(numbers[1])
+
+
+def maps_of(record: Record) -> IdMaps | None:
+    """The container's maps; None in the host's user namespace."""
+    document = record.details.get(DETAIL)
+    return None if document is None else _maps(document)
+
+
+def _maps(document: dict[str, Any]) -> IdMaps:
+    uids, gids = (tuple(Range(*one) for one in document[key]) for key in ("uids", "gids"))
+    return IdMaps(uids, gids)
+
+
+class UserNamespace:
+    """A user namespace on its way to a container."""
+
+    def __init__(self, maps: IdMaps, place: str, *, network: bool) -> None:
+        """Make it. Raises Unavailable or Unsupported, saying what this host lacks."""
+        from runengine.linux import userns
+
+        self.maps = maps
+        self._place = place
+        self._binds = 0
+        try:
+            made = userns.make(idmaps.text(maps.uids), idmaps.text(maps.gids), network=network)
+        except OSError as error:
+            _refused(error)
+        self._fd, self.network_fd = made
+        """``network_fd``: a network namespace that belongs to it, if one was wanted."""
+
+    @property
+    def path(self) -> str:
+        """The namespace, for other processes, while this one lives and has not closed it."""
+        return f"/proc/{os.getpid()}/fd/{self._fd}"
+
+    @property
+    def rootfs(self) -> str:
+        """Where the runtime finds the root filesystem: it gets there as root inside."""
+        return f"{self._place}/rootfs"
+
+    def mount_root(self, lowers: Sequence[str], data_dir: str, merged: str) -> None:
+        """Mount the root filesystem with mapped owners, at ``merged`` and at ``rootfs``."""
+        from runengine.linux import userns
+        from runengine.rootfs import mapped
+
+        # The engine's own id, which overlayfs works with, is one that nobody has.
+        spare = f"{idmaps.SPARE_ID} 0 1\n"
+        texts = (f"{idmaps.text(ranges)}{spare}" for ranges in self.maps)
+        writable = userns.make(*texts).user
+        try:
+            mapped.mount_mapped_overlay(
+                lowers, data_dir, merged, layers_fd=self._fd, writable_fd=writable
+            )
+        finally:
+            os.close(writable)
+        self._make_place()
+        os.mkdir(self.rootfs)
+        mapped.bind(merged, self.rootfs, recursive=False)
+
+    def _make_place(self) -> None:
+        """A directory that root inside gets to, and nobody else."""
+        base = os.path.dirname(self._place)
+        _require_way(os.path.dirname(base))
+        os.makedirs(base, mode=0o711, exist_ok=True)
+        os.chmod(base, 0o711)  # noqa: S103 - to be passed, not to be read
+        os.mkdir(self._place, 0o700)
+        os.chown(self._place, *self.maps.root)
+
+    def enter(self, known: SpecFacts, *, path_alone: bool) -> None:
+        """What is different there: whose the engine's files and the sources of mounts are.
+
+        ``path_alone``: see UserFacts. Raises InvalidParameter for a user that is not mapped,
+        Unsupported for a mount that cannot be.
+        """
+        user = known.user
+        require_ids(self.maps, user.uid, (user.gid, *user.additional_gids))
+        for path in known.network_files.values():
+            os.chown(path, *self.maps.root)
+        known.mounts = [self._bind(point) if point.idmap else point for point in known.mounts]
+        known.userns = UserFacts(
+            path=self.path, rootfs=self.rootfs, maps=self.maps, path_alone=path_alone
+        )
+
+    def _bind(self, point: MountPoint) -> MountPoint:
+        """The mount with its source's owners mapped."""
+        from runengine.rootfs import mapped
+
+        target = f"{self._place}/{self._binds}"
+        self._binds += 1
+        if os.path.isdir(point.source):
+            os.mkdir(target)
+        else:
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        mapped.bind(point.source, target, self._fd, recursive=point.recursive)
+        return point._replace(source=target)
+
+    def close(self) -> None:
+        """Leave the namespace to the container, which has its own mounts of everything.
+
+        The directories stay: each exec of runc's begins in that of the root filesystem.
+        """
+        os.close(self._fd)
+        if self.network_fd is not None:
+            os.close(self.network_fd)
+        _unmount_all(self._place)
+
+
+def _refused(error: OSError) -> NoReturn:
+    brief = "cannot make a user namespace"
+    if error.errno in (errno.ENOSPC, errno.EUSERS):
+        raise Unavailable(
+            brief,
+            details="this host allows no more of them",
+            resolution="raise the sysctl user.max_user_namespaces",
+        ) from error
+    if error.errno in (errno.EINVAL, errno.ENOSYS):
+        raise Unsupported(brief, details=str(error), resolution="a kernel with CONFIG_USER_NS")
+    raise EngineError(brief, details=str(error)) from error
+
+
+def _require_way(path: str) -> None:
+    """Everybody must be able to pass on the way to the root filesystem: root inside is nobody."""
+    while path != "/":
+        if not os.stat(path).st_mode & 0o001:
+            raise Unavailable(
+                f"{path} can only be passed by its owner, which root in a user namespace is not",
+                resolution=f"chmod o+x {path}, or another --state",
+            )
+        path = os.path.dirname(path)
+
+
+def place_of(context: Context, container_id: str) -> str:
+    """Where a start shows the runtime what it mounts: outside of what only root gets to."""
+    return f"{context.paths.state}-{DETAIL}/{container_id}"
+
+
+def make(context: Context, record: Record) -> UserNamespace | None:
+    """The namespace for a start, if the container has one of its own."""
+    maps = maps_of(record)
+    if maps is None:
+        return None
+    clear(place_of(context, record.id))
+    connected = has_networks(record.host_config["NetworkMode"])
+    return UserNamespace(maps, place_of(context, record.id), network=connected)
+
+
+def tear_down(context: Context, record: Record) -> None:
+    """Take away what a run has left. Idempotent."""
+    if DETAIL in record.details:
+        clear(place_of(context, record.id))
+
+
+def clear(place: str) -> None:
+    """Unmount and remove everything at a place."""
+    from runengine.mgr.container.context import discard_directory
+
+    _unmount_all(place)
+    discard_directory(place)
+
+
+def _unmount_all(place: str) -> None:
+    """The mounts there are the engine's alone."""
+    from runengine.linux import libc, mount
+
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(place):
+            with contextlib.suppress(OSError):
+                libc.umount(f"{place}/{name}", mount.UMOUNT_NOFOLLOW | mount.MNT_DETACH)
+
+
+def require_ids(maps: IdMaps, uid: int, gids: Sequence[int]) -> None:
+    """Raise InvalidParameter unless the container's user and groups are mapped."""
+    wanted = [("uid", uid, maps.uids), *(("gid", gid, maps.gids) for gid in gids)]
+    for kind, number, ranges in wanted:
+        if idmaps.outside(ranges, number) is None:
+            raise InvalidParameter(
+                f"{kind} {number} is not in the container's user namespace",
+                resolution="use another --user, or --userns=auto:size=N with more ids",
+            )

@@ -1,0 +1,128 @@
+"""Containers in user namespaces, by real runc: whose files, processes and networks are whose."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from runengine import Engine
+from runengine.errors import InvalidParameter, Unavailable
+from runengine.linux import kernel
+from runengine.mgr.container import userns
+from runengine.oci_spec.idmaps import SPARE_ID
+from runengine.paths import Paths
+from tests.support.engines import Runner
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(not kernel.probe().at_least(5, 19), reason="overlay maps ids since 5.19"),
+]
+BASE, SIZE = 1 << 31, 65536
+WAIT = ("sleep", "1000")
+
+
+@pytest.fixture
+def box(shared_roots):
+    """Containers in an engine whose volatile directory root of a user namespace gets to."""
+    state = tempfile.mkdtemp(prefix="runengine-userns-", dir="/run")
+    os.chmod(state, 0o755)
+    with Engine.open(Paths(shared_roots.root, f"{state}/state")) as engine:
+        yield Runner(engine)
+        for entry in engine.containers.list(all=True):
+            engine.containers.remove(entry["Id"], force=True)
+    left = os.listdir(f"{state}/state-userns") if Path(f"{state}/state-userns").exists() else []
+    shutil.rmtree(state)
+    assert not left
+
+
+def ids_of(pid):
+    """The real uid and gid of a process, as the host has them."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return [int(line.split()[1]) for line in lines if line.startswith(("Uid:", "Gid:"))]
+
+
+def test_root_inside_is_nobody_outside(box):
+    script = (
+        "touch /made; chown 5:6 /made; rm /etc/group; echo hi >>/etc/hosts && touch /done;"
+        " exec sleep 1000"
+    )
+    container = box.create("sh", "-c", script, UsernsMode="auto")
+    containers = box.engine.containers
+    containers.start(container)
+    shown = containers.inspect(container)
+    assert shown["HostConfig"]["UsernsMode"] == "auto"
+    assert ids_of(shown["State"]["Pid"]) == [BASE, BASE]
+    script = "until [ -e /done ]; do sleep 0.05; done; stat -c %u:%g / /made /etc/hosts; id -u"
+    code, out, _ = box.exec(container, "sh", "-c", script)
+    assert (code, out.split()) == (0, [b"0:0", b"5:6", b"0:0", b"0"])
+    # On the disk files have the owners that the container sees: whatever reads the layer is right.
+    upper = Path(shown["GraphDriver"]["Data"]["UpperDir"])
+    made = (upper / "made").stat()
+    assert (made.st_uid, made.st_gid) == (5, 6)
+    assert (upper / "etc/group").stat().st_uid == SPARE_ID  # overlayfs made the mark of a removal
+    seen = Path(f"/proc/{shown['State']['Pid']}/root/made").stat()
+    assert (seen.st_uid, seen.st_gid) == (BASE + 5, BASE + 6)
+    # The next one has other ids, until the first one is gone.
+    other = box.create("true", UsernsMode="auto")
+    assert userns.maps_of(box.engine.containers.get(other)).root == (BASE + SIZE, BASE + SIZE)
+    containers.remove(container, force=True)
+    again = box.create("true", UsernsMode="auto:size=10")
+    assert userns.maps_of(box.engine.containers.get(again)).root == (BASE, BASE)
+
+
+def test_binds_with_and_without_mapped_owners(box, tmp_path):
+    tmp_path.chmod(0o755)
+    (tmp_path / "file").write_text("here")
+    script = (
+        "stat -c %u /plain /mapped /mapped/file; echo x >/mapped/new && echo written;"
+        " echo x >/plain/no || echo refused"
+    )
+    code, out, _ = box.run(
+        *("sh", "-c", script),
+        UsernsMode="auto",
+        Binds=[f"{tmp_path}:/plain", f"{tmp_path}:/mapped:idmap"],
+    )
+    assert (code, out.split()) == (0, [b"65534", b"0", b"0", b"written", b"refused"])
+    assert (tmp_path / "new").stat().st_uid == 0
+
+
+def test_maps_of_the_users_and_a_restart(box):
+    maps = {"UidMap": ["0:300000:10", "10:400000:5"], "GidMap": ["0:500000:3"]}
+    container = box.start(*WAIT, UsernsMode="private", IDMappings=maps)
+    for _ in range(2):
+        pid = box.engine.containers.inspect(container)["State"]["Pid"]
+        assert ids_of(pid) == [300000, 500000]
+        code, out, _ = box.exec(container, "id", "-u", User="12:2")
+        assert (code, out) == (0, b"12\n")
+        box.engine.containers.restart(container, timeout_s=0)
+    with pytest.raises(InvalidParameter, match="uid 20 is not in"):
+        box.start("true", UsernsMode="private", IDMappings=maps, config={"User": "20"})
+
+
+def test_a_killed_start_leaves_nothing_that_the_next_minds(box):
+    container = box.create("cat", "/proc/self/uid_map", UsernsMode="auto")
+    context = box.engine.containers._context
+    record = box.engine.containers.get(container)
+    left = userns.make(context, record)
+    upper = context.data_dir(container)
+    left.mount_root(context.images.layer_paths(record.layers)[::-1], upper, f"{upper}/merged")
+    # As if the command had died here; then another one starts it.
+    box.engine.containers.start(container)
+    assert box.engine.containers.wait(container).exit_code == 0
+    os.close(left._fd)
+
+
+def test_a_way_that_is_barred(box):
+    state = Path(box.engine.containers._context.paths.state).parent
+    container = box.create("true", UsernsMode="auto")
+    state.chmod(0o700)
+    with pytest.raises(Unavailable, match=rf"{state} can only be passed by its owner"):
+        box.engine.containers.start(container)
+    state.chmod(0o755)
+    box.engine.containers.start(container)
+    assert json.dumps(box.engine.containers.inspect(container)["HostConfig"])
