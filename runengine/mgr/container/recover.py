@@ -166,14 +166,6 @@ def reclaim(context: Context, container_id: str) -> None:
         return
 
 
-def sweep_orphans(context: Context, known: set[str]) -> None:
-    """Remove volatile directories without a record: of creates that died before they had one."""
-    try:
-        names = os.listdir(f"{context.paths.state}/containers")
-    except FileNotFoundError:
-        return
-    for name in names:
-        if name not in known:
 def is_busy(context: Context, container_id: str) -> bool:
     """Whether a container runs, or somebody is just at it: starting or stopping it, perhaps."""
     record = context.find(container_id)
@@ -191,6 +183,14 @@ def is_busy(context: Context, container_id: str) -> bool:
     return False
 
 
+def sweep_orphans(context: Context, known: set[str]) -> None:
+    """Remove volatile directories without a record: of creates that died before they had one."""
+    try:
+        names = os.listdir(f"{context.paths.state}/containers")
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name not in known:
             settle_lost(context, name)
 
 
