@@ -1,13 +1,15 @@
-"""The noun groups: ``container``, ``image``, ``network``, ``volume``, ``system``, ``generate``."""
+"""The noun groups, such as ``container``, ``image`` and ``network``."""
 
 from __future__ import annotations
 
 from runengine.cli.lazy import Entry, LazyGroup
 from runengine.cli.table_of_commands import (
+    ARTIFACT,
     CONTAINER,
     GENERATE,
     IMAGE,
     NETWORK,
+    REGISTRY,
     SYSTEM,
     VOLUME,
 )
@@ -21,5 +23,7 @@ container = _group("container", "Manage containers", CONTAINER)
 image = _group("image", "Manage images", IMAGE)
 network = _group("network", "Manage networks", NETWORK)
 volume = _group("volume", "Manage volumes", VOLUME)
+registry = _group("registry", "Look into registries", REGISTRY)
+artifact = _group("artifact", "Manage plain files in registries", ARTIFACT)
 system = _group("system", "Manage runengine", SYSTEM)
 generate = _group("generate", "Generate files for other programs", GENERATE)

@@ -54,6 +54,9 @@ PULL = Entry("images:pull", "Download an image from a registry")
 SAVE = Entry(
     "archives:save", "Save one or more images to a tar archive (streamed to STDOUT by default)"
 )
+LOGIN = Entry("registry_login:login", "Log in to a registry")
+LOGOUT = Entry("registry_login:logout", "Log out from a registry")
+SEARCH = Entry("registry_search:search", "Search a registry for images")
 PUSH = Entry("registry_push:push", "Upload an image to a registry")
 LOAD = Entry("images:load", "Load an image from a tar archive or STDIN")
 IMPORT = Entry(
@@ -187,6 +190,21 @@ SYSTEM: dict[str, Entry] = {
     "leave": Entry("host:leave", "Take unused networks off the host", hidden=True),
 }
 
+REGISTRY: dict[str, Entry] = {
+    "explain": Entry(
+        "registry_explain:explain", "Show whom a name leads to, how it is asked, and why"
+    ),
+    "login": LOGIN,
+    "logout": LOGOUT,
+    "search": SEARCH,
+}
+
+ARTIFACT: dict[str, Entry] = {
+    "ls": Entry("registry_artifact:ls", "List the files of an artifact in its registry"),
+    "pull": Entry("registry_artifact:pull", "Bring the files of an artifact into a directory"),
+    "push": Entry("registry_artifact:push", "Put plain files into a registry"),
+}
+
 GENERATE: dict[str, Entry] = {
     "systemd": GENERATE_SYSTEMD,
 }
@@ -226,6 +244,9 @@ TOP_LEVEL: dict[str, Entry] = {
     "import": IMPORT,
     "tag": TAG,
     "rmi": RMI,
+    "login": LOGIN,
+    "logout": LOGOUT,
+    "search": SEARCH,
     "serve": SERVE,
     "events": EVENTS,
     "version": VERSION,
@@ -235,6 +256,8 @@ TOP_LEVEL: dict[str, Entry] = {
     "image": Entry("groups:image", "Manage images"),
     "network": Entry("groups:network", "Manage networks"),
     "volume": Entry("groups:volume", "Manage volumes"),
+    "registry": Entry("groups:registry", "Look into registries"),
+    "artifact": Entry("groups:artifact", "Manage plain files in registries"),
     "generate": Entry("groups:generate", "Generate files for other programs"),
     "system": Entry("groups:system", "Manage runengine"),
 }

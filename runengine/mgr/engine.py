@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from runengine.mgr.image.manager import ImageMgr
     from runengine.mgr.network.manager import NetworkMgr
+    from runengine.mgr.registry.manager import RegistryMgr
     from runengine.mgr.system import SystemMgr
     from runengine.mgr.volume.manager import VolumeMgr
 
@@ -30,6 +31,7 @@ class Engine:
     def __init__(self, settings: config.Config, store: Store) -> None:
         from runengine.mgr.image.manager import ImageMgr
         from runengine.mgr.network.manager import NetworkMgr
+        from runengine.mgr.registry.manager import RegistryMgr
         from runengine.mgr.system import SystemMgr
         from runengine.mgr.volume.manager import VolumeMgr
 
@@ -51,6 +53,7 @@ class Engine:
             settings, store, self.images, self.events, self.networks, self.volumes
         )
         self.containers = ContainerMgr(context)
+        self.registries: RegistryMgr = RegistryMgr(settings)
         self.system: SystemMgr = SystemMgr(context)
 
     @classmethod

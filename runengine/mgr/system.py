@@ -24,6 +24,17 @@ class SystemMgr:
     def __init__(self, context: Context) -> None:
         self._context = context
 
+    def auth(self, document: dict[str, Any]) -> dict[str, str]:
+        """Docker's ``/auth``: whether a registry takes these credentials; nothing is kept.
+
+        ``document`` has ``username`` and ``password``, or ``identitytoken``, and
+        ``serveraddress``, by default Docker Hub. Raises Unauthorized, Unavailable,
+        InvalidParameter.
+        """
+        from runengine.mgr.registry import login
+
+        return login.auth(self._context.config, document)
+
     def version(self) -> dict[str, Any]:
         """Docker's ``/version``, with the runtime's own version beside the engine's."""
         from runengine.registry import platform

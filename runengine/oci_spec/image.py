@@ -262,13 +262,12 @@ def parse_manifest(data: bytes, *, name: str = "manifest") -> Manifest:
 
     Raises Corrupt naming ``name`` and the first fault, Unsupported for other artifacts.
     """
-    manifest = _parse(Manifest, data, MANIFEST_LIMIT_BYTES, name)
-    config_type = manifest.config.media_type
-    if config_type and config_type not in media_types.CONFIGS:
+    manifest = parse_any_manifest(data, name=name)
+    kind = artifact_type(manifest)
+    if kind is not None:
         raise Unsupported(
-            f"{name} is not a container image",
-            details=f"its config is {config_type[:120]!r}",
-            resolution="ask for an image, not for another artifact of that repository",
+            f"{name} is not a container image but an artifact of type {kind[:120]!r}",
+            resolution="fetch its files: runengine artifact pull",
         )
     for layer in manifest.layers:
         if layer.media_type and layer.media_type not in media_types.LAYERS:
@@ -277,6 +276,19 @@ def parse_manifest(data: bytes, *, name: str = "manifest") -> Manifest:
                 resolution="layers may be tar, tar+gzip or tar+zstd",
             )
     return manifest
+
+
+def parse_any_manifest(data: bytes, *, name: str = "manifest") -> Manifest:
+    """Read a manifest of an image or of another artifact. Raises Corrupt."""
+    return _parse(Manifest, data, MANIFEST_LIMIT_BYTES, name)
+
+
+def artifact_type(manifest: Manifest) -> str | None:
+    """What kind of artifact this is by its config (image-spec, manifest.md); None: an image."""
+    config_type = manifest.config.media_type
+    if not config_type or config_type in media_types.CONFIGS:
+        return None
+    return manifest.artifact_type or config_type
 
 
 def parse_config(data: bytes, *, name: str = "image config") -> ImageConfig:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runengine.registry.mirrors import Endpoint
 
 CHALLENGE_LIMIT = 8192
-PULL, PUSH = "pull", "pull,push"
+PULL, PUSH, LOGIN = "pull", "pull,push", ""
 """What a client does with its repositories, in the words of token services."""
 REFUSED = frozenset({401, 403})
 NOT_ENOUGH = REFUSED | {404, 429}
@@ -151,8 +151,13 @@ class Grants:
         return refused_credentials(endpoint.registry, grant.credentials, details)
 
     @property
+    def is_login(self) -> bool:
+        """Whether nothing is wanted but to know whether the credentials are right."""
+        return self._actions == LOGIN
+
+    @property
     def _writes(self) -> bool:
-        return self._actions != PULL
+        return self._actions == PUSH
 
     def _widened(self, challenge: Challenge) -> Challenge:
         """The challenge for all that the client will do, not only for its first request."""

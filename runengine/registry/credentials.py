@@ -7,24 +7,23 @@ each in the format of containers-auth.json(5), with credential helpers.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from runengine.errors import InvalidParameter, Unauthorized
+from runengine.errors import InvalidParameter
 from runengine.registry.reference import DOCKER_HUB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from runengine.registry.helpers import Helper
+
 ENGINE_AUTH_FILE = "/etc/runengine/auth.json"
 FILE_LIMIT_BYTES = 1 << 20
-HELPER_TIMEOUT_S = 30.0
 HUB_SERVER = "https://index.docker.io/v1/"
 """The name that Docker keeps Docker Hub's credentials under."""
 
 _HUB_KEYS = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
-_HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class Credentials(NamedTuple):
@@ -91,27 +90,41 @@ class AuthFiles:
 
 def default_paths(environment: Mapping[str, str]) -> list[str]:
     """Auth files in the order in which they are asked."""
-    docker = environment.get("DOCKER_CONFIG") or str(
-        Path(environment.get("HOME") or "/root") / ".docker"
-    )
     named = environment.get("REGISTRY_AUTH_FILE")
-    return [*([named] if named else []), ENGINE_AUTH_FILE, f"{docker}/config.json"]
+    return [*([named] if named else []), ENGINE_AUTH_FILE, _docker_config(environment)]
+
+
+def login_path(environment: Mapping[str, str]) -> str:
+    """The auth file that a login is written to."""
+    return environment.get("REGISTRY_AUTH_FILE") or _docker_config(environment)
+
+
+def _docker_config(environment: Mapping[str, str]) -> str:
+    home = Path(environment.get("HOME") or "/root")
+    return f"{environment.get('DOCKER_CONFIG') or home / '.docker'}/config.json"
 
 
 def _documents(paths: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in paths:
+        document = read_document(path)
+        if document is not None:
+            yield path, document
+
+
+def read_document(path: str) -> dict[str, Any] | None:
+    """An auth file's content; None if there is no file. Raises InvalidParameter."""
     import json
 
-    for path in paths:
-        data = _read(path)
-        if data is None:
-            continue
-        try:
-            document = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise _malformed(path, str(error)) from None
-        if not isinstance(document, dict):
-            raise _malformed(path, "it is not a JSON object")
-        yield path, document
+    data = _read(path)
+    if data is None:
+        return None
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _malformed(path, str(error)) from None
+    if not isinstance(document, dict):
+        raise _malformed(path, "it is not a JSON object")
+    return document
 
 
 def _read(path: str) -> bytes | None:
@@ -130,28 +143,45 @@ def _read(path: str) -> bytes | None:
 def _find_in(
     document: dict[str, Any], registry: str, repository: str, path: str
 ) -> Credentials | None:
-    helpers = _section(document, "credHelpers", path)
-    server = HUB_SERVER if registry == DOCKER_HUB else registry
-    for key, helper in helpers.items():
-        if _normalised(key) == registry:
-            return _ask_helper(str(helper), server, path)
-    auths = {_normalised(key): entry for key, entry in _section(document, "auths", path).items()}
+    helper = helper_for(document, registry, path, particular=True)
+    if helper is not None:
+        return _ask_helper(helper, server_key(registry))
+    auths = {normalised(key): entry for key, entry in section(document, "auths", path).items()}
     for key in _keys(registry, repository):
         entry = auths.get(key)
         if isinstance(entry, dict) and (found := _decode(entry, key, path)):
             return found
-    store = document.get("credsStore")
-    return _ask_helper(str(store), server, path) if store else None
+    helper = helper_for(document, registry, path)
+    return _ask_helper(helper, server_key(registry)) if helper else None
 
 
-def _section(document: dict[str, Any], name: str, path: str) -> dict[str, Any]:
-    section = document.get(name) or {}
-    if not isinstance(section, dict):
+def server_key(registry: str) -> str:
+    """The name that Docker keeps a registry's credentials under."""
+    return HUB_SERVER if registry == DOCKER_HUB else registry
+
+
+def helper_for(
+    document: dict[str, Any], registry: str, path: str, *, particular: bool = False
+) -> Helper | None:
+    """The credential helper for a registry; with ``particular`` not that for all registries."""
+    from runengine.registry.helpers import Helper
+
+    for key, name in section(document, "credHelpers", path).items():
+        if normalised(key) == registry:
+            return Helper(str(name), path)
+    store = None if particular else document.get("credsStore")
+    return Helper(str(store), path) if store else None
+
+
+def section(document: dict[str, Any], name: str, path: str) -> dict[str, Any]:
+    """An object inside the document, empty if there is none. Raises InvalidParameter."""
+    found = document.get(name) or {}
+    if not isinstance(found, dict):
         raise _malformed(path, f"{name!r} is not an object")
-    return section
+    return found
 
 
-def _normalised(key: str) -> str:
+def normalised(key: str) -> str:
     """A key without scheme and API version; Docker Hub's many names become one."""
     plain = (key.partition("://")[2] or key).rstrip("/")
     for version in ("/v1", "/v2"):
@@ -191,46 +221,16 @@ def _text(entry: dict[str, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _ask_helper(name: str, server: str, path: str) -> Credentials | None:
-    """Run ``docker-credential-<name> get`` (docker-credential-helpers' protocol)."""
-    import json
-    import subprocess
+def _ask_helper(helper: Helper, server: str) -> Credentials | None:
+    from runengine.registry.helpers import IDENTITY_USER
 
-    if not _HELPER_NAME.fullmatch(name):
-        raise _malformed(path, f"{name!r} is not a credential helper's name")
-    program = f"docker-credential-{name}"
-    try:
-        result = subprocess.run(
-            [program, "get"],
-            input=server.encode(),
-            capture_output=True,
-            timeout=HELPER_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _helper_failed(program, path, str(error)) from None
-    said = (result.stdout + result.stderr).decode(errors="replace").strip()
-    if result.returncode:
-        if "credentials not found" in said:
-            return None
-        raise _helper_failed(program, path, said[:200] or f"exit code {result.returncode}")
-    try:
-        answer = json.loads(result.stdout)
-        username, secret = str(answer["Username"]), str(answer["Secret"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise _helper_failed(program, path, "its answer is not understood") from None
-    source = f"{program} (from {path})"
-    if username == "<token>":
-        return Credentials("", "", identity_token=secret, source=source)
-    return Credentials(username, secret, source=source)
-
-
-def _helper_failed(program: str, path: str, why: str) -> Unauthorized:
-    return Unauthorized(
-        f"credential helper {program} failed",
-        details=why,
-        resolution=f"install or repair it, or take it out of {path}",
-    )
+    found = helper.get(server)
+    if found is None:
+        return None
+    source = f"{helper.program} (from {helper.path})"
+    if found[0] == IDENTITY_USER:
+        return Credentials("", "", identity_token=found[1], source=source)
+    return Credentials(*found, source=source)
 
 
 def _malformed(path: str, why: str) -> InvalidParameter:

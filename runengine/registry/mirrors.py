@@ -84,8 +84,12 @@ def resolve(
     if prefix is not None:
         rest = ref.name[len(prefix.rstrip("/")) :].lstrip("/")
         endpoints = [_mirror(text, rest, trust) for text in mirrors[prefix]]
-    host = HUB_API_HOST if ref.registry == reference.DOCKER_HUB else ref.registry
-    return [*endpoints, endpoint(host, ref.repository, trust)]
+    return [*endpoints, endpoint(api_host(ref.registry), ref.repository, trust)]
+
+
+def api_host(registry: str) -> str:
+    """The host that answers for a registry."""
+    return HUB_API_HOST if registry == reference.DOCKER_HUB else registry
 
 
 def endpoint(host: str, repository: str, trust: Trust) -> Endpoint:

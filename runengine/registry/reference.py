@@ -62,7 +62,7 @@ class Reference(NamedTuple):
         namespace, _, rest = self.repository.partition("/")
         if namespace == DEFAULT_NAMESPACE and "/" not in rest:
             return self.name if _FULL_ID.fullmatch(rest) else rest
-        return self.name if _is_registry(namespace) else self.repository
+        return self.name if is_registry(namespace) else self.repository
 
     @property
     def familiar(self) -> str:
@@ -89,6 +89,11 @@ def parse(text: str, *, default_tag: str | None = DEFAULT_TAG) -> Reference:
     return Reference(registry, repository, tag or default_tag, None)
 
 
+def is_tag(text: str) -> bool:
+    """Whether ``text`` can be a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 def is_registry_host(text: str) -> bool:
     """Whether ``text`` is a well-formed registry: host name, IPv4 or [IPv6], optional port."""
     match = _HOST.fullmatch(text)
@@ -107,13 +112,14 @@ def _split_tag(named: str, text: str) -> tuple[str, str | None]:
     return path, tag
 
 
-def _is_registry(component: str) -> bool:
+def is_registry(component: str) -> bool:
+    """Whether the first part of a name is a registry, and not a namespace of Docker Hub."""
     return "." in component or ":" in component or component == "localhost"
 
 
 def _split_registry(path: str, text: str) -> tuple[str, str]:
     first, slash, rest = path.partition("/")
-    if slash and _is_registry(first):
+    if slash and is_registry(first):
         registry = _check_registry(first.lower(), text)
         repository = rest
     else:
@@ -128,10 +134,15 @@ def _split_registry(path: str, text: str) -> tuple[str, str]:
     return registry, repository
 
 
+def canonical(host: str) -> str:
+    """A registry by its one name: Docker Hub has several."""
+    return DOCKER_HUB if host in _HUB_ALIASES else host
+
+
 def _check_registry(host: str, text: str) -> str:
     if not is_registry_host(host):
         raise _invalid(text, f"{host!r} is not a registry's host name with an optional port")
-    return DOCKER_HUB if host in _HUB_ALIASES else host
+    return canonical(host)
 
 
 def _check_repository(repository: str, text: str) -> None:

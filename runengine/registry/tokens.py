@@ -24,15 +24,27 @@ if TYPE_CHECKING:
     from runengine.registry.mirrors import Endpoint
 
 TOKEN_LIMIT_BYTES = 1 << 20
+CLIENT_ID = "runengine"
 
 
 class Authorizer:
     """Answers challenges by way of oras's backends for Basic and Bearer."""
 
-    def __init__(self, session: requests.Session, verifies_tls: Callable[[str], bool]) -> None:
-        """``verifies_tls`` tells of a host whether its certificate is checked."""
+    def __init__(
+        self,
+        session: requests.Session,
+        verifies_tls: Callable[[str], bool],
+        *,
+        offline: bool = False,
+    ) -> None:
+        """``verifies_tls`` tells of a host whether its certificate is checked.
+
+        ``offline`` asks token services for a lasting token too: it is in ``identity_token`` then.
+        """
         self._session = session
         self._verifies_tls = verifies_tls
+        self._offline = offline
+        self.identity_token = ""
 
     def header(
         self, challenge: Challenge, endpoint: Endpoint, credentials: Credentials | None
@@ -53,7 +65,7 @@ class Authorizer:
         if credentials and credentials.registry_token:
             return credentials.registry_token
         _check_realm(challenge, endpoint, credentials)
-        door = _TokenDoor(self._session, endpoint, credentials)
+        door = _TokenDoor(self._session, endpoint, credentials, offline=self._offline)
         verify_tls = self._verifies_tls(urlsplit(challenge.realm).netloc)
         if credentials and credentials.identity_token:
             answer = door.exchange(challenge, credentials.identity_token, verify=verify_tls)
@@ -61,6 +73,7 @@ class Authorizer:
             answer = _ask_through_oras(door, challenge, credentials, verify_tls=verify_tls)
         if not answer or not isinstance(answer, str) or not answer.isprintable():
             raise Corrupt(f"token service {challenge.realm} sent no token")
+        self.identity_token = door.identity_token
         return answer
 
 
@@ -87,15 +100,28 @@ class _TokenDoor:
     """The session that oras asks for tokens: with a bound on the answer, and with our errors."""
 
     def __init__(
-        self, session: requests.Session, endpoint: Endpoint, credentials: Credentials | None
+        self,
+        session: requests.Session,
+        endpoint: Endpoint,
+        credentials: Credentials | None,
+        *,
+        offline: bool,
     ) -> None:
         self._session = session
         self._endpoint = endpoint
         self._credentials = credentials
+        self._offline = offline
+        self.identity_token = ""
 
     def get(self, url: str, **more: Any) -> _TokenAnswer:
         """What ``TokenAuth.request_token`` calls."""
-        return self.request("GET", url, **more)
+        if not self._offline:
+            return self.request("GET", url, **more)
+        offline = {"offline_token": "true", "client_id": CLIENT_ID}
+        answer = self.request("GET", url, **{**more, "params": {**more["params"], **offline}})
+        token = answer.json().get("refresh_token")
+        self.identity_token = token if isinstance(token, str) and token.isprintable() else ""
+        return answer
 
     def request(self, method: str, url: str, **more: Any) -> _TokenAnswer:
         """What ``TokenAuth.request_anonymous_token`` calls."""
@@ -114,7 +140,7 @@ class _TokenDoor:
         """An access token for an identity token (distribution spec, OAuth2 flow; not in oras)."""
         form = {
             "grant_type": "refresh_token",
-            "client_id": "runengine",
+            "client_id": CLIENT_ID,
             "service": challenge.service,
             "scope": challenge.scope,
             "refresh_token": identity_token,

@@ -62,7 +62,8 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]
         self._adapter = Adapter(timeout_s, certs or Certificates())
         for scheme in ("http://", "https://"):
             self.session.mount(scheme, self._adapter)
-        self.auth = StepUp(endpoint, grants, Authorizer(self.session, verifies_tls))
+        self._authorizer = Authorizer(self.session, verifies_tls, offline=grants.is_login)
+        self.auth = StepUp(endpoint, grants, self._authorizer)
 
     def send(
         self,
@@ -139,6 +140,11 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]
     def has_answered(self) -> bool:
         """Whether the last request got as far as a challenge, so that the scheme is right."""
         return bool(self.auth.is_challenged)
+
+    @property
+    def identity_token(self) -> str:
+        """What a token service gave to a login in the place of its password, if it did."""
+        return self._authorizer.identity_token
 
     def close(self) -> None:
         """Close the connections now."""

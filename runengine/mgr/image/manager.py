@@ -342,6 +342,15 @@ class ImageMgr:
         """The same as ``pull``."""
         return self.pull(ref, **options)
 
+    def search_images(self, term: str, **options: Any) -> Documents:
+        """Repositories of a registry, in the shape of Docker's ``/images/search``.
+
+        Raises InvalidParameter, Unauthorized, Unavailable.
+        """
+        from runengine.mgr.registry import search
+
+        return search.search(self._context.config, term, **options).entries
+
     def push_image(self, ref: str, **options: Any) -> Pushes:
         """The same as ``push``."""
         return self.push(ref, **options)

@@ -1,0 +1,1 @@
+"""Registries themselves: logins, searches, explanations, and files kept in them as artifacts."""
