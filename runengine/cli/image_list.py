@@ -56,7 +56,7 @@ def images(ctx: click.Context, /, **options: Any) -> None:
         context.write("".join(f"{line}\n" for line in text))
         return
     usage = any(field in form for field in _COUNTED)
-    _show(manager.list(filters, usage=usage) if usage else manager.list(filters), options)
+    _show(manager.list(filters, usage=usage), options)
 
 
 def _refuse_beside_tree(ctx: click.Context, options: dict[str, Any]) -> None:

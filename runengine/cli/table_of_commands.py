@@ -21,6 +21,8 @@ WAIT = Entry(
 RM = Entry("lifecycle:rm", "Remove one or more containers")
 UPDATE = Entry("update:update", "Update configuration of one or more containers")
 RENAME = Entry("lifecycle:rename", "Rename a container")
+MOUNT = Entry("mounts:mount", "Mount the root filesystems of containers to look into them")
+UNMOUNT = Entry("mounts:unmount", "Unmount the root filesystems of containers")
 CP = Entry("copy:cp", "Copy files/folders between a container and the local filesystem")
 COMMIT = Entry("commit:commit", "Create a new image from a container's changes")
 DIFF = Entry(
@@ -58,9 +60,9 @@ LOGIN = Entry("registry_login:login", "Log in to a registry")
 LOGOUT = Entry("registry_login:logout", "Log out from a registry")
 SEARCH = Entry("registry_search:search", "Search a registry for images")
 PUSH = Entry("registry_push:push", "Upload an image to a registry")
-LOAD = Entry("images:load", "Load an image from a tar archive or STDIN")
+LOAD = Entry("image_load:load", "Load an image from a tar archive or STDIN")
 IMPORT = Entry(
-    "images:import_image", "Import the contents from a tarball to create a filesystem image"
+    "image_load:import_image", "Import the contents from a tarball to create a filesystem image"
 )
 HISTORY = Entry("history:history", "Show the history of an image")
 TAG = Entry("image_names:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
@@ -125,6 +127,9 @@ CONTAINER: dict[str, Entry] = {
     "top": TOP,
     "stats": STATS,
     "cp": CP,
+    "mount": MOUNT,
+    "unmount": UNMOUNT,
+    "umount": _alias(UNMOUNT, "unmount"),
     "commit": COMMIT,
     "diff": DIFF,
     "export": EXPORT,
@@ -150,6 +155,7 @@ IMAGE: dict[str, Entry] = {
     "prune": Entry("prune:image_prune", "Remove unused images"),
     "exists": Entry("image_names:exists", "Exit 0 if the image is here, 1 if it is not"),
     "gc": GC,
+    "verify": Entry("image_verify:verify", "Verify that stored images still are what they were"),
     "inspect": INSPECT_IMAGE,
     "default": DEFAULT_IMAGE,
 }
@@ -232,6 +238,9 @@ TOP_LEVEL: dict[str, Entry] = {
     "stats": STATS,
     "inspect": INSPECT,
     "cp": CP,
+    "mount": MOUNT,
+    "unmount": UNMOUNT,
+    "umount": _alias(UNMOUNT, "unmount"),
     "commit": COMMIT,
     "diff": DIFF,
     "export": EXPORT,

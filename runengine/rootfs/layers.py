@@ -65,8 +65,7 @@ class Staging:
         Without it the caller has synced the filesystem itself (``LayerStore.sync``).
         """
         target = self._store.directory(key)
-        info = LayerInfo(tar_bytes, *disk_usage(self.diff), blob)
-        fsatomic.replace_json(f"{self.directory}/layer.json", info._asdict(), durable=False)
+        self._describe(tar_bytes, blob)
         if durable:
             self._store.sync()
         try:
@@ -79,6 +78,20 @@ class Staging:
         if durable:
             fsatomic.sync_directory(self._store.root)
         return True
+
+    def replace(self, key: str, *, tar_bytes: int = 0, blob: str = "") -> None:
+        """Let ``diff`` and the layer ``key``, which is damaged, change places at once.
+
+        The old one goes with this block: nobody may have it mounted.
+        """
+        self._describe(tar_bytes, blob)
+        self._store.sync()
+        libc.exchange(self.directory, self._store.directory(key))
+        fsatomic.sync_directory(self._store.root)
+
+    def _describe(self, tar_bytes: int, blob: str) -> None:
+        info = LayerInfo(tar_bytes, *disk_usage(self.diff), blob)
+        fsatomic.replace_json(f"{self.directory}/layer.json", info._asdict(), durable=False)
 
 
 class LayerStore:

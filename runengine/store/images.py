@@ -73,6 +73,13 @@ class Images:
                 ),
             )
 
+    def set_config(self, image_id: str, config: str) -> None:
+        """Replace the config document of an image's record."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE images SET config = ? WHERE image_id = ?", (config, image_id)
+            )
+
     def set_name(self, name: str, image_id: str, manifest_digest: str) -> str | None:
         """Point ``name`` at the image; returns the image id it pointed at before."""
         with self._database.write() as connection:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from runengine.mgr.image.pull import PullResult
     from runengine.mgr.image.push import PushResult
     from runengine.mgr.image.sharing import SharedLayer
+    from runengine.mgr.image.verify import Report
     from runengine.registry.credentials import CredentialSource
     from runengine.rootfs.changes import Change
     from runengine.store.images import StoredImage
@@ -128,7 +129,7 @@ class ImageMgr:
 
     def load(
         self,
-        stream: Readable,
+        source: Readable | str,
         *,
         name: str | None = None,
         platform: str | None = None,
@@ -136,6 +137,7 @@ class ImageMgr:
     ) -> list[str]:
         """Load the images of a ``docker save`` archive or an OCI layout, in one pass.
 
+        ``source`` is a stream, or the path of a directory with a layout.
         With ``name`` only images of that repository. Returns their names, or the ids of those
         without. Raises InvalidParameter, NotFound, Corrupt, Unsupported; then nothing is loaded.
         """
@@ -143,7 +145,7 @@ class ImageMgr:
         from runengine.mgr.image.progress import NoProgress
 
         shown = progress or NoProgress()
-        return load.load(self._context, stream, name=name, platform=platform, progress=shown)
+        return load.load(self._context, source, name=name, platform=platform, progress=shown)
 
     def save(
         self,
@@ -291,6 +293,24 @@ class ImageMgr:
         from runengine.mgr.image import prune
 
         return prune.prune(self._context, filters or {})
+
+    def verify(
+        self,
+        names: Sequence[str] = (),
+        *,
+        repair: bool = False,
+        progress: Progress | None = None,
+        credentials: CredentialSource | None = None,
+    ) -> Report:
+        """Whether these images, or everything that is stored, still are what they were.
+
+        With ``repair`` blobs are fetched and layers unpacked again. See ``verify.verify``.
+        """
+        from runengine.mgr.image import mending, verify
+        from runengine.mgr.image.progress import NoProgress
+
+        mender = mending.Mender(self._context, repairs=repair, credentials=credentials)
+        return verify.verify(self._context, names, mender, progress or NoProgress())
 
     def find_garbage(self, *, everything: bool = False) -> Found:
         """What ``collect_garbage`` would delete now, the largest first; changes nothing."""

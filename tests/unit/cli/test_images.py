@@ -42,7 +42,7 @@ class Images:
         self.answers = answers
         self.asked = []
 
-    def list(self, filters=None):
+    def list(self, filters=None, usage=False):
         self.asked.append(filters)
         return ENTRIES
 

@@ -26,7 +26,7 @@ def test_only_images_without_a_tag_go_by_default(context, make_image):
     assert len(deleted) == 4  # two images and a layer of each
     assert [image.image_id for image in context.store.images.all()] == [kept.image_id]
     assert context.layers.keys() == [layer_key("base")]
-    assert done.freed_bytes > 0
+    assert done.freed_bytes
 
 
 def test_all_spares_what_containers_use(context, make_image, use):
