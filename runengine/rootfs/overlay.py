@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 from runengine.errors import Conflict, EngineError, InvalidParameter, Unsupported
-from runengine.linux import fscontext, kernel, libc, mount
+from runengine.linux import fscontext, holders, kernel, libc, mount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -251,7 +251,7 @@ def unmount(merged: str, *, lazy: bool = False) -> bool:
         return True
     raise Conflict(
         f"{merged} is busy",
-        details=_describe(users(merged)) or "no process of this mount namespace shows why",
+        details=holders.describe(merged),
         resolution="end what uses it and try again",
     )
 
@@ -260,41 +260,3 @@ def _pause(attempt: int) -> None:
     import time
 
     time.sleep(min(0.1, 0.001 * 2**attempt))
-
-
-def users(target: str) -> list[int]:
-    """Pids that keep ``target`` busy: working directory, root, program or open file below it."""
-    return [
-        int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _uses(f"/proc/{pid}", target)
-    ]
-
-
-def _uses(process: str, target: str) -> bool:
-    paths = [f"{process}/{name}" for name in ("cwd", "root", "exe")]
-    try:
-        paths += [f"{process}/fd/{name}" for name in os.listdir(f"{process}/fd")]
-        with open(f"{process}/maps", "rb") as file:
-            if os.fsencode(f" {target}/") in file.read():
-                return True
-    except OSError:
-        return False
-    return any(_leads_below(path, target) for path in paths)
-
-
-def _leads_below(path: str, target: str) -> bool:
-    try:
-        link = os.readlink(path)
-    except OSError:
-        return False
-    return link == target or link.startswith(f"{target}/")
-
-
-def _describe(pids: list[int]) -> str:
-    names = []
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-                names.append(f"{file.read().strip()} (pid {pid})")
-        except OSError:
-            continue
-    return "held by " + ", ".join(names) if names else ""

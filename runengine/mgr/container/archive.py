@@ -195,7 +195,7 @@ def _extract(opened: View, path: str, source: Source, *, replace: bool, own: boo
         raise InvalidParameter(
             "extraction point is not a directory", details=side.describe(path)
         )
-    copy_rules.check_writable(side, opened.root_fd, target)
+    copy_rules.check_writable(side, opened, target)
     options = Options(owner=user_of(opened) if own else None, check=opened.check)
     folder = opened.places.name_of(target.dir_fd)
     return extract(source, opened.root_fd, folder, options, replace=replace)

@@ -11,6 +11,7 @@ from runengine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from runengine.rootfs.places import MissingParent
 
 if TYPE_CHECKING:
+    from runengine.mgr.container.view import View
     from runengine.rootfs.places import Entry, Places, Target
 
 
@@ -119,11 +120,18 @@ def _refuse_special(seen: os.stat_result, where: str) -> None:
         )
 
 
-def check_writable(side: Side, root_fd: int, target: Target) -> None:
-    """Raise Conflict if the container has the place read-only."""
+def check_writable(side: Side, opened: View, target: Target) -> None:
+    """Raise Conflict if the container has the place read-only, or only while it runs."""
+    where = side.places.name_of(target.dir_fd)
+    for path in opened.volatile:
+        if f"{where}/".startswith(f"{path}/"):
+            raise Conflict(
+                f"{side.describe(path)} is a tmpfs, which is there only while the container runs",
+                resolution="start the container first",
+            )
     if not os.fstatvfs(target.dir_fd).f_flag & os.ST_RDONLY:
         return
-    if os.fstat(target.dir_fd).st_dev == os.stat(".", dir_fd=root_fd).st_dev:
+    if os.fstat(target.dir_fd).st_dev == os.stat(".", dir_fd=opened.root_fd).st_dev:
         raise Conflict(
             "container rootfs is marked read-only",
             resolution=f"copy to a volume of {side.container}, or create it without --read-only",

@@ -101,7 +101,7 @@ def _run(
     there = copy_rules.find_target(theirs, onto)
     place = copy_rules.decide(found, path, theirs, there, onto)
     if target[1] is not None:
-        copy_rules.check_writable(theirs, target[1].root_fd, there)
+        copy_rules.check_writable(theirs, target[1], there)
     try:
         transfer.copy(found, place.dir_fd, place.base)
     except OSError as error:

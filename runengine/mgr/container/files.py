@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from runengine.mgr.container.archive import Archive, PathStat
     from runengine.mgr.container.context import Context
     from runengine.mgr.container.copying import Copied, Place
+    from runengine.mgr.container.looking import Mounted
     from runengine.rootfs.extract import Extracted
     from runengine.rootfs.inflate import Source
 
@@ -32,6 +33,24 @@ class FileOperations:
         return copying.copy(
             self._context, source, target, follow=follow, keep_owner=keep_owner
         )
+
+    def mount(self, name: str) -> str:
+        """Show a container's files on the host; returns where. See ``looking``."""
+        from runengine.mgr.container import looking
+
+        return looking.mount_container(self._context, name)
+
+    def unmount(self, name: str) -> bool:
+        """Show them no more; False if they were not. Raises Conflict naming who uses them."""
+        from runengine.mgr.container import looking
+
+        return looking.unmount_container(self._context, name)
+
+    def list_mounted(self) -> list[Mounted]:
+        """Every container whose files are shown."""
+        from runengine.mgr.container import looking
+
+        return looking.list_mounted(self._context)
 
     def stat_path(self, name: str, path: str) -> PathStat:
         """What a path in a container is. See ``archive.stat_path``."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runengine.errors import Conflict, EngineError, NotModified, Unavailable
 from runengine.linux import clock
-from runengine.mgr.container import observe, pending, policy
+from runengine.mgr.container import observe, pending, policy, shown
 from runengine.mgr.container.context import make_private_directory
 from runengine.mgr.container.recover import settle, tear_down
 from runengine.mgr.container.runtime import abilities_of, argv_of
@@ -226,7 +226,7 @@ def mount_rootfs(context: Context, record: Record, owner: UserNamespace | None =
     merged = f"{data_dir}/merged"
     if owner is not None:
         owner.mount_root(lowers[::-1], data_dir, merged)
-    else:
+    elif not shown.share(data_dir, merged):
         mount_overlay(lowers[::-1], f"{data_dir}/upper", f"{data_dir}/work", merged)
     return merged
 

@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict, NotFound
-from runengine.linux import mount, pidfd
-from runengine.mgr.container import observe
+from runengine.linux import pidfd
+from runengine.mgr.container import observe, shown, volumes
 from runengine.mgr.container.recover import settle
 from runengine.rootfs import standing
 from runengine.rootfs.places import Places
@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 
     from runengine.linux.mountns import Detached
     from runengine.mgr.container.context import Context
+    from runengine.oci_spec.mounts import MountPoint
     from runengine.store.containers import Record, State
 
 _OWN = ("dev", "proc", "sys")
 """What the runtime mounts in every container; no data of anybody's."""
 _ATTEMPTS = 5
-LOOK_INTO = "mounted"
-"""Directory of a container's where ``mount`` shows its files to root."""
 
 
 class View:
@@ -44,6 +43,14 @@ class View:
         self._poll = select.poll()
         if watch_fd >= 0:
             self._poll.register(watch_fd, select.POLLIN)
+
+    @property
+    def volatile(self) -> tuple[str, ...]:
+        """Places where a container that does not run would have a tmpfs."""
+        if self._watch_fd >= 0:
+            return ()
+        points = self.record.details["mounts"]
+        return tuple(point["Destination"] for point in points if point["Type"] == "tmpfs")
 
     @property
     def hidden(self) -> frozenset[tuple[int, int]]:
@@ -131,7 +138,8 @@ def _at_rest(
             if view is None:
                 raise Conflict(f"container {record.name} is just starting or stopping")
             return view
-        layers, binds = _parts(context, record)
+        layers = _layers(context, record)
+        binds = _binds(context, record, layers, locked)
         if write:
             readonly = record.host_config["ReadonlyRootfs"]
             made = standing.to_write(layers, binds, readonly=readonly)
@@ -151,36 +159,49 @@ def _to_read(layers: standing.Layers, binds: list[standing.Bind]) -> Detached:
         return standing.to_read(layers, binds)
 
 
-def _parts(context: Context, record: Record) -> tuple[standing.Layers, list[standing.Bind]]:
+def _layers(context: Context, record: Record) -> standing.Layers:
     data_dir = context.data_dir(record.id)
-    looked_into = f"{data_dir}/{LOOK_INTO}"
-    layers = standing.Layers(
+    return standing.Layers(
         context.images.layer_paths(record.layers)[::-1],
         f"{data_dir}/upper",
         f"{data_dir}/work",
         f"{data_dir}/merged",
-        looked_into if mount.is_mounted(looked_into) else "",
+        shown.place(data_dir) if shown.is_shown(data_dir) else "",
     )
-    points = [
-        standing.Bind(point["Source"], point["Destination"], not point["RW"])
-        for point in record.details["mounts"]
-        if point["Type"] != "tmpfs" and _is_there(record, point["Source"])
+
+
+def _binds(
+    context: Context, record: Record, layers: standing.Layers, stack: ExitStack
+) -> list[standing.Bind]:
+    """What the container mounts of the host's; volumes are held until ``stack`` is left."""
+    points = volumes.points_of(record)
+    if any(point.volume is not None for point in points):
+        stack.callback(volumes.let_go, context, record)
+        bare = standing.to_read(layers, ())
+        try:
+            # As at a start: what the image has at their places goes into empty volumes.
+            rootfs = f"/proc/self/fd/{bare.root_fd}"
+            points = volumes.bring(context, record, points, rootfs)
+        finally:
+            bare.close()
+    found = [
+        standing.Bind(point.source, point.destination, point.readonly)
+        for point in points
+        if point.type != "tmpfs" and _is_there(point)
     ]
     files: dict[str, str] = record.details.get("network_files") or {}
-    taken = {point.destination for point in points}
-    points += [
-        standing.Bind(source, path, readonly=record.host_config["ReadonlyRootfs"])
+    taken = {bind.destination for bind in found}
+    readonly = record.host_config["ReadonlyRootfs"]
+    found += [
+        standing.Bind(source, path, readonly)
         for path, source in files.items()
         if path not in taken and os.path.exists(source)
     ]
-    return layers, points
+    return found
 
 
-def _is_there(record: Record, source: str) -> bool:
+def _is_there(point: MountPoint) -> bool:
     """Whether a mount has a source; one of ``-v`` is made as the first start would make it."""
-    if os.path.exists(source):
-        return True
-    if any(text.partition(":")[0] == source for text in record.host_config["Binds"]):
-        os.makedirs(source, mode=0o755, exist_ok=True)
-        return True
-    return False
+    if not os.path.exists(point.source) and point.create_source:
+        os.makedirs(point.source, mode=0o755, exist_ok=True)
+    return os.path.exists(point.source)
