@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from runengine.errors import Corrupt, InvalidParameter, NotFound, Unsupported
-from runengine.ids import DiffID, Digest, hex_of
+from runengine.errors import Corrupt, EngineError, InvalidParameter, NotFound
 from runengine.mgr.image import apart, garbage, naming, register
-from runengine.mgr.image.arrival import Arrivals, Layer, Stack, check_stackable
+from runengine.mgr.image.archive import Archive
+from runengine.mgr.image.archived import images_of
+from runengine.mgr.image.arrival import Arrivals, Layer, Stack
 from runengine.mgr.image.context import note
-from runengine.mgr.image.intake import Taken, media_type
+from runengine.mgr.image.folder import Folder
+from runengine.mgr.image.intake import media_type
 from runengine.mgr.image.repair import not_stored
 from runengine.mgr.image.unarchive import Unarchived
 from runengine.oci_spec import image, media_types
@@ -21,33 +22,17 @@ from runengine.registry import reference
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runengine.ids import Digest
     from runengine.mgr.image.archive import Readable
+    from runengine.mgr.image.archived import Found
     from runengine.mgr.image.context import ImageContext
     from runengine.mgr.image.progress import Progress
-    from runengine.oci_spec.image import Descriptor, ImageConfig, Index
     from runengine.registry.platform import Platform
-
-REF_NAME = "org.opencontainers.image.ref.name"
-FULL_NAME = "io.containerd.image.name"
-INDEX_DEPTH_LIMIT = 4
-IMAGES_LIMIT = 1000
-
-
-class Found(NamedTuple):
-    """An image in an archive."""
-
-    config: bytes
-    image_id: Digest
-    diff_ids: list[DiffID]
-    layers: list[Taken]
-    manifest: bytes | None  # None: a docker archive, which has none
-    manifest_type: str
-    names: list[str]  # normalised
 
 
 def load(
     context: ImageContext,
-    stream: Readable,
+    source: Readable | str,
     *,
     name: str | None,
     platform: str | None,
@@ -55,6 +40,7 @@ def load(
 ) -> list[str]:
     """Load the archive; returns names as Docker shows them, or ids of images without.
 
+    ``source`` is a stream, or the path of a directory that has what an archive would have.
     Raises InvalidParameter, NotFound (nothing of repository ``name``), Corrupt, Unsupported.
     """
     began_ns = time.monotonic_ns()
@@ -63,10 +49,10 @@ def load(
 
     def take_in(progress: Progress) -> Iterator[register.Arrived]:
         content = Unarchived(context, progress)
-        content.read(stream)
-        found = list(_images(content, wanted, repository))
+        content.read(Folder(source) if isinstance(source, str) else Archive(source))
+        found = list(images_of(content, wanted, repository))
         if not found:
-            raise Corrupt("the archive has no image")
+            raise _nothing(wanted)
         if repository:
             found = _only(found, repository)
         return (_arrive(context, each) for each in found)
@@ -79,6 +65,15 @@ def load(
             note(context, "load", each.image_id, names, began_ns=began_ns)
             loaded += names
         return loaded
+
+
+def _nothing(wanted: Platform | None) -> EngineError:
+    if wanted is None:
+        return Corrupt("the archive has no image")
+    return NotFound(
+        f"the archive has no image for platform {wanted}",
+        resolution="load it without --platform to see what it has",
+    )
 
 
 def _repository(name: str) -> str:
@@ -112,163 +107,6 @@ def _tell_moves(moved: list[tuple[str, str]], progress: Progress) -> None:
             f"The image {naming.familiar(full)} already exists, "
             f"renaming the old one with ID {before} to empty string"
         )
-
-
-def _images(
-    content: Unarchived, platform: Platform | None, repository: str | None
-) -> Iterator[Found]:
-    """Every image of the archive. A docker manifest comes first: it has the names."""
-    if content.has_document("manifest.json"):
-        yield from _docker_images(content)
-    elif content.has_document("index.json"):
-        yield from _layout_images(content, platform, repository)
-    elif content.has_document("repositories"):
-        raise Unsupported(
-            "the archive has Docker's format of before 2016",
-            resolution="load it with an old Docker and save it anew",
-        )
-    else:
-        content.document("manifest.json or index.json")
-
-
-def _docker_images(content: Unarchived) -> Iterator[Found]:
-    for position, entry in enumerate(_docker_entries(content.document("manifest.json"))):
-        name = f"image {position + 1} of the archive's manifest.json"
-        config_path, layer_paths, tags = _docker_entry(entry, name)
-        data = content.document(config_path)
-        config = image.parse_config(data, name=f"the config of {name}")
-        layers = [content.layer(path) for path in layer_paths]
-        names = [str(naming.target(tag)) for tag in tags]
-        yield _found(data, config, layers, name, names)
-
-
-def _docker_entries(data: bytes) -> list[Any]:
-    image.check_json_cost(data, image.MANIFEST_LIMIT_BYTES, "the archive's manifest.json")
-    try:
-        entries = json.loads(data)
-    except (ValueError, RecursionError):
-        entries = None
-    if not isinstance(entries, list) or not entries or len(entries) > IMAGES_LIMIT:
-        raise Corrupt("the archive's manifest.json is not a list of images")
-    return entries
-
-
-def _docker_entry(entry: Any, name: str) -> tuple[str, list[str], list[str]]:
-    fields = entry if isinstance(entry, dict) else {}
-    config, layers, tags = fields.get("Config"), fields.get("Layers") or [], fields.get("RepoTags")
-    if not isinstance(config, str) or not _are_texts(layers) or not _are_texts(tags or []):
-        raise Corrupt(f"{name} is malformed", details="it needs Config, Layers and RepoTags")
-    from runengine.mgr.image.archive import normalised
-
-    return normalised(config), [normalised(path) for path in layers], tags or []
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _found(
-    data: bytes, config: ImageConfig, layers: list[Taken], name: str, names: list[str]
-) -> Found:
-    import hashlib
-
-    check_stackable(len(layers), name)
-    _check_layers(layers, list(config.rootfs.diff_ids), name)
-    image_id = Digest(f"sha256:{hashlib.sha256(data).hexdigest()}")
-    diff_ids = list(config.rootfs.diff_ids)
-    return Found(data, image_id, diff_ids, layers, None, media_types.OCI_MANIFEST, names)
-
-
-def _check_layers(layers: list[Taken], diff_ids: list[DiffID], name: str) -> None:
-    """Layers that were in the content store before are checked when they are unpacked."""
-    if len(layers) != len(diff_ids):
-        raise Corrupt(f"{name} has {len(layers)} layers but its config {len(diff_ids)} diff ids")
-    for taken, diff_id in zip(layers, diff_ids, strict=True):
-        if taken.diff_id not in (None, diff_id):
-            raise Corrupt(
-                f"{name} has a layer that is not what its config says",
-                details=f"its diff id is {taken.diff_id} instead of {diff_id}",
-            )
-
-
-def _layout_images(
-    content: Unarchived, platform: Platform | None, repository: str | None
-) -> Iterator[Found]:
-    index = image.parse_index(content.document("index.json"), name="the archive's index.json")
-    for named, entries in _by_name(index).items():
-        for entry in _fitting(entries, platform, named):
-            data, kind = _manifest_of(content, entry, platform, named)
-            yield _layout_image(content, data, kind, _layout_names(named, entry, repository))
-
-
-def _by_name(index: Index) -> dict[str, list[Descriptor]]:
-    """Entries by the name that they share: a name may have one entry per platform.
-
-    Attestations, of the platform ``unknown``, are no images.
-    """
-    groups: dict[str, list[Descriptor]] = {}
-    for entry in index.manifests[:IMAGES_LIMIT]:
-        if entry.platform is not None and entry.platform.os == "unknown":
-            continue
-        annotations = entry.annotations or {}
-        named = annotations.get(FULL_NAME) or annotations.get(REF_NAME) or ""
-        groups.setdefault(named, []).append(entry)
-    return groups
-
-
-def _fitting(entries: list[Descriptor], platform: Platform | None, named: str) -> list[Descriptor]:
-    """All entries, but one of those that differ only by platform."""
-    by_platform = [entry for entry in entries if entry.platform is not None]
-    others = [entry for entry in entries if entry.platform is None]
-    if len(by_platform) <= 1 and platform is None:
-        return entries
-    if not by_platform:
-        return others
-    group = image.Index(manifests=by_platform)
-    wanted = platform or platforms.native()
-    return [*others, platforms.select(group, wanted, name=f"image {named or 'of the archive'}")]
-
-
-def _manifest_of(
-    content: Unarchived, entry: Descriptor, platform: Platform | None, named: str
-) -> tuple[bytes, str]:
-    """The image manifest that the entry leads to, and its media type."""
-    for _ in range(INDEX_DEPTH_LIMIT):
-        name = f"manifest {entry.digest} of the archive"
-        data = content.document(_blob_path(entry.digest))
-        kind = image.document_type(data, entry.media_type, name=name)
-        if kind in media_types.MANIFESTS:
-            return data, kind
-        index = image.parse_index(data, name=name)
-        entry = platforms.select(index, platform or platforms.native(), name=named or name)
-    raise Corrupt(f"the archive's index is nested more than {INDEX_DEPTH_LIMIT} deep")
-
-
-def _layout_image(content: Unarchived, data: bytes, kind: str, names: list[str]) -> Found:
-    name = f"image {names[0] if names else 'without a name'} of the archive"
-    manifest = image.parse_manifest(data, name=f"the manifest of {name}")
-    config_bytes = content.document(_blob_path(manifest.config.digest))
-    config = image.parse_config(config_bytes, name=f"the config of {name}")
-    layers = [content.layer(_blob_path(layer.digest)) for layer in manifest.layers]
-    for layer, taken in zip(manifest.layers, layers, strict=True):
-        if layer.size != taken.size:
-            raise Corrupt(f"{name}: layer {layer.digest} has {taken.size} bytes, not {layer.size}")
-    found = _found(config_bytes, config, layers, name, names)
-    return found._replace(manifest=data, manifest_type=kind)
-
-
-def _blob_path(digest: str) -> str:
-    return f"blobs/sha256/{hex_of(digest)}"
-
-
-def _layout_names(named: str, entry: Descriptor, repository: str | None) -> list[str]:
-    """A full name stays; a bare tag gets the repository asked for, or one with today's date."""
-    if not named:
-        return []
-    if FULL_NAME in (entry.annotations or {}) or "/" in named or ":" in named:
-        return [str(naming.target(named))]
-    base = repository or f"import-{time.strftime('%Y-%m-%d')}"
-    return [str(naming.target(f"{base}:{named}"))]
 
 
 def _arrive(context: ImageContext, found: Found) -> register.Arrived:

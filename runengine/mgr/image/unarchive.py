@@ -10,18 +10,18 @@ from __future__ import annotations
 import hashlib
 import re
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from runengine.errors import Corrupt, EngineError, InvalidParameter
 from runengine.ids import Digest, short
-from runengine.mgr.image.archive import COMPRESSED, REPACKED, Archive, decompressor
+from runengine.mgr.image.archive import COMPRESSED, REPACKED, decompressor
 from runengine.mgr.image.intake import Taken, take_layer
 from runengine.registry.incoming import IncomingBlob
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runengine.mgr.image.archive import Member, Readable
+    from runengine.mgr.image.archive import Member
     from runengine.mgr.image.context import ImageContext
     from runengine.mgr.image.progress import Progress
 
@@ -30,7 +30,24 @@ DOCUMENTS_LIMIT_BYTES = 64 << 20
 MEMBERS_LIMIT = 100_000
 LINK_DEPTH_LIMIT = 8
 SMALLEST_TAR_BYTES = 512
-_BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
+_BLOB = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})")
+"""A name that says what is in it: in an OCI layout, in skopeo's ``dir:``."""
+
+
+class Members(Protocol):
+    """An archive, or what stands for one: its members in turn, and the content of each."""
+
+    def __iter__(self) -> Iterator[Member]:
+        """Every file and link."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """What is left of the current member's content."""
+
+    def read(self) -> bytes:
+        """The same in one piece."""
+
+    def check_intact(self) -> None:
+        """Raise Corrupt if not only one of the members could not be read."""
 
 
 class Unarchived:
@@ -45,9 +62,8 @@ class Unarchived:
         self._refused: dict[str, EngineError] = {}
         self._links: dict[str, str] = {}
 
-    def read(self, stream: Readable) -> None:
+    def read(self, archive: Members) -> None:
         """Take in everything. Raises Corrupt for a damaged archive, EngineError (disk)."""
-        archive = Archive(stream)
         for count, member in enumerate(archive):
             if count >= MEMBERS_LIMIT:
                 raise Corrupt(f"the archive has more than {MEMBERS_LIMIT} members")
@@ -92,7 +108,7 @@ class Unarchived:
             name = self._links[name]
         raise Corrupt(f"the archive's link {name[:200]} leads nowhere")
 
-    def _take(self, archive: Archive, member: Member) -> None:
+    def _take(self, archive: Members, member: Member) -> None:
         chunks = archive.chunks()
         first = next(chunks)
         start = first.lstrip()[:1]
@@ -105,7 +121,7 @@ class Unarchived:
             archive.check_intact()
             self._refused[member.name] = error
 
-    def _take_document(self, member: Member, archive: Archive, first: bytes) -> None:
+    def _take_document(self, member: Member, archive: Members, first: bytes) -> None:
         if member.size > DOCUMENT_LIMIT_BYTES:
             raise Corrupt(f"a document of {member.size} bytes, more than {DOCUMENT_LIMIT_BYTES}")
         self._documents_bytes += member.size

@@ -146,12 +146,15 @@ def test_import_passes_changes_and_message(tmp_path):
     assert call("import", *words, images=manager).stdout == f"{A}\n"
     _, args, options = manager.asked[0]
     assert args[1] == "x:y"
-    assert options == {"changes": ["CMD a", "ENV b=c"], "message": "note"}
+    assert options == {"changes": ["CMD a", "ENV b=c"], "message": "note", "platform": None}
 
 
-def test_import_of_an_address_says_what_to_do():
-    result = call("import", "http://localhost/x.tar", images=Images())
-    assert "curl -L http://localhost/x.tar | runengine import -" in result.stderr
+def test_load_of_a_directory_passes_its_path(tmp_path):
+    manager = Images(load=["debian:12"])
+    call("load", "-q", "--platform", "linux/arm64", "-i", str(tmp_path), images=manager)
+    _, args, options = manager.asked[0]
+    assert args == (str(tmp_path),)
+    assert options["platform"] == "linux/arm64"
 
 
 def test_tag_says_nothing():
