@@ -40,6 +40,7 @@ OPTIONS: tuple[SpecOpt, ...] = (
     security.set_paths,
     security.set_seccomp,
     security.set_apparmor,
+    security.set_selinux,
 )
 
 

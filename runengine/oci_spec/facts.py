@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from runengine.oci_spec.cdi import Edits
     from runengine.oci_spec.idmaps import IdMaps
     from runengine.oci_spec.mounts import MountPoint
+    from runengine.oci_spec.selinux import Labels
     from runengine.oci_spec.users import User
 
 
@@ -53,6 +54,8 @@ class SpecFacts:
     """``mounts.resolve_all(host)``, their sources existing (made where create_source says so)."""
     network_files: dict[str, str] = field(default_factory=dict)
     """Container path (/etc/hosts ...) to the host file bound there, unless a user mount is."""
+    labels: Labels | None = None
+    """SELinux labels, where there is SELinux."""
     userns: UserFacts | None = None
     """None in the host's user namespace."""
     namespaces: dict[str, str | None] = field(default_factory=dict)

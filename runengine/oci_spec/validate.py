@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from runengine.errors import InvalidParameter, Unsupported
+from runengine.errors import InvalidParameter
 from runengine.oci_spec import (
     capabilities,
     destinations,
@@ -15,6 +15,7 @@ from runengine.oci_spec import (
     network_files,
     seccomp,
     security_opt,
+    selinux,
     sysctls,
     ulimits,
     workdir,
@@ -83,7 +84,7 @@ def check(
     )
     options = security_opt.parse(host["SecurityOpt"])
     check_profile(options.seccomp, kernel)
-    check_labels(options.labels)
+    selinux.parse(options.labels)
     for mapping in host["Devices"]:
         devices.check(mapping)
     for rule in host["DeviceCgroupRules"]:
@@ -111,19 +112,6 @@ def check_profile(profile: str, kernel: Kernel) -> None:
         )
     target = seccomp.Target(kernel.machine, kernel.version, frozenset(kernel.bounding))
     seccomp.load_profile(profile, target)
-
-
-def check_labels(labels: tuple[str, ...]) -> None:
-    """Raise Unsupported for SELinux labels; ``discard_unsupported`` has dropped them elsewhere.
-
-    A label on the process without one on its files would confine nothing that works.
-    """
-    wanted = [label for label in labels if label != "disable"]
-    if wanted:
-        raise Unsupported(
-            f"--security-opt label={wanted[0]}: the engine sets no SELinux labels",
-            resolution="leave it out, or say label=disable; AppArmor profiles are there",
-        )
 
 
 def check_config(config: ContainerConfig) -> None:

@@ -22,7 +22,13 @@ _CLONE_NEWNS = 0x20000
 
 
 def mount_mapped_overlay(
-    lowers: Sequence[str], data_dir: str, merged: str, *, layers_fd: int, writable_fd: int
+    lowers: Sequence[str],
+    data_dir: str,
+    merged: str,
+    *,
+    layers_fd: int,
+    writable_fd: int,
+    label: str = "",
 ) -> None:
     """As ``overlay.mount_overlay``, with ``upper`` and ``work`` in ``data_dir``, owners mapped.
 
@@ -44,7 +50,8 @@ def mount_mapped_overlay(
             for path in dict.fromkeys(lowers):
                 _map_in_place(path, layers_fd)
             _map_in_place(data_dir, writable_fd)
-            mount_overlay(lowers, f"{data_dir}/upper", f"{data_dir}/work", merged)
+            upper, work_dir = f"{data_dir}/upper", f"{data_dir}/work"
+            mount_overlay(lowers, upper, work_dir, merged, label=label)
             made.append(fscontext.clone_tree(merged))
         except BaseException as error:  # noqa: BLE001  it is raised again where it is awaited
             failures.append(error)

@@ -36,10 +36,12 @@ def mount_overlay(
     merged: str,
     *,
     readonly: bool = False,
+    label: str = "",
 ) -> None:
     """Show ``lowers`` (top first) with ``upper`` above them at ``merged``, which must be empty.
 
-    Without ``upper`` the view is read-only. Whatever the propagation of the surrounding mount,
+    Without ``upper`` the view is read-only. ``label`` is what SELinux takes for the label of every
+    file, whatever it has on the disk. Whatever the propagation of the surrounding mount,
     this one's is private. Raises Conflict if the directories are in use by another mount,
     InvalidParameter for more than 500 layers, Unsupported or EngineError for what the kernel
     refuses.
@@ -47,11 +49,12 @@ def mount_overlay(
     stack = _stack(lowers, upper, merged)
     _refuse_reuse(upper, merged)
     directories = {"upperdir": upper, "workdir": work} if upper and work else {}
+    options = {**_OPTIONS, "context": label} if label else _OPTIONS
     try:
         if not stack:
             _mount_nothing(merged)
-        elif not _mount_by_context(stack, directories, merged, readonly=readonly):
-            _mount_by_options(stack, directories, merged, readonly=readonly)
+        elif not _mount_by_context(stack, directories, merged, options, readonly=readonly):
+            _mount_by_options(stack, directories, merged, options, readonly=readonly)
     except OSError as error:
         _explain(error, merged)
 
@@ -107,7 +110,12 @@ def _mount_nothing(merged: str) -> None:
 
 
 def _mount_by_context(
-    stack: Sequence[str], directories: dict[str, str], merged: str, *, readonly: bool
+    stack: Sequence[str],
+    directories: dict[str, str],
+    merged: str,
+    options: dict[str, str],
+    *,
+    readonly: bool,
 ) -> bool:
     """Mount with the new API; False if this kernel cannot take layers one by one.
 
@@ -123,7 +131,7 @@ def _mount_by_context(
             return False
         raise
     try:
-        if not _configure(context, stack, directories):
+        if not _configure(context, stack, directories, options):
             return False
         try:
             fscontext.create(context)
@@ -141,7 +149,9 @@ def _mount_by_context(
     return True
 
 
-def _configure(context: int, stack: Sequence[str], directories: dict[str, str]) -> bool:
+def _configure(
+    context: int, stack: Sequence[str], directories: dict[str, str], options: dict[str, str]
+) -> bool:
     """Set everything; False if the kernel does not take a directory in the way it is given."""
     fscontext.set_string(context, "source", "overlay")
     for key, path in [*(("lowerdir+", lower) for lower in stack), *directories.items()]:
@@ -151,7 +161,7 @@ def _configure(context: int, stack: Sequence[str], directories: dict[str, str]) 
             if error.errno == errno.EINVAL:
                 return False  # by descriptor only since 6.13
             raise OSError(error.errno, error.strerror, path) from error
-    for key, value in _OPTIONS.items():
+    for key, value in options.items():
         fscontext.set_string(context, key, value)
     return True
 
@@ -169,7 +179,12 @@ def _set_directory(context: int, key: str, path: str) -> None:
 
 
 def _mount_by_options(
-    stack: Sequence[str], directories: dict[str, str], merged: str, *, readonly: bool
+    stack: Sequence[str],
+    directories: dict[str, str],
+    merged: str,
+    options: dict[str, str],
+    *,
+    readonly: bool,
 ) -> None:
     """Mount with mount(2), whose options end at a page: every layer goes by a short name.
 
@@ -180,9 +195,11 @@ def _mount_by_options(
 
     failures: list[OSError] = []
     fds = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in stack]
-    options = {"lowerdir": ":".join(map(str, fds)), **_OPTIONS}
-    options.update({key: _escape(path) for key, path in directories.items()})
-    text = ",".join(f"{key}={value}" for key, value in options.items())
+    # A label has commas of its own, for which SELinux knows quotes.
+    words = {key: f'"{value}"' if "," in value else value for key, value in options.items()}
+    words.update({key: _escape(path) for key, path in directories.items()})
+    words["lowerdir"] = ":".join(map(str, fds))
+    text = ",".join(f"{key}={value}" for key, value in words.items())
 
     def work() -> None:
         try:

@@ -90,14 +90,24 @@ def create(
 
 @contextlib.contextmanager
 def _identified(context: Context, record: Record) -> Iterator[Record]:
-    """The record with the ids that its user namespace gets, which are its own once it is added."""
-    if record.host_config["UsernsMode"] in ("", "host"):
-        yield record
-        return
-    from runengine.mgr.container import userns
+    """The record with what only one container has: ids of its user namespace, an SELinux level.
 
-    with userns.chosen(context, record.host_config) as found:
-        yield record._replace(details={**record.details, **found})
+    They are its own once it is added.
+    """
+    from runengine.linux import kernel
+
+    host, details = record.host_config, dict(record.details)
+    with contextlib.ExitStack() as stack:
+        if host["UsernsMode"] not in ("", "host"):
+            from runengine.mgr.container import userns
+
+            details |= stack.enter_context(userns.chosen(context, host))
+        if kernel.probe().selinux:
+            from runengine.linux import selinux
+            from runengine.mgr.container import labels
+
+            details |= stack.enter_context(labels.chosen(context, host, selinux.policy()))
+        yield record._replace(details=details)
 
 
 def _choose_id(specific_id: str | None) -> str:

@@ -121,7 +121,9 @@ class UserNamespace:
         """Where the runtime finds the root filesystem: it gets there as root inside."""
         return f"{self._place}/rootfs"
 
-    def mount_root(self, lowers: Sequence[str], data_dir: str, merged: str) -> None:
+    def mount_root(
+        self, lowers: Sequence[str], data_dir: str, merged: str, label: str = ""
+    ) -> None:
         """Mount the root filesystem with mapped owners, at ``merged`` and at ``rootfs``."""
         from runengine.linux import userns
         from runengine.rootfs import mapped
@@ -132,7 +134,7 @@ class UserNamespace:
         writable = userns.make(*texts).user
         try:
             mapped.mount_mapped_overlay(
-                lowers, data_dir, merged, layers_fd=self._fd, writable_fd=writable
+                lowers, data_dir, merged, layers_fd=self._fd, writable_fd=writable, label=label
             )
         finally:
             os.close(writable)

@@ -1,10 +1,10 @@
-"""Masked paths, seccomp and AppArmor (config-linux.md#seccomp, #masked-paths)."""
+"""Masked paths, seccomp, AppArmor and SELinux (config-linux.md#seccomp, #masked-paths)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runengine.oci_spec import seccomp, security_opt
+from runengine.oci_spec import seccomp, security_opt, selinux
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -120,3 +120,23 @@ def set_apparmor(
     name = security_opt.apparmor_of(host, facts.apparmor_profile or "")
     if name:
         spec["process"]["apparmorProfile"] = name
+
+
+def set_selinux(
+    spec: dict[str, Any], _config: ContainerConfig, host: HostConfig, facts: SpecFacts
+) -> None:
+    """``process.selinuxLabel`` and ``linux.mountLabel``; what a container needs that has a say."""
+    if facts.labels is None:
+        return
+    if facts.labels.process:
+        spec["process"]["selinuxLabel"] = facts.labels.process
+    spec["linux"]["mountLabel"] = facts.labels.mount
+    if selinux.parse(security_opt.parse(host["SecurityOpt"]).labels).nested:
+        spec["mounts"].append(
+            {
+                "destination": "/sys/fs/selinux",
+                "type": "bind",
+                "source": "/sys/fs/selinux",
+                "options": ["bind", "rprivate", "nosuid", "noexec"],
+            }
+        )

@@ -135,7 +135,9 @@ def test_a_host_that_has_everything(host):
         ({"/proc/self/status": f"Seccomp:\t0\nCapBnd:\t{ALL - (1 << 24):x}\nCapEff:\t{ALL:x}\n"},
          "capabilities", NOTE, "CAP_SYS_RESOURCE"),
         ({"/sys/module/apparmor/parameters/enabled": "N\n"}, "AppArmor", NOTE, "off"),
-        ({"/sys/fs/selinux/enforce": "1"}, "SELinux", NOTE, "enforcing"),
+        ({"/sys/fs/selinux/enforce": "1"}, "SELinux", NOTE, "enforcing; the policy has no"),
+        ({"/sys/fs/selinux/enforce": "0", "/usr/share/containers/selinux/contexts":
+          "process = 'a:b:c:s0'\nfile = 'a:b:d:s0'\n"}, "SELinux", OK, "permissive; containers"),
         ({"/sys/fs/cgroup/cgroup.controllers": "cpu\n"}, "controller memory", NOTE, "no memory"),
         ({"/sys/fs/cgroup/cgroup.controllers": None}, "version", NOTE, "v1 beside v2"),
         ({"/sys/fs/cgroup/a/memory.peak": None}, "peak memory", NOTE, "5.19"),

@@ -96,16 +96,6 @@ def test_what_the_kernel_lacks_is_discarded_with_a_warning():  # AA-03, AA-04
     assert len(host["SecurityOpt"]) == 4
 
 
-def test_labels_are_refused_where_selinux_would_heed_them():
-    kernel = specs.KERNEL._replace(selinux=True)
-    labelled = specs.host(SecurityOpt=["label=type:x"])
-    found = validate.discard_unsupported(labelled, kernel)
-    assert (found.warnings, found.host["SecurityOpt"]) == ([], ["label=type:x"])
-    with pytest.raises(Unsupported, match="label=type:x: the engine sets no SELinux labels"):
-        validate.check(specs.config(), found.host, kernel)
-    validate.check(specs.config(), specs.host(SecurityOpt=["label=disable"]), kernel)
-
-
 def test_no_warning_for_what_was_not_asked():  # AA-03: Pouch warned always
     kernel = specs.KERNEL._replace(seccomp=False, apparmor=False)
     quiet = ["seccomp=unconfined", "apparmor:unconfined", "label=disable"]
@@ -134,7 +124,7 @@ before = set(sys.modules)
 from runengine.linux import kernel
 from runengine.model import container_config, host_config
 from runengine.cgroups import features, layout, limits
-from runengine.oci_spec import exec, merge, mounts, users, validate
+from runengine.oci_spec import exec, merge, user_mounts, users, validate
 from runengine.oci_spec.build import SpecFacts, build_spec
 config, host, here = container_config(), host_config(), kernel.probe()
 host["Binds"] = ["/a:/b:ro"]
@@ -142,7 +132,7 @@ host, _ = limits.check(host, features.Features())
 validate.check(config, host, here)
 build_spec(config, host, SpecFacts(
     container_id="a", rootfs="/r", hostname="h", args=["x"], env=[], cwd="/", kernel=here,
-    user=users.resolve_user("1", "", ""), cgroups_path="/a", mounts=mounts.resolve_all(host)))
+    user=users.resolve_user("1", "", ""), cgroups_path="/a", mounts=user_mounts.resolve_all(host)))
 heavy = {"pydantic", "pyroute2", "requests", "asyncio", "subprocess", "csv", "ipaddress"}
 print(*sorted((heavy | {"tempfile", "shutil", "logging", "click"}) & (set(sys.modules) - before)))
 """
