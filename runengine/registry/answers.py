@@ -159,7 +159,7 @@ def _untrusted(cause: ssl.SSLCertVerificationError, what: str, host: str) -> Una
     return Unavailable(
         f"the certificate of {what} is not trusted",
         details=getattr(cause, "verify_message", None) or str(cause),
-        resolution="install its authority with update-ca-certificates, or add "
+        resolution=f"put its authority into /etc/runengine/certs.d/{host}/ca.crt, or add "
         f'"{host}" to insecure_registries in /etc/runengine/config.json',
     )
 

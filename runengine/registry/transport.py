@@ -88,7 +88,8 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]
         is_registrys = "json" in response.headers.get("Content-Type", "")
         if scheme == "http" and response.status_code == 400 and not is_registrys:
             body = answers.error_body(response)
-            if b"HTTPS" in body[:1024]:
+            # A HEAD has no body to tell, and nothing else that would be a bad request.
+            if method == "HEAD" or b"HTTPS" in body[:1024]:
                 raise answers.wants_tls_hint(f"registry {self.hostname}")
         return response
 

@@ -146,7 +146,7 @@ def test_tls(tmp_path, layout, store, monkeypatch) -> None:
         monkeypatch.setattr(mirrors, "is_loopback", lambda _: False)
         with opened() as client, pytest.raises(Unavailable, match="not trusted") as caught:
             pull(client, name, store)
-        assert "update-ca-certificates" in str(caught.value)
+        assert "/ca.crt" in str(caught.value)
         with opened(insecure=["127.0.0.1"]) as client:
             pull(client, name, store)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(registry.certificate))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import EngineError, NotFound
@@ -76,13 +77,20 @@ def chosen(context: ImageContext, row: ImageRow, how: Compression | None) -> Pus
     found = one(context, row.manifest_digest, row.image_id)
     if not any(layer.is_plain for layer in found.layers):
         return found
-    for other in sorted({other.manifest_digest for other in _rows(context, row.image_id)}):
-        try:
-            candidate = one(context, other, row.image_id)
-        except EngineError:
-            continue
-        if _is_ready(context, candidate, how):
-            return candidate
+    candidates = _others(context, row)
+    for form in ["gzip", "zstd"] if how is None else [how.format]:
+        for candidate in candidates:
+            if _is_ready(context, candidate, f"+{form}"):
+                return candidate
+    return found
+
+
+def _others(context: ImageContext, row: ImageRow) -> list[Pushable]:
+    """What the image's other names stand for."""
+    found = []
+    for digest in sorted({other.manifest_digest for other in _rows(context, row.image_id)}):
+        with suppress(EngineError):
+            found.append(one(context, digest, row.image_id))
     return found
 
 
@@ -117,11 +125,11 @@ def _rows(context: ImageContext, image_id: str) -> list[ImageRow]:
     return [row for row in context.store.images.names() if row.image_id == image_id]
 
 
-def _is_ready(context: ImageContext, candidate: Pushable, how: Compression | None) -> bool:
+def _is_ready(context: ImageContext, candidate: Pushable, suffix: str) -> bool:
+    """Whether all layers are compressed this way, and here."""
     types = {layer.wanted.media_type for layer in candidate.layers}
-    if types & PLAIN or (how and types != {media_types.OCI_LAYER + how.suffix}):
-        return False
-    return all(context.content.has(layer.wanted.digest) for layer in candidate.layers)
+    is_right = types == {media_types.OCI_LAYER + suffix}
+    return is_right and all(context.content.has(one.wanted.digest) for one in candidate.layers)
 
 
 def _is_whole(context: ImageContext, index: bytes, manifest_digest: str) -> bool:

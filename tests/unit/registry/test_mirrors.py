@@ -85,3 +85,39 @@ def test_an_insecure_entry_may_be_a_network() -> None:
 def test_explaining_names_all_that_matters() -> None:
     line = endpoints("reg.example/x", insecure=["reg.example"])[0].describe()
     assert line == "registry reg.example/x (https then http, certificate not checked)"
+
+
+def test_a_host_of_this_machine_with_an_authority_is_checked() -> None:
+    (found,) = resolve(
+        parse("localhost:5000/x"), mirrors={}, insecure=(), certified=lambda _: True
+    )
+    assert (found.schemes, found.verify_tls) == (("https",), True)
+    (listed,) = resolve(
+        parse("localhost:5000/x"),
+        mirrors={},
+        insecure=["localhost:5000"],
+        certified=lambda _: True,
+    )
+    assert (listed.schemes, listed.verify_tls) == (("http", "https"), False)
+
+
+def test_a_name_is_in_a_network_by_all_its_addresses(monkeypatch) -> None:
+    table = {"one.example": ["10.1.2.3"], "two.example": ["10.1.2.3", "192.0.2.1"]}
+    asked = []
+
+    def look_up(name, *_: object, **__: object):
+        asked.append(name)
+        if name not in table:
+            raise OSError("no such name")
+        return [(0, 0, 0, "", (address, 0)) for address in table[name]]
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    mirrors._addresses.cache_clear()
+    assert mirrors.is_insecure("one.example:5000", ["10.0.0.0/8"])
+    assert not mirrors.is_insecure("two.example:5000", ["10.0.0.0/8"])
+    assert mirrors.is_insecure("two.example", ["10.0.0.0/8", "192.0.2.0/24"])
+    assert not mirrors.is_insecure("gone.example", ["10.0.0.0/8"])
+    asked.clear()
+    assert not mirrors.is_insecure("four.example", ["three.example", "x/y"])
+    assert asked == []
+    mirrors._addresses.cache_clear()
