@@ -8,6 +8,7 @@ from runengine.cli.table_of_commands import (
     CONTAINER,
     GENERATE,
     IMAGE,
+    MANIFEST,
     NETWORK,
     REGISTRY,
     SYSTEM,
@@ -21,6 +22,7 @@ def _group(name: str, brief: str, table: dict[str, Entry]) -> LazyGroup:
 
 container = _group("container", "Manage containers", CONTAINER)
 image = _group("image", "Manage images", IMAGE)
+manifest = _group("manifest", "Look at image manifests and manifest lists", MANIFEST)
 network = _group("network", "Manage networks", NETWORK)
 volume = _group("volume", "Manage volumes", VOLUME)
 registry = _group("registry", "Look into registries", REGISTRY)

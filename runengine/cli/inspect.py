@@ -65,7 +65,19 @@ def inspect_container(ctx: click.Context, /, **options: Any) -> None:
     _show(ctx, options, ("container",))
 
 
-@command("inspect", usage="[OPTIONS] IMAGE [IMAGE...]", params=[_format_option()])
+@command(
+    "inspect",
+    usage="[OPTIONS] IMAGE [IMAGE...]",
+    params=[
+        _format_option(),
+        Option(
+            ["--platform"],
+            metavar="string",
+            default=None,
+            help="Inspect a specific platform of the multi-platform image",
+        ),
+    ],
+)
 @argument("names", nargs=-1, required=True)
 @click.pass_context
 def inspect_image(ctx: click.Context, /, **options: Any) -> None:
@@ -98,7 +110,7 @@ def inspect_volume(ctx: click.Context, /, **options: Any) -> None:
 
 def _show(ctx: click.Context, options: dict[str, Any], kinds: Sequence[str]) -> None:
     """Write what was found, then complain about what was not; exits 1 if anything was not."""
-    finders = _finders(ctx, size=options.get("size", False))
+    finders = _finders(ctx, options)
     found: list[dict[str, Any]] = []
     errors: list[EngineError] = []
     for name in options["names"]:
@@ -116,11 +128,14 @@ def _show(ctx: click.Context, options: dict[str, Any], kinds: Sequence[str]) -> 
         ctx.exit(1)
 
 
-def _finders(ctx: click.Context, *, size: bool) -> dict[str, Callable[[str], dict[str, Any]]]:
+def _finders(
+    ctx: click.Context, options: dict[str, Any]
+) -> dict[str, Callable[[str], dict[str, Any]]]:
     engine = context.engine(ctx)
+    size, platform = options.get("size", False), options.get("platform")
     return {
         "container": lambda name: engine.containers.inspect(name, size=size),
-        "image": lambda name: engine.images.inspect(name),
+        "image": lambda name: engine.images.inspect(name, platform=platform),
         "network": lambda name: engine.networks.inspect(name),
         "volume": lambda name: engine.volumes.inspect(name),
     }

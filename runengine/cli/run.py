@@ -73,7 +73,7 @@ def _after_failed_start(engine: Engine, created: Created, request: run_flags.Req
     if status != "created":
         return
     if request.host["AutoRemove"]:
-        engine.containers.remove(created.id, force=True)
+        engine.containers.remove(created.id, force=True, made=True)
     elif request.detach:
         context.write(f"{created.id}\n")
 
@@ -108,7 +108,8 @@ def _create(engine: Engine, request: run_flags.Request, *, starts: bool) -> Crea
 def ensure_image(engine: Engine, request: run_flags.Request) -> None:
     """Pull the image if it is missing, or as ``--pull`` says. Raises EngineError."""
     name = request.config["Image"]
-    if request.pull != "always" and _is_here(engine, name, request.platform):
+    here = request.pull != "always" and _is_here(engine, name, request.platform)
+    if here and request.pull != "newer":
         return
     if request.pull == "never":
         raise NotFound(
@@ -118,12 +119,22 @@ def ensure_image(engine: Engine, request: run_flags.Request) -> None:
     from runengine.registry import reference
 
     pulled = str(reference.parse(name).familiar)
-    if request.pull == "missing" and not request.quiet:
+    if not here and request.pull != "always" and not request.quiet:
         context.complain(f"Unable to find image '{pulled}' locally", prefix="")
+    try:
+        _pull(engine, request)
+    except EngineError as error:
+        if not here:
+            raise
+        context.warn(f"using the image {pulled} that is here, as its registry fails: {error}")
+
+
+def _pull(engine: Engine, request: run_flags.Request) -> None:
+    """Pull; what is here already, or what another command is bringing, is not brought again."""
     from runengine.cli.progress import progress_for
 
     with progress_for(terminal.STDERR, quiet=request.quiet) as progress:
-        engine.images.pull(name, platform=request.platform, progress=progress)
+        engine.images.pull(request.config["Image"], platform=request.platform, progress=progress)
 
 
 def _is_here(engine: Engine, name: str, platform: str | None) -> bool:

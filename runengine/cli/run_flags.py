@@ -17,7 +17,6 @@ from runengine.cli.run_table import (
     HEALTH_FIELDS,
     HOST_FIELDS,
     REFUSED,
-    VOLUMES_LATER,
 )
 from runengine.errors import InvalidParameter, Unsupported
 
@@ -26,7 +25,13 @@ if TYPE_CHECKING:
 
     from runengine.model import ContainerConfig, EndpointConfig, HealthConfig, HostConfig
 
-PULL_POLICIES = ("always", "missing", "never")
+PULL_POLICIES = ("always", "missing", "never", "newer")
+SCRATCH = {
+    "/run": "exec,mode=755",
+    "/tmp": "exec,mode=1777",  # noqa: S108
+    "/var/tmp": "exec,mode=1777",  # noqa: S108
+}
+"""Where programs write, whatever they are: ``--read-only-tmpfs``, as Podman has it."""
 MAX_PROFILE_BYTES = 4 << 20
 
 
@@ -52,6 +57,7 @@ def build(params: Mapping[str, Any]) -> Request:
     _refuse(params)
     config = _config(params)
     host = _host(params)
+    config["Volumes"] = _set_mounts(params, host)
     endpoints, warnings = run_network.apply(params, config, host)
     _check_conflicts(config, host)
     return Request(
@@ -192,7 +198,6 @@ def _host(params: Mapping[str, Any]) -> HostConfig:
     host["Ulimits"] = list({limit["Name"]: limit for limit in params["ulimit"]}.values())
     host["ExtraHosts"] = list(params["add_host"])
     _set_log(params, host)
-    _set_mounts(params, host)
     _set_security(params["security_opt"], host)
     return host
 
@@ -237,16 +242,19 @@ def _set_log(params: Mapping[str, Any], host: HostConfig) -> None:
         raise InvalidParameter("invalid logging opts for driver none: it takes no --log-opt")
 
 
-def _set_mounts(params: Mapping[str, Any], host: HostConfig) -> None:
-    from runengine.oci_spec import mounts
+def _set_mounts(params: Mapping[str, Any], host: HostConfig) -> dict[str, dict[str, Any]]:
+    """What is mounted; returns the anonymous volumes, which are the container's own matter."""
+    from runengine.oci_spec import mounts, user_mounts
 
+    volumes: dict[str, dict[str, Any]] = {}
     for text in params["volume"]:
         source, colon, rest = text.partition(":")
-        if not colon:
-            raise Unsupported(f"anonymous volume {text!r}", resolution=VOLUMES_LATER)
-        bind = f"{_local_path(source)}:{rest}"
-        mounts.parse_bind(bind)
-        host["Binds"].append(bind)
+        bind = f"{_local_path(source)}:{rest}" if colon else source
+        point = mounts.parse_bind(bind)
+        if colon:
+            host["Binds"].append(bind)
+        else:
+            volumes[point.destination] = {}
     for text in params["mount"]:
         mount = mounts.parse_mount(text)
         if mount["Type"] == "bind" and mount.get("Source"):
@@ -254,6 +262,13 @@ def _set_mounts(params: Mapping[str, Any], host: HostConfig) -> None:
         mounts.resolve_mount(mount)
         host["Mounts"].append(mount)
     host["Tmpfs"] = dict(mounts.parse_tmpfs(text) for text in params["tmpfs"])
+    host["VolumesFrom"] = list(params["volumes_from"])
+    if params["volume_driver"]:
+        host["VolumeDriver"] = params["volume_driver"]
+    if params["read_only"] and params["read_only_tmpfs"]:
+        taken = {*volumes, *(point.destination for point in user_mounts.resolve_all(host))}
+        host["Tmpfs"] |= {path: how for path, how in SCRATCH.items() if path not in taken}
+    return volumes
 
 
 def _local_path(source: str) -> str:

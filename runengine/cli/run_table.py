@@ -80,13 +80,9 @@ HEALTH_FIELDS = {
     "health_timeout": "Timeout",
 }
 
-VOLUMES_LATER = "volumes come with a later release; bind a path of the host: -v /path:/path"
-
 # Docker's flags that this release knows and refuses, and why.
 REFUSED = {
     "storage_opt": "a size limit on the writable layer is not supported yet",
-    "volume_driver": VOLUMES_LATER,
-    "volumes_from": VOLUMES_LATER,
 }
 
 _PROCESS = (
@@ -128,7 +124,7 @@ _LIFE = (
     flag("--cidfile", help="Write the container ID to the file"),
     flag("--name", help="Assign a name to the container"),
     flag("--platform", help="Set platform if server is multi-platform capable"),
-    flag("--pull", help="Pull image before running (always, missing, never)", default="missing"),
+    flag("--pull", help="Pull image before running (always, missing, never, newer)", default="missing"),
     flag("-q --quiet", "bool", help="Suppress the pull output"),
     flag(
         "--restart",
@@ -153,6 +149,8 @@ _SECURITY = (
     flag("--pid", help="PID namespace to use"),
     flag("--privileged", "bool", help="Give extended privileges to this container"),
     flag("--read-only", "bool", help="Mount the container's root filesystem as read only"),
+    flag("--read-only-tmpfs", "bool",
+         help="With --read-only: mount writable tmpfs on /run, /tmp and /var/tmp"),
     flag("--security-opt", "list", help="Security Options"),
     flag("--sysctl", "list", help="Sysctl options", convert=values.sysctl),
     flag("--gidmap", "list", help="GID map of the user namespace (CONTAINER_GID:HOST_GID:COUNT)"),
@@ -170,6 +168,8 @@ _FILES = (
     flag("--shm-size", help="Size of /dev/shm", convert=values.size),
     flag("--tmpfs", "list", help="Mount a tmpfs directory"),
     flag("-v --volume", "list", help="Bind mount a volume"),
+    flag("--volume-driver", help="Optional volume driver for the container"),
+    flag("--volumes-from", "list", help="Mount volumes from the specified container(s)"),
 )
 
 _RESOURCES = (

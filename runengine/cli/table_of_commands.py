@@ -21,6 +21,9 @@ WAIT = Entry(
 RM = Entry("lifecycle:rm", "Remove one or more containers")
 UPDATE = Entry("update:update", "Update configuration of one or more containers")
 RENAME = Entry("lifecycle:rename", "Rename a container")
+IMPORT_CONTAINER = Entry(
+    "moving:import_container", "Make the container that export --with-config wrote"
+)
 MOUNT = Entry("mounts:mount", "Mount the root filesystems of containers to look into them")
 UNMOUNT = Entry("mounts:unmount", "Unmount the root filesystems of containers")
 CP = Entry("copy:cp", "Copy files/folders between a container and the local filesystem")
@@ -133,6 +136,7 @@ CONTAINER: dict[str, Entry] = {
     "commit": COMMIT,
     "diff": DIFF,
     "export": EXPORT,
+    "import": IMPORT_CONTAINER,
     "inspect": INSPECT_CONTAINER,
     "cleanup": CLEANUP,
     "prune": Entry("prune:container_prune", "Remove all stopped containers"),
@@ -182,6 +186,12 @@ VOLUME: dict[str, Entry] = {
     "prune": Entry("volume:prune", "Remove anonymous volumes that no container uses"),
     "rm": VOLUME_RM,
     "remove": _alias(VOLUME_RM, "rm"),
+}
+
+MANIFEST: dict[str, Entry] = {
+    "inspect": Entry(
+        "manifest:inspect", "Display an image manifest, or manifest list, as its registry has it"
+    ),
 }
 
 SYSTEM: dict[str, Entry] = {
@@ -263,6 +273,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "doctor": DOCTOR,
     "container": Entry("groups:container", "Manage containers"),
     "image": Entry("groups:image", "Manage images"),
+    "manifest": Entry("groups:manifest", "Look at image manifests and manifest lists"),
     "network": Entry("groups:network", "Manage networks"),
     "volume": Entry("groups:volume", "Manage volumes"),
     "registry": Entry("groups:registry", "Look into registries"),

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from runengine.store.store import Store
 
     Documents = list[dict[str, Any]]
+    Manifests = dict[str, Any] | Documents
     Removed = list[dict[str, str]]
     Names = list[str]
+    Pulls = list[PullResult]
     Pushes = list[PushResult]
     Found = list[Garbage]
     Layers = list[SharedLayer]
@@ -96,6 +98,29 @@ class ImageMgr:
         shown = NoProgress() if quiet or progress is None else progress
         return pull.pull(
             self._context, reference, platform=platform, progress=shown, credentials=credentials
+        )
+
+    def pull_all(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        progress: Progress | None = None,
+        credentials: CredentialSource | None = None,
+    ) -> Pulls:
+        """Bring every tag of a repository that is an image.
+
+        Raises what ``pull`` raises; EngineError names the tags that did not come.
+        """
+        from runengine.mgr.image import pull
+        from runengine.mgr.image.progress import NoProgress
+
+        return pull.pull_all(
+            self._context,
+            reference,
+            platform=platform,
+            progress=progress or NoProgress(),
+            credentials=credentials,
         )
 
     def push(
@@ -247,6 +272,16 @@ class ImageMgr:
         from runengine.mgr.image import inspecting
 
         return inspecting.inspected(self._context, name, platform)
+
+    def inspect_manifest(
+        self, reference: str, *, verbose: bool = False, local: bool = False, insecure: bool = False
+    ) -> Manifests:
+        """The manifest or index behind a name. See ``manifests.inspect``."""
+        from runengine.mgr.image import manifests
+
+        return manifests.inspect(
+            self._context, reference, verbose=verbose, local=local, insecure=insecure
+        )
 
     def tag(self, source: str, target: str) -> str:
         """Point the name ``target`` at the image; returns it in full.

@@ -256,7 +256,7 @@ def unpack_beside(
 
     diff_id = document(image)["rootfs"]["diff_ids"][position]
     with context.content.open(Digest(blob)) as stream:
-        unpacked = unpack(stream, staging)
+        unpacked = unpack(context, stream, staging)
     if unpacked.diff_id != diff_id:
         raise Corrupt(
             f"blob {blob} does not unpack to layer {diff_id}",

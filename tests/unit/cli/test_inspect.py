@@ -24,7 +24,8 @@ class Objects:
     def __init__(self, kind, **known):
         self.kind, self.known = kind, known
 
-    def inspect(self, name, size=False):
+    def inspect(self, name, size=False, platform=None):
+        self.platform = platform
         if name == "many":
             raise AmbiguousName("many matches several containers")
         if name not in self.known:
@@ -40,6 +41,13 @@ def inspect(*words, group=()):
         "volumes": Objects("volume"),
     }
     return call(*group, "inspect", *words, **managers)
+
+
+def test_an_image_is_shown_for_a_platform():
+    images = Objects("image", debian=IMAGE)
+    call("image", "inspect", "--platform", "linux/arm64", "debian", images=images,
+         containers=None, networks=None, volumes=None)  # fmt: skip
+    assert images.platform == "linux/arm64"
 
 
 def test_documents_are_an_indented_list():

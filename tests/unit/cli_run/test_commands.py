@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runengine.errors import Conflict, EngineError, NotFound, NotModified
+from runengine.errors import Conflict, EngineError, NotFound, NotModified, Unavailable
 from runengine.mgr.container.create import Created
 from runengine.mgr.container.wait import Waited
 from tests.support.cli import call
@@ -148,6 +148,7 @@ def test_detached_run_starts_without_streams():
     [
         ([], []),
         (["--pull", "always"], [("busybox", None)]),
+        (["--pull", "newer"], [("busybox", None)]),
         (["--platform", "linux/amd64"], []),
         (["--platform", "linux/arm64"], [("busybox", "linux/arm64")]),
     ],
@@ -170,6 +171,25 @@ def test_never_pull():
     done = call("run", "--pull", "never", "app", containers=containers, images=images)
     assert done.exit_code == 125
     assert images.pulled == containers.calls == []
+
+
+class Unreachable(Images):
+    """A registry that does not answer."""
+
+    def pull(self, *_: Any, **__: Any) -> None:
+        raise Unavailable("registry: no route to host")
+
+
+def test_newer_takes_the_image_that_is_here_where_the_registry_fails():
+    words = ("create", "--pull", "newer", "busybox")
+    done = call(*words, containers=Containers(create=made), images=Unreachable("busybox"))
+    assert (done.exit_code, done.stdout) == (0, "a" * 64 + "\n")
+    assert done.stderr.startswith("WARNING: using the image busybox:latest that is here")
+    done = call(*words, containers=Containers(create=made), images=Unreachable())
+    assert (done.exit_code, "no route to host" in done.stderr) == (125, True)
+    words = ("create", "--pull", "always", "busybox")
+    done = call(*words, containers=Containers(create=made), images=Unreachable("busybox"))
+    assert done.exit_code == 125
 
 
 def test_cidfile_is_written_and_not_overwritten(tmp_path):
