@@ -148,6 +148,7 @@ class HostConfig(TypedDict):
     Mounts: list[MountSpec]
     Tmpfs: dict[str, str]
     VolumesFrom: list[str]
+    VolumeDriver: NotRequired[str]
     Links: NotRequired[list[str] | None]
     ContainerIDFile: str
     LogConfig: LogConfig

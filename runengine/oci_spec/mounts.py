@@ -9,26 +9,26 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runengine.errors import InvalidParameter, Unsupported
+from runengine.errors import InvalidParameter
+from runengine.oci_spec import volume_mounts
+from runengine.oci_spec.volume_mounts import REPLACE_MODES, VolumeWish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from runengine.linux.mount import MountInfo
-    from runengine.model import HostConfig, MountSpec
+    from runengine.model import MountSpec
 
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 DEFAULT_PROPAGATION = "rprivate"
-_ABSOLUTE = "give an absolute path on the host (/path or ./path)"
 
 
 class MountPoint(NamedTuple):
-    """A user's mount, resolved: the source exists and the destination is clean and absolute."""
+    """A user's mount, resolved: the destination is clean and absolute."""
 
     type: str
-    """``bind`` or ``tmpfs``."""
+    """``bind``, ``volume`` or ``tmpfs``."""
     source: str
-    """Host path of a bind; empty for a tmpfs."""
+    """Host path of a bind, and of a volume once its data is there; empty for a tmpfs."""
     destination: str
     readonly: bool = False
     propagation: str = DEFAULT_PROPAGATION
@@ -45,12 +45,16 @@ class MountPoint(NamedTuple):
     """Whether files have the owners in the container's user namespace that they have on disk."""
     mode: str = ""
     """The mode words as the user gave them, for ``inspect``."""
+    volume: VolumeWish | None = None
+    """Which volume it shows, if it does."""
 
 
 class _Modes(NamedTuple):
     readonly: bool
     propagation: str
     idmap: bool
+    nocopy: bool
+    replace: str
 
 
 _FAMILIES = {
@@ -59,6 +63,7 @@ _FAMILIES = {
     "z": "label",
     "Z": "label",
     "nocopy": "copy",
+    **dict.fromkeys(REPLACE_MODES, "replace"),
     "idmap": "owners",
     "consistent": "consistency",
     "cached": "consistency",
@@ -68,26 +73,26 @@ _FAMILIES = {
 
 
 def parse_bind(text: str) -> MountPoint:
-    """Parse ``-v SOURCE:DESTINATION[:MODES]``.
+    """Parse ``-v [SOURCE:]DESTINATION[:MODES]``; the source is a host's path or a volume's name.
 
-    Raises InvalidParameter for what is malformed and Unsupported for named and anonymous volumes.
+    Raises InvalidParameter for what is malformed.
     """
     parts = text.split(":")
     if len(parts) > 3 or not all(parts):
         raise InvalidParameter(
             f"unknown volume bind: invalid volume specification {text!r}",
-            resolution="use SOURCE:DESTINATION[:MODES]"
+            resolution="use [SOURCE:]DESTINATION[:MODES]",
         )
     if len(parts) == 1:
-        clean_destination(parts[0], text)
-        raise Unsupported(
-            f"anonymous volume {text!r}: volumes are not there yet", resolution=_ABSOLUTE
-        )
+        return anonymous_volume(parts[0])
     source, destination = parts[0], clean_destination(parts[1], text)
-    modes = _parse_modes(parts[2] if len(parts) == 3 else "", text)
+    mode = parts[2] if len(parts) == 3 else ""
+    modes = _parse_modes(mode, text)
     if not source.startswith("/"):
-        raise Unsupported(
-            f"named volume {source!r}: volumes are not there yet", resolution=_ABSOLUTE
+        return _named_volume(source, destination, modes, mode)
+    if modes.replace:
+        raise InvalidParameter(
+            f"invalid bind mode in volume specification {text!r}: {modes.replace} needs a volume"
         )
     return MountPoint(
         "bind",
@@ -97,8 +102,28 @@ def parse_bind(text: str) -> MountPoint:
         modes.propagation,
         idmap=modes.idmap,
         create_source=True,
-        mode=parts[2] if len(parts) == 3 else "",
+        mode=mode,
     )
+
+
+def _named_volume(name: str, destination: str, modes: _Modes, mode: str) -> MountPoint:
+    volume_mounts.check_name(name)
+    return MountPoint(
+        "volume",
+        "",
+        destination,
+        modes.readonly,
+        modes.propagation,
+        idmap=True,
+        mode=mode,
+        volume=VolumeWish(name, nocopy=modes.nocopy, replace=modes.replace),
+    )
+
+
+def anonymous_volume(destination: str) -> MountPoint:
+    """A volume that has no name yet, as an image's VOLUME and ``-v DESTINATION`` want it."""
+    clean = clean_destination(destination, destination)
+    return MountPoint("volume", "", clean, idmap=True, volume=VolumeWish(anonymous=True))
 
 
 def _parse_modes(modes: str, text: str) -> _Modes:
@@ -118,6 +143,8 @@ def _parse_modes(modes: str, text: str) -> _Modes:
         seen.get("access") == "ro",
         seen.get("propagation", DEFAULT_PROPAGATION),
         "owners" in seen,
+        "copy" in seen,
+        seen.get("replace", ""),
     )
 
 
@@ -250,16 +277,12 @@ def _set_type_option(mount: MountSpec, key: str, value: str, text: str) -> None:
         case "tmpfs":
             options = _tmpfs_option(key, value, text)
             mount["TmpfsOptions"] = {**mount.get("TmpfsOptions", {}), **options}
-        case "volume" if key in _VOLUME_KEYS:
-            # Kept only so that the message is about volumes, not about the key.
-            mount["VolumeOptions"] = {**mount.get("VolumeOptions", {}), key: value}
+        case "volume" if key == "volume-nocopy":
+            mount.setdefault("VolumeOptions", {})["NoCopy"] = _boolean(value, key, text)
+        case "volume" if key in volume_mounts.KEYS:
+            volume_mounts.set_option(mount.setdefault("VolumeOptions", {}), key, value, text)
         case _:
             raise _unknown_key(key, text)
-
-
-_VOLUME_KEYS = frozenset(
-    f"volume-{name}" for name in ("nocopy", "driver", "label", "opt", "subpath")
-)
 
 
 def _unknown_key(key: str, text: str) -> InvalidParameter:
@@ -355,7 +378,7 @@ def parse_size(value: str, what: str) -> int:
 
 
 def resolve_mount(mount: MountSpec) -> MountPoint:
-    """The mount for an API ``Mounts`` entry. Raises InvalidParameter or Unsupported."""
+    """The mount for an API ``Mounts`` entry. Raises InvalidParameter."""
     kind = mount.get("Type", "volume")
     target = mount.get("Target", "")
     text = f"type={kind},target={target}"
@@ -365,11 +388,16 @@ def resolve_mount(mount: MountSpec) -> MountPoint:
     if kind == "bind":
         return _resolve_bind(mount, destination, text)
     if kind == "volume":
-        raise Unsupported(
-            f"volume at {target}: volumes are not there yet",
-            resolution="use type=bind with an absolute source",
-        )
+        return _resolve_volume(mount, destination, text)
     raise InvalidParameter(f"invalid mount type {kind!r} for {target}")
+
+
+def _resolve_volume(mount: MountSpec, destination: str, text: str) -> MountPoint:
+    wish = volume_mounts.wish(
+        mount.get("Source") or "", mount.get("VolumeOptions") or {}, text
+    )
+    readonly = mount.get("ReadOnly", False)
+    return MountPoint("volume", "", destination, readonly, idmap=True, volume=wish)
 
 
 def _resolve_bind(mount: MountSpec, destination: str, text: str) -> MountPoint:
@@ -415,63 +443,6 @@ def _resolve_tmpfs(mount: MountSpec, destination: str, text: str) -> MountPoint:
     return MountPoint(
         "tmpfs", "", destination, mount.get("ReadOnly", False), options=tuple(words)
     )
-
-
-def resolve_all(host: HostConfig) -> list[MountPoint]:
-    """Every mount of ``-v``, ``--mount`` and ``--tmpfs``, parents before children.
-
-    Raises InvalidParameter for two mounts on one destination, Unsupported for volumes.
-    """
-    points = [parse_bind(text) for text in dict.fromkeys(host["Binds"])]
-    points += [resolve_mount(mount) for mount in host["Mounts"]]
-    taken: dict[str, str] = {}
-    for point in points:
-        if point.destination in taken:
-            raise InvalidParameter(
-                f"Duplicate mount point: {point.destination}",
-                resolution="name each destination once",
-            )
-        taken[point.destination] = point.source
-    # Docker lets -v and --mount win over --tmpfs on the same path; say so instead.
-    for path, options in host["Tmpfs"].items():
-        point = tmpfs_mount(path, options)
-        if point.destination in taken:
-            raise InvalidParameter(f"Duplicate mount point: {point.destination}")
-        taken[point.destination] = ""
-        points.append(point)
-    return parents_first(points)
-
-
-def check_propagation(points: Iterable[MountPoint], table: Sequence[MountInfo]) -> None:
-    """Raise InvalidParameter for a bind that cannot propagate as asked.
-
-    ``table`` is the host's ``linux.mount.mounts()``: what is mounted beneath a shared bind only
-    shows on the other side if the source's own mount is shared (mount_namespaces(7)).
-    """
-    for point in points:
-        wanted = point.propagation.removeprefix("r")
-        if point.type != "bind" or wanted not in ("shared", "slave"):
-            continue
-        holder = _mount_of(point.source, table)
-        marks = [word.partition(":")[0] for word in holder.propagation] if holder else []
-        if "shared" in marks or (wanted == "slave" and "master" in marks):
-            continue
-        where = holder.target if holder else "/"
-        kind = "shared" if wanted == "shared" else "shared or slave"
-        raise InvalidParameter(
-            f"path {point.source} is mounted on {where} but it is not a {kind} mount",
-            resolution=f"mount --make-shared {where}, or leave out {point.propagation}",
-        )
-
-
-def _mount_of(path: str, table: Sequence[MountInfo]) -> MountInfo | None:
-    """The mount that holds ``path``: the longest target above it, the last one there."""
-    found: MountInfo | None = None
-    for entry in table:
-        above = entry.target.rstrip("/") + "/"
-        if f"{path}/".startswith(above) and (not found or len(entry.target) >= len(found.target)):
-            found = entry
-    return found
 
 
 def parents_first(points: Iterable[MountPoint]) -> list[MountPoint]:

@@ -10,7 +10,6 @@ from runengine.oci_spec import (
     destinations,
     devices,
     gpus,
-    mounts,
     namespaces,
     network_files,
     seccomp,
@@ -18,6 +17,7 @@ from runengine.oci_spec import (
     selinux,
     sysctls,
     ulimits,
+    user_mounts,
     workdir,
 )
 
@@ -74,7 +74,7 @@ def check(
     modes = namespaces.modes(host, kernel)
     check_config(config)
     check_exclusions(config, host)
-    for point in mounts.resolve_all(host):
+    for point in user_mounts.resolve_all(host):
         destinations.check(point)
     sysctls.check(
         host, own={kind for kind, mode in modes.items() if mode.kind == namespaces.PRIVATE}

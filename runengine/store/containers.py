@@ -35,6 +35,7 @@ class State(TypedDict):
     Error: str
     StartedAt: str
     FinishedAt: str
+    RemoveVolumes: NotRequired[bool]  # while it is being removed: its anonymous ones go, too
     RanS: NotRequired[float | None]  # seconds, by a clock that nobody sets; None: nobody saw
     CpuNs: int | None  # account of the last run
     MemoryPeakBytes: int | None

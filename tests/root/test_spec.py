@@ -12,7 +12,7 @@ import pytest
 
 from runengine.cgroups import counters, layout
 from runengine.linux import devices, mount
-from runengine.oci_spec import init, mounts, ulimits
+from runengine.oci_spec import init, propagation, ulimits, user_mounts
 from tests.support import needs, specs
 from tests.support.box import HERE, Box, capabilities, status
 
@@ -219,8 +219,8 @@ def test_propagation(box, tmp_path, word, marks):  # AB-01 to AB-04
     subprocess.run(["mount", "-t", "tmpfs", "shared", source], check=True)
     try:
         subprocess.run(["mount", "--make-shared", source], check=True)
-        points = mounts.resolve_all(specs.host(Binds=[f"{source}:/d:{word}"]))
-        mounts.check_propagation(points, mount.mounts())
+        points = user_mounts.resolve_all(specs.host(Binds=[f"{source}:/d:{word}"]))
+        propagation.check_propagation(points, mount.mounts())
         text = box.sh("cat /proc/self/mountinfo", Binds=[f"{source}:/d:{word}"])
         found = {entry.partition(":")[0] for entry in mounted(text)["/d"].propagation}
         assert found == marks

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from runengine.cgroups import features, limits, machine
 from runengine.errors import EngineError
 from runengine.linux import devices
-from runengine.oci_spec import mounts, runtime, users, validate
+from runengine.oci_spec import runtime, user_mounts, users, validate
 from runengine.oci_spec.build import build_spec
 from runengine.oci_spec.env import merge_env
 from tests.support import flag_strategies, needs
@@ -53,7 +53,7 @@ def spec_of(box: Box, words: list[str]) -> dict[str, Any] | None:
         user="",
         env=merge_env([], wanted.config["Env"]),
         cwd=wanted.config["WorkingDir"],
-        mounts=mounts.resolve_all(host),
+        mounts=user_mounts.resolve_all(host),
         devices=[
             entry
             for one in host["Devices"]

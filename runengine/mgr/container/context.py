@@ -10,7 +10,7 @@ from runengine.errors import NotFound, TimedOut, Unavailable
 from runengine.linux.locks import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from runengine.config import Config
@@ -112,14 +112,36 @@ class VolumeSource(Protocol):
     ) -> list[dict[str, Any]]:
         """Volumes in Docker's shape; with ``usage`` what each takes up and who mounts it."""
 
+    def place(self, volume: Volume) -> str:
+        """Where the volume's data is or will be; empty where only its driver knows."""
+
+    def populate(
+        self,
+        volume: Volume,
+        target: str,
+        rootfs: str,
+        destination: str,
+        owners: Callable[[int, int], tuple[int, int]] | None = None,
+    ) -> None:
+        """Copy what a mounted root has at ``destination`` to ``target`` in an empty volume.
+
+        ``owners`` tells whose the copies are, if not the same as there. Raises InvalidParameter,
+        Unavailable.
+        """
+
+    def holds(self, names: Sequence[str], container_id: str) -> bool:
+        """Whether any of these is mounted for the container's run."""
+
     def hold(self, volume: Volume, container_id: str) -> str:
         """Have the data there for a container that starts; where. Raises EngineError."""
 
     def release(self, names: Sequence[str], container_id: str) -> None:
         """A container that held volumes has ended. Idempotent; never fails."""
 
-    def discard(self, names: Sequence[str]) -> None:
-        """Remove volumes that came with a container that is gone, unless others mount them."""
+    def leave(self, container_id: str, *, anonymous: bool, made: bool) -> None:
+        """A container goes: remove its anonymous volumes, and those that it was the first to
+        mount (``made``), unless others mount them. Idempotent; never fails.
+        """
 
 
 class Context(NamedTuple):

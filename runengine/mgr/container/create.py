@@ -16,10 +16,11 @@ from runengine.mgr.container.discard import forget_half_made
 from runengine.store.containers import Record, created_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from runengine.mgr.container.context import Context
     from runengine.model import ContainerConfig, EndpointConfig, HostConfig
+    from runengine.store.containers import State
     from runengine.store.images import StoredImage
     from runengine.store.network_types import WantedEndpoint
 
@@ -80,12 +81,24 @@ def create(
     # Held until the record pins the layers: a sweep in between would take them away.
     with in_use(context.paths):
         plan = make_plan(context, container_id, chosen, config, host, endpoints or {})
-        record = plan.record(container_id, chosen)
-        half_made = record._replace(state={**record.state, "Status": "creating"})
-        with _identified(context, half_made) as half_made:
-            _make(context, half_made, plan.wanted)
+        record = install(context, plan.record(container_id, chosen), plan.wanted)
     context.events.container("create", record, began_ns=began_ns)
     return Created(container_id, chosen, plan.warnings)
+
+
+def install(
+    context: Context,
+    record: Record,
+    wanted: Sequence[WantedEndpoint],
+    fill: Callable[[Record], State] | None = None,
+) -> Record:
+    """Make a container of a record that is decided, or nothing of it; returns it as it then is.
+
+    ``fill`` puts files into its directories and says what state it has. Raises AlreadyExists.
+    """
+    half_made = record._replace(state={**record.state, "Status": "creating"})
+    with _identified(context, half_made) as named:
+        return _make(context, named, wanted, fill or (lambda _: created_state()))
 
 
 @contextlib.contextmanager
@@ -176,7 +189,7 @@ def make_plan(
         "cgroup_driver": context.config.cgroup_driver,
         "cgroups_path": cgroups_path,
         "cgroup": layout.cgroup_dirs(cgroups_path),
-        "mounts": _mount_documents(host),
+        **_mounts(context, merged, host),
     }
     return Plan(image, merged, host, details, warnings + checked.warnings, wished.wanted)
 
@@ -217,23 +230,30 @@ def _check_runtime(context: Context, name: str) -> None:
         )
 
 
-def _mount_documents(host: HostConfig) -> list[dict[str, Any]]:
-    from runengine.oci_spec.mounts import resolve_all
+def _mounts(
+    context: Context, config: ContainerConfig, host: HostConfig
+) -> dict[str, list[dict[str, Any]]]:
+    """What is to be mounted: as ``inspect`` shows it, and as a start needs it."""
+    from runengine.mgr.container import volumes
+    from runengine.oci_spec import destinations
 
-    return [
-        {
-            "Type": point.type,
-            "Source": point.source,
-            "Destination": point.destination,
-            "Mode": point.mode,
-            "RW": not point.readonly,
-            "Propagation": point.propagation,
-        }
-        for point in resolve_all(host)
-    ]
+    points = volumes.plan(context, config, host)
+    for point in points:
+        destinations.check(point)
+    return {
+        "mounts": volumes.documents(context, points),
+        "points": volumes.to_documents(points),
+    }
 
 
-def _make(context: Context, record: Record, wanted: Sequence[WantedEndpoint]) -> None:
+def _make(
+    context: Context,
+    record: Record,
+    wanted: Sequence[WantedEndpoint],
+    fill: Callable[[Record], State],
+) -> Record:
+    from runengine.mgr.container import volumes
+
     with context.reserved(record.id):
         try:
             context.store.containers.add(record)
@@ -242,12 +262,16 @@ def _make(context: Context, record: Record, wanted: Sequence[WantedEndpoint]) ->
             raise
         try:
             _make_directories(context, record)
+            if record.details["points"]:
+                volumes.attach(context, record)
             if wanted:
                 context.networks.want(record.id, wanted)
-            context.store.containers.set_state(record.id, created_state())
+            state = fill(record)
+            context.store.containers.set_state(record.id, state)
         except BaseException:
             forget_half_made(context, record)
             raise
+    return record._replace(state=state)
 
 
 def _drop_unless_owned(context: Context, record: Record) -> None:

@@ -18,13 +18,14 @@ SIGKILL = 9
 END_TIMEOUT_S = 30.0
 
 
-def remove_damaged(context: Context, container_id: str) -> None:
+def remove_damaged(context: Context, container_id: str, *, volumes: bool = False) -> None:
     """End what runs, then remove files and record. Raises Unavailable, TimedOut.
 
     A log outside of the container's directory and cgroups without a monitor stay: only the
     record knew of them.
     """
     from runengine.linux.mount import unmount
+    from runengine.mgr.container import volumes as mounted
     from runengine.mgr.container.runtime import runtime_argv
     from runengine.mgr.network import sandbox
     from runengine.runtime import runc
@@ -40,6 +41,8 @@ def remove_damaged(context: Context, container_id: str) -> None:
         data_dir, state_dir = context.data_dir(container_id), context.state_dir(container_id)
         for target in (f"{data_dir}/merged", f"{state_dir}/shm"):
             unmount(target)
+        mounted.release(context, container_id, context.store.volumes.used_by(container_id))
+        context.volumes.leave(container_id, anonymous=volumes, made=False)
         remove_data(data_dir)
         context.store.containers.remove(container_id)
         discard_directory(state_dir)

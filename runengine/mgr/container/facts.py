@@ -59,7 +59,7 @@ def gather(
         user=user,
         kernel=here,
         cgroups_path=record.details["cgroups_path"],
-        mounts=_mounts(host, rootfs),
+        mounts=_mounts(context, record, rootfs),
         network_files=network_files.write(
             context,
             record,
@@ -84,16 +84,19 @@ def gather(
     )
 
 
-def _mounts(host: HostConfig, rootfs: str) -> list[MountPoint]:
-    """The user's mounts, their sources there, none of them where none may be."""
-    from runengine.oci_spec.mounts import check_propagation, resolve_all
+def _mounts(context: Context, record: Record, rootfs: str) -> list[MountPoint]:
+    """The container's mounts, their sources there, none of them where none may be."""
+    from runengine.mgr.container import volumes
+    from runengine.oci_spec import propagation
 
-    mounts = resolve_all(host)
-    check_destinations(rootfs, mounts)
-    for point in mounts:
+    points = volumes.points_of(record)
+    check_destinations(rootfs, points)
+    for point in points:
         ensure_source(point)
-    check_propagation(mounts, mount.mounts() if mounts else ())
-    return mounts
+    points = volumes.bring(context, record, points, rootfs)
+    if propagation.needs_table(points):
+        propagation.check_propagation(points, mount.mounts())
+    return points
 
 
 def _hostname(context: Context, record: Record) -> str:

@@ -143,11 +143,13 @@ class ContainerMgr(FileOperations):
 
         return wait.wait(self._context, name, condition)
 
-    def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> None:  # noqa: ARG002
-        """Remove a container. Binds are never touched, whatever ``volumes`` says."""
+    def remove(
+        self, name: str, *, force: bool = False, volumes: bool = False, made: bool = False
+    ) -> None:
+        """Remove a container; ``volumes``: its anonymous ones as well. See ``remove.remove``."""
         from runengine.mgr.container import remove
 
-        remove.remove(self._context, name, force=force)
+        remove.remove(self._context, name, force=force, volumes=volumes, made=made)
         self._free_layers()
 
     def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:

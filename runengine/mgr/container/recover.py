@@ -82,6 +82,10 @@ def tear_down(context: Context, record: Record) -> None:
     for target in (f"{context.data_dir(record.id)}/merged", f"{state_dir}/shm"):
         unmount(target)
     _forget_user_namespace(context, record)
+    if record.details.get("points"):
+        from runengine.mgr.container import volumes
+
+        volumes.let_go(context, record)
     for name in ("init.json", "monitor.sock", "monitor.lock"):
         _unlink(f"{state_dir}/{name}")
     discard_directory(f"{state_dir}/bundle")
@@ -209,7 +213,7 @@ def finish(context: Context, record: Record) -> None:
     if observe.is_live(state):
         return
     if record.host_config["AutoRemove"] and state["Status"] == "exited":
-        remove_settled(context, record)
+        remove_settled(context, record, volumes=True)
 
 
 def require_live(record: Record, state: State) -> None:

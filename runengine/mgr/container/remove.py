@@ -14,21 +14,26 @@ if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
 
 
-def remove(context: Context, name: str, *, force: bool) -> None:
+def remove(
+    context: Context, name: str, *, force: bool, volumes: bool = False, made: bool = False
+) -> None:
     """Remove a container; with ``force`` a running one is killed first, at once.
 
-    ``force`` also removes one whose record is damaged. Raises NotFound, StateError (damaged), or
-    Conflict for a running, paused or restarting container without ``force``.
+    ``volumes`` removes its anonymous volumes, too, unless others mount them, as happens anyway
+    to a container of ``--rm``; ``made`` removes all that its creation has made, for one that could
+    not be started. ``force`` also removes one whose record is damaged. Raises
+    NotFound, StateError (damaged), or Conflict for a running, paused or restarting container
+    without ``force``.
     """
     container_id = context.resolve(name)
     if force and _is_damaged(context, container_id):
         from runengine.mgr.container.damaged import remove_damaged
 
-        remove_damaged(context, container_id)
+        remove_damaged(context, container_id, volumes=volumes)
         return
     if force:
         _hurry(context, container_id)
-    _remove(context, container_id, force=force)
+    _remove(context, container_id, force=force, volumes=volumes, made=made)
 
 
 def _is_damaged(context: Context, container_id: str) -> bool:
@@ -39,7 +44,9 @@ def _is_damaged(context: Context, container_id: str) -> bool:
     return False
 
 
-def _remove(context: Context, container_id: str, *, force: bool) -> None:
+def _remove(
+    context: Context, container_id: str, *, force: bool, volumes: bool, made: bool
+) -> None:
     from runengine.mgr.container.stop import kill_and_settle
 
     with context.locked(container_id) as record:
@@ -57,7 +64,12 @@ def _remove(context: Context, container_id: str, *, force: bool) -> None:
                 " container before removing or force remove"
             )
         pending.cancel(context, container_id)
-        remove_settled(context, context.store.containers.get(container_id))
+        remove_settled(
+            context,
+            context.store.containers.get(container_id),
+            volumes=volumes or record.host_config["AutoRemove"],
+            made=made,
+        )
 
 
 def _hurry(context: Context, container_id: str) -> None:

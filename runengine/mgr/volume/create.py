@@ -6,15 +6,15 @@ between leaves a record that nobody sees and that the next one who wants the nam
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from runengine import ids
-from runengine.errors import Conflict, InvalidParameter
+from runengine.errors import Conflict
 from runengine.linux import clock
 from runengine.mgr.volume.drivers import driver_of
 from runengine.mgr.volume.local_options import LOCAL
+from runengine.oci_spec.volume_mounts import check_name
 from runengine.store.volumes import ANONYMOUS_LABEL, CREATING, READY, REMOVING, Volume
 
 if TYPE_CHECKING:
@@ -22,27 +22,6 @@ if TYPE_CHECKING:
 
     from runengine.mgr.volume.context import VolumeContext
     from runengine.mgr.volume.request import VolumeConfig
-
-MAX_NAME = 240
-"""Names are file names, with some letters to spare."""
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-
-
-def check_name(name: str) -> str:
-    """Return the volume's name. Raises InvalidParameter."""
-    if not _NAME.fullmatch(name):
-        raise InvalidParameter(
-            f"create {name}: {name!r} includes invalid characters for a local volume name, only"
-            ' "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed',
-            resolution="if you intended to pass a host directory, use an absolute path",
-        )
-    if len(name) < 2:
-        raise InvalidParameter(
-            f"volume name {name!r} is too short: names have at least two characters"
-        )
-    if len(name) > MAX_NAME:
-        raise InvalidParameter(f"volume name is too long: {len(name)} characters of {MAX_NAME}")
-    return name
 
 
 def plan(config: VolumeConfig, *, made_for: str = "") -> Volume:

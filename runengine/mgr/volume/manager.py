@@ -82,6 +82,14 @@ class VolumeMgr:
         volume = self.get(name)
         return driver_of(self._context, volume.driver).path(volume)
 
+    def place(self, volume: Volume) -> str:
+        """Where the volume's data is or will be; empty where only its plugin knows."""
+        from runengine.mgr.volume import drivers
+
+        if volume.driver not in drivers.BUILTIN:
+            return ""
+        return drivers.driver_of(self._context, volume.driver).path(volume)
+
     def remove(self, name: str, *, force: bool = False) -> None:
         """Remove a volume with its data. Raises Conflict naming the containers that mount it.
 
@@ -147,8 +155,29 @@ class VolumeMgr:
 
         mounting.release_all(self._context, [*names], container_id)
 
-    def discard(self, names: Sequence[str]) -> None:
-        """Remove volumes that came with a container that is gone, unless others mount them."""
+    def holds(self, names: Sequence[str], container_id: str) -> bool:
+        """Whether any of these is mounted for the container's run."""
+        from runengine.mgr.volume import mounting
+
+        return any(mounting.is_held(self._context, name, container_id) for name in names)
+
+    def populate(
+        self,
+        volume: Volume,
+        target: str,
+        rootfs: str,
+        destination: str,
+        owners: Callable[[int, int], tuple[int, int]] | None = None,
+    ) -> None:
+        """Copy what the image has at ``destination`` to an empty volume. See ``populate``."""
+        from runengine.mgr.volume import populate
+        from runengine.mgr.volume.drivers import driver_of
+
+        if driver_of(self._context, volume.driver).copies(volume):
+            populate.populate(self._context, volume, target, rootfs, destination, owners)
+
+    def leave(self, container_id: str, *, anonymous: bool, made: bool) -> None:
+        """A container goes, and what came with it. Never fails. See ``removal.leave``."""
         from runengine.mgr.volume import removal
 
-        removal.discard_unused(self._context, names)
+        removal.leave(self._context, container_id, anonymous=anonymous, made=made)

@@ -39,7 +39,7 @@ def release(context: VolumeContext, name: str, container_id: str) -> None:
 
     If it fails the note stays, so that the next one who settles the container tries again.
     """
-    if not os.path.exists(_note(context, name, container_id)):
+    if not is_held(context, name, container_id):
         return
     with context.locked(name):
         volume = context.store.volumes.find(name)
@@ -47,6 +47,11 @@ def release(context: VolumeContext, name: str, container_id: str) -> None:
             last = not holders(context, name, but=container_id)
             driver_of(context, volume.driver).unmount(volume, container_id, last=last)
         _take_note(context, name, container_id)
+
+
+def is_held(context: VolumeContext, name: str, container_id: str) -> bool:
+    """Whether the volume is mounted for the container's run."""
+    return os.path.exists(_note(context, name, container_id))
 
 
 def holders(context: VolumeContext, name: str, *, but: str = "") -> list[str]:

@@ -122,11 +122,28 @@ def prune(context: VolumeContext, filters: Mapping[str, Sequence[str]]) -> Prune
     return Pruned(names, reclaimed)
 
 
-def discard_unused(context: VolumeContext, names: Sequence[str]) -> None:
-    """Remove volumes that came with a container which is gone, unless others use them.
+def leave(context: VolumeContext, container_id: str, *, anonymous: bool, made: bool) -> None:
+    """A container goes: remove its anonymous volumes, and those that its creation has made
+    (``made``, for one that was never whole), unless others mount them.
 
-    Whatever keeps one is no error of the container's: it stays, for ``prune``.
+    Whatever keeps a volume is no error of the container's: it stays, for ``prune``.
     """
+    volumes = context.store.volumes
+    names = dict.fromkeys(volumes.used_by(container_id, only_anonymous=True) if anonymous else ())
+    names |= dict.fromkeys(volumes.made_for(container_id) if made else ())
     for name in names:
-        with suppress(EngineError):
-            remove(context, name)
+        with suppress(EngineError), context.locked(name):
+            volume = volumes.find(name)
+            if volume is not None and _mark_left(context, volume, container_id):
+                complete(context, volume)
+
+
+def _mark_left(context: VolumeContext, volume: Volume, container_id: str) -> bool:
+    """Forget a use, and mark the volume if that was the last one."""
+    volumes = context.store.volumes
+    with context.store.database.write():
+        volumes.disuse(container_id, volume.name)
+        if volumes.users(volume.name):
+            return False
+        volumes.set_status(volume, REMOVING)
+    return True

@@ -268,6 +268,9 @@ def test_detach_keys():
         ["-v", "/a:b"],
         ["-v", "/a:/"],
         ["-v", "/a:/b:rox"],
+        ["-v", "a/b:/x"],
+        ["-v", "relative"],
+        ["--mount", "dst=/x,volume-subpath=../y"],
         ["--mount", "type=bind,src=/a"],
         ["--mount", "type=bind,dst=/a"],
         ["--mount", "bogus"],
@@ -279,20 +282,28 @@ def test_refused_before_anything_is_made(words: list[str]):
         build(*words, "busybox")
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--volumes-from", "x"],
-        ["-v", "/anonymous"],
-        ["-v", "named:/x"],
-        ["--mount", "dst=/x"],
-        ["--storage-opt", "size=1g"],
-    ],
-)
-def test_what_this_release_lacks_is_said(words: list[str]):
+def test_what_this_release_lacks_is_said():
     with pytest.raises(Unsupported) as caught:
-        build(*words, "busybox")
+        build("--storage-opt", "size=1g", "busybox")
     assert caught.value.resolution
+
+
+def test_volumes_go_where_docker_has_them():
+    words = ["-v", "/anonymous/", "-v", "named:/x:ro", "--volumes-from", "one:ro"]
+    found = build(*words, "--mount", "dst=/y", "--volume-driver", "nfs", "busybox")
+    assert found.config["Volumes"] == {"/anonymous": {}}
+    assert found.host["Binds"] == ["named:/x:ro"]
+    assert found.host["Mounts"] == [{"Type": "volume", "Target": "/y"}]
+    assert found.host["VolumesFrom"] == ["one:ro"]
+    assert found.host.get("VolumeDriver") == "nfs"
+
+
+def test_a_read_only_root_can_have_scratch_space():
+    words = ["--read-only", "--read-only-tmpfs", "-v", "data:/run", "-v", "/var/tmp"]
+    found = build(*words, "busybox").host
+    assert found["Tmpfs"] == {"/tmp": "exec,mode=1777"}
+    assert build("--read-only", "busybox").host["Tmpfs"] == {}
+    assert build("--read-only-tmpfs", "busybox").host["Tmpfs"] == {}
 
 
 @pytest.mark.parametrize(

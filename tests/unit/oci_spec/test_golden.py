@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runengine.linux.devices import DeviceEntry
-from runengine.oci_spec import mounts, runtime, ulimits
+from runengine.oci_spec import runtime, ulimits, user_mounts
 from runengine.oci_spec.cdi import Edits, Hook
 from runengine.oci_spec.users import User
 from tests.support import specs
@@ -120,7 +120,7 @@ CASES: dict[str, Case] = {
 
 def built(name: str) -> dict[str, Any]:
     config, host, facts = CASES[name]
-    points = mounts.resolve_all(specs.host(**host))
+    points = user_mounts.resolve_all(specs.host(**host))
     return specs.build(config, host, **{"mounts": points, **facts})
 
 

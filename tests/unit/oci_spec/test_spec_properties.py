@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runengine.errors import EngineError
 from runengine.linux.devices import DeviceEntry
-from runengine.oci_spec import mounts, runtime, security_opt, users, validate
+from runengine.oci_spec import runtime, security_opt, user_mounts, users, validate
 from runengine.oci_spec.build import build_spec
 from runengine.oci_spec.destinations import PROC
 from runengine.oci_spec.env import merge_env
@@ -50,7 +50,7 @@ def built(words: list[str], kernel: Any) -> tuple[Any, dict[str, Any]]:
         env=merge_env([], config["Env"]),
         cwd=config["WorkingDir"],
         user=users.resolve_user(config["User"], PASSWD, GROUP, host["GroupAdd"]),
-        mounts=mounts.resolve_all(host),
+        mounts=user_mounts.resolve_all(host),
         devices=[MINE] if host["Devices"] else [],
         apparmor_profile="runengine-default",
     )
