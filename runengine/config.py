@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 DEFAULT_FILE = "/etc/runengine/config.json"
 DEFAULT_PIDS_LIMIT = 4096
 MIN_MEMORY_BYTES = 4 << 20
+MAX_LAYER_BYTES = 256 << 30
 USERNS_POOL = (1 << 31, 1 << 30)
 CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 CERTS_DIRECTORIES = ("/etc/runengine/certs.d", "/etc/docker/certs.d")
@@ -42,6 +43,9 @@ class Config(NamedTuple):
     cdi_spec_dirs: tuple[str, ...] = CDI_DIRECTORIES  # later ones hide what is in earlier ones
     certs_dirs: tuple[str, ...] = CERTS_DIRECTORIES  # HOST[:PORT]/ with certificates, in order
     search_registry: str = "docker.io"  # of searches that name none
+    max_concurrent_downloads: int = 0  # layers of one pull at once; 0: by the processors
+    max_layer_bytes: int = MAX_LAYER_BYTES  # uncompressed; more is taken for a bomb
+    builder: str = ""  # buildah, docker-buildx or buildctl; empty: the first that is installed
     metrics_address: str = ""  # HOST:PORT or unix:/path; empty: no metrics server
 
 

@@ -49,6 +49,9 @@ class Settings(BaseModel):
     cdi_spec_dirs: list[str] | None = None
     certs_dirs: list[str] | None = None
     search_registry: str | None = None
+    max_concurrent_downloads: int | None = Field(default=None, ge=1, le=32)
+    max_layer_bytes: int | None = Field(default=None, ge=1 << 20)
+    builder: str | None = None
     metrics_address: str | None = None
 
 

@@ -8,7 +8,6 @@ import click
 
 from runengine.cli import context
 from runengine.cli.command import Option, argument, command
-from runengine.errors import Unsupported
 
 if TYPE_CHECKING:
     from runengine.cli.progress import Progress
@@ -26,7 +25,11 @@ def _platform_option(help: str) -> Option:
     params=[
         _platform_option("Set platform if server is multi-platform capable"),
         Option(["-q", "--quiet"], is_flag=True, help="Suppress verbose output"),
-        Option(["-a", "--all-tags"], is_flag=True, hidden=True),
+        Option(
+            ["-a", "--all-tags"],
+            is_flag=True,
+            help="Download all tagged images in the repository",
+        ),
         Option(["--disable-content-trust"], is_flag=True, default=True, hidden=True),
     ],
 )
@@ -35,17 +38,18 @@ def _platform_option(help: str) -> Option:
 def pull(ctx: click.Context, /, **options: Any) -> None:
     """Download an image from a registry."""
     from runengine.cli.progress import progress_for
+    from runengine.registry import reference
 
-    if options["all_tags"]:
-        raise Unsupported("--all-tags is not supported", resolution="pull each tag by its name")
-    quiet = options["quiet"]
+    name, platform = options["name"], options["platform"]
     manager = context.engine(ctx).images
-    with progress_for(STDOUT, quiet=quiet) as progress:
-        say_default_tag(options["name"], progress)
-        result = manager.pull(
-            options["name"], platform=options["platform"], progress=progress, quiet=quiet
-        )
-    context.write(f"{result.reference}\n")
+    with progress_for(STDOUT, quiet=options["quiet"]) as progress:
+        if options["all_tags"]:
+            manager.pull_all(name, platform=platform, progress=progress)
+            shown = reference.parse(name, default_tag=None).name
+        else:
+            say_default_tag(name, progress)
+            shown = manager.pull(name, platform=platform, progress=progress).reference
+    context.write(f"{shown}\n")
 
 
 def say_default_tag(name: str, progress: Progress) -> None:

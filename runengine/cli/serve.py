@@ -34,6 +34,7 @@ _USED_LATE = (
     "encodings.ascii",
     "glob",
     "inspect",
+    "isal.isal_zlib",
     "json",
     "multiprocessing.connection",
     "prctl",
@@ -46,6 +47,7 @@ _USED_LATE = (
     "termios",
     "threading",
     "traceback",
+    "zstandard",
 )
 
 

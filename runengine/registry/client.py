@@ -21,7 +21,7 @@ from runengine.errors import (
 )
 from runengine.ids import Digest, is_digest
 from runengine.oci_spec import media_types
-from runengine.registry import auth, mirrors
+from runengine.registry import auth, mirrors, patience
 from runengine.registry.certificates import Certificates
 from runengine.registry.credentials import AuthFiles, GivenCredentials
 
@@ -40,8 +40,6 @@ MANIFEST_LIMIT_BYTES = 4 << 20
 CHUNK_BYTES = 512 << 10
 TIMEOUT_S = 30.0
 RETRY_PAUSES_S = (0.3, 1.0)
-BUSY = frozenset({500, 502, 503, 504})
-"""Answers of a server that may give another one in a moment."""
 _Result = TypeVar("_Result")
 
 
@@ -130,6 +128,13 @@ class RegistryClient:
             raise InvalidParameter(f"reference {ref} has neither tag nor digest")
         return self._first(ref, lambda endpoint: self._manifest_from(endpoint, ref, wanted))
 
+    def tags(self, ref: Reference) -> list[str]:
+        """All tags of the repository, in the registry's order.
+
+        Raises NotFound, Unauthorized, Unavailable, Corrupt.
+        """
+        return self._first(ref, lambda endpoint: self._tags_from(endpoint, ref))
+
     def blob(
         self, ref: Reference, descriptor: BlobDescriptor, *, offset: int = 0, verify: bool = True
     ) -> BlobStream:
@@ -186,6 +191,21 @@ class RegistryClient:
                 )
         return Manifest(response.headers.get("Content-Type", ""), digest, data)
 
+    def _tags_from(self, endpoint: Endpoint, ref: Reference) -> list[str]:
+        from runengine.registry import tags
+
+        name = f"list of the tags of {ref.familiar_name}"
+
+        def page(path: str) -> tuple[bytes, str]:
+            response = self._get(endpoint, path, {}, name)
+            try:
+                data = self._read(response, tags.PAGE_LIMIT_BYTES, name, endpoint)
+            finally:
+                response.close()
+            return data, response.headers.get("Link", "")
+
+        return tags.collect(endpoint.repository, page)
+
     def _blob_from(
         self, endpoint: Endpoint, descriptor: BlobDescriptor, offset: int, *, verify: bool
     ) -> BlobStream:
@@ -209,10 +229,13 @@ class RegistryClient:
             response = self._send(endpoint, path, headers)
             if response.status_code in (200, 206):
                 return response
-            if response.status_code not in BUSY or pause_s is None or endpoint.is_mirror:
+            if pause_s is None or endpoint.is_mirror:
+                break
+            wait_s = patience.wait_s(response.status_code, response.headers, pause_s)
+            if wait_s is None:
                 break
             response.close()
-            time.sleep(pause_s)
+            time.sleep(wait_s)
         raise self._refusal(response, endpoint, name)
 
     def _send(
@@ -278,11 +301,13 @@ class RegistryClient:
             return self._grants.refusal(endpoint, said)
         if status == 404:
             return _not_found(endpoint, name, body, said)
-        if status == 429:
+        if status == patience.TOO_MANY:
+            wait_s = patience.retry_after_s(response.headers)
+            wait = "wait" if wait_s is None else f"wait {wait_s:.0f} seconds"
             return Unavailable(
                 f"registry {endpoint.host} allows no more requests for now",
                 details=said,
-                resolution="wait, or use credentials or a mirror",
+                resolution=f"{wait}, or use credentials or a mirror",
             )
         if status == 416:
             return Corrupt(f"{name} is shorter at {endpoint.host} than its size says")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from runengine.errors import Corrupt, EngineError, NotFound, TimedOut
 from runengine.ids import Digest, check_digest, hex_of
-from runengine.linux import fsatomic
+from runengine.linux import fsatomic, libc
 from runengine.linux.locks import POLL_INTERVAL_S
 
 if TYPE_CHECKING:
@@ -72,8 +72,11 @@ class ContentStore:
             raise Corrupt(f"blob {digest} is longer than the limit of {limit} bytes")
         return data
 
-    def put(self, data: bytes) -> Digest:
-        """Store ``data`` and return its digest."""
+    def put(self, data: bytes, *, durable: bool = True) -> Digest:
+        """Store ``data`` and return its digest.
+
+        Without ``durable`` the caller syncs the filesystem before it counts on it.
+        """
         import hashlib
 
         digest = Digest("sha256:" + hashlib.sha256(data).hexdigest())
@@ -81,7 +84,7 @@ class ContentStore:
             if not writer.is_complete:
                 writer.restart()
                 writer.write(data)
-            writer.commit()
+            writer.commit(durable=durable)
         return digest
 
     def writer(
@@ -135,6 +138,15 @@ class ContentStore:
             if size is not None:
                 found.append((name, size))
         return found
+
+    def sync(self) -> None:
+        """Write out the filesystem that the blobs are on (syncfs(2))."""
+        self.ensure_directories()
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            libc.syncfs(fd)
+        finally:
+            os.close(fd)
 
     def ensure_directories(self) -> None:
         """Make the store's directories."""

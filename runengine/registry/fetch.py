@@ -52,6 +52,7 @@ def fetch_image(
 ) -> FetchedManifest:
     """Resolve ``ref``: index → manifest for the platform → config, each verified and stored.
 
+    They are on disk for good only when the filesystem has been synced, as layers do it.
     ``platform`` None is this machine's, and then an image for another is fetched with a warning
     if it is the only one. Raises NotFound, Unauthorized, Unavailable, Corrupt, Unsupported.
     """
@@ -65,7 +66,7 @@ def fetch_image(
     image.check_layer_count(manifest, config, name=name)
     warnings = _check_platform(ref, config, platform)
     for document in (*(link.data for link in chain), config_bytes):
-        content.put(document)
+        content.put(document, durable=False)
     return FetchedManifest(
         ref,
         top.digest,

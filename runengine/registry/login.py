@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from runengine.errors import InvalidParameter, NotFound, Unavailable
 from runengine.registry import auth, mirrors, reference
 from runengine.registry.client import RegistryClient
-from runengine.registry.patience import BUSY
 from runengine.registry.credentials import GivenCredentials, normalised
+from runengine.registry.patience import BUSY
 
 if TYPE_CHECKING:
     from runengine.registry.credentials import Credentials

@@ -15,8 +15,9 @@ from urllib.parse import urljoin, urlsplit
 
 from runengine.errors import Corrupt, EngineError, NotFound, Unavailable, Unsupported
 from runengine.registry import auth
-from runengine.registry.client import BUSY, RETRY_PAUSES_S, RegistryClient, error_text
+from runengine.registry.client import RETRY_PAUSES_S, RegistryClient, error_text
 from runengine.registry.credentials import AuthFiles
+from runengine.registry.patience import BUSY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,7 +13,7 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from runengine.errors import Corrupt
+from runengine.errors import Corrupt, InvalidParameter
 from runengine.rootfs.inflate import open_layer
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ class LayerStream:
     source raises, and Corrupt.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, max_bytes: int | None = None) -> None:
+        """Of a stream that is longer than ``max_bytes`` not much more is inflated."""
+        self._max_bytes = max_bytes
         self._free: SimpleQueue[bytearray | None] = SimpleQueue()
         self._inflated: SimpleQueue[_Block] = SimpleQueue()
         self._hashed: SimpleQueue[_Block] = SimpleQueue()
@@ -134,8 +136,12 @@ class LayerStream:
         """Thread: fill buffers until the end, a failure or ``close``."""
         try:
             _, filler = open_layer(source)
+            total = 0
             while (buffer := self._free.get()) is not None and not self._stopped:
                 size = _fill(filler, buffer)
+                total += size
+                if self._max_bytes is not None and total > self._max_bytes:
+                    raise too_long(self._max_bytes)
                 self._inflated.put(_Block(buffer, size))
                 if not size:
                     return
@@ -153,6 +159,16 @@ class LayerStream:
             self._hashed.put(block)
             if not block.size:
                 return
+
+
+def too_long(max_bytes: int) -> InvalidParameter:
+    """The error for a layer that is, or says that it is, larger than allowed."""
+    return InvalidParameter(
+        f"the layer has more than {max_bytes} bytes",
+        details="when it is uncompressed",
+        resolution="if the image is to be trusted, set a larger max_layer_bytes in "
+        "/etc/runengine/config.json",
+    )
 
 
 def _fill(filler: Filler, buffer: bytearray) -> int:

@@ -26,7 +26,7 @@ from runengine.rootfs.content import write_member
 from runengine.rootfs.earlysync import EarlySync
 from runengine.rootfs.layertree import LayerTree, drop_whiteouts
 from runengine.rootfs.reader import LayerReader
-from runengine.rootfs.stream import LayerStream
+from runengine.rootfs.stream import LayerStream, too_long
 from runengine.rootfs.walk import walk
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ def unpack_layer(source: Source, dest: str, limits: Limits | None = None) -> Unp
     EngineError for what the disk refuses; ``dest`` is then in no particular state.
     """
     root_fd = os.open(dest, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    stream = LayerStream(source)
-    unpacker = _Unpacker(root_fd, stream, limits or Limits())
+    limits = limits or Limits()
+    stream = LayerStream(source, limits.max_bytes)
+    unpacker = _Unpacker(root_fd, stream, limits)
     try:
         unpacker.run()
         links = unpacker.take_back_links()
@@ -210,7 +211,7 @@ class _Unpacker:
         position = self._stream.tell()
         self.early.advance(position)
         if limits.max_bytes is not None and position + member.stored > limits.max_bytes:
-            raise InvalidParameter(f"the layer has more than {limits.max_bytes} bytes")
+            raise too_long(limits.max_bytes)
         if limits.min_free_bytes and position >= self._next_space_check:
             self._next_space_check = position + _SPACE_CHECK_BYTES
             disk = os.fstatvfs(self.tree.root_fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,7 @@ from runengine.errors import Corrupt, InvalidParameter, Unavailable, Unsupported
 from runengine.ids import ChainID, DiffID, Digest, chain_ids, hex_of
 from runengine.linux import locks
 from runengine.mgr.image.pipeline import Tee
+from runengine.registry.patience import backoff_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 LAYERS_LIMIT = 500
 """What the kernel's overlayfs can stack (OVL_MAX_STACK)."""
-ATTEMPTS = 5
+ATTEMPTS = 6
 """Downloads of one blob in a row that bring nothing new before the pull gives up."""
 INTERRUPTIONS_LIMIT = 200
 RETRY_DELAY_S = 0.3
@@ -227,7 +229,7 @@ class Arrivals:
                 writer.write(fresh)
                 report("Downloading", writer.offset, layer.size)
 
-        with Tee(self._chunks(layer, writer), store) as tee:
+        with Tee(self._chunks(layer, writer, report), store) as tee:
 
             def settle() -> None:
                 tee.drain()
@@ -238,7 +240,7 @@ class Arrivals:
             self._unpack(layer, tee, settle)
         report("Pull complete", layer.size, layer.size)
 
-    def _chunks(self, layer: Layer, writer: BlobWriter) -> Iterator[bytes]:
+    def _chunks(self, layer: Layer, writer: BlobWriter, report: Report) -> Iterator[bytes]:
         """The beginning that is on the disk, then the network, from where it broke off."""
         offset, failures = writer.offset, 0
         if offset:
@@ -257,13 +259,27 @@ class Arrivals:
                 failures += 1
                 if failures == ATTEMPTS:
                     raise
-                time.sleep(RETRY_DELAY_S * failures)
+                pause_s = backoff_s(failures, RETRY_DELAY_S)
+                report(f"Retrying in {math.ceil(pause_s)} seconds", offset, layer.size)
+                time.sleep(pause_s)
         raise Unavailable(f"blob {layer.digest} was interrupted {INTERRUPTIONS_LIMIT} times")
+
+    def _unpack_checked(
+        self, stream: Readable, staging: Staging, settle: Callable[[], None]
+    ) -> Unpacked:
+        """Unpack, then ``settle`` the blob: also after a failure, as a wrong digest says more."""
+        try:
+            unpacked = unpack(self._context, stream, staging)
+        except (Corrupt, InvalidParameter):
+            settle()
+            raise
+        settle()
+        return unpacked
 
     def _unpack(self, layer: Layer, stream: Readable, settle: Callable[[], None]) -> None:
         with ExitStack() as held:
             staging = held.enter_context(self._context.layers.stage())
-            unpacked = _unpack_checked(stream, staging, settle)
+            unpacked = self._unpack_checked(stream, staging, settle)
             if unpacked.diff_id != layer.diff_id:
                 raise Corrupt(
                     f"layer {layer.digest} does not unpack to what its image says",
@@ -277,22 +293,13 @@ class Arrivals:
             staging.commit(key, tar_bytes=unpacked.tar_bytes, blob=layer.digest)
 
 
-def _unpack_checked(stream: Readable, staging: Staging, settle: Callable[[], None]) -> Unpacked:
-    """Unpack, then ``settle`` the blob: also after a failure, as a wrong digest explains more."""
-    try:
-        unpacked = unpack(stream, staging)
-    except (Corrupt, InvalidParameter):
-        settle()
-        raise
-    settle()
-    return unpacked
-
-
-def unpack(stream: Readable, staging: Staging) -> Unpacked:
+def unpack(context: ImageContext, stream: Readable, staging: Staging) -> Unpacked:
     """Unpack into the staging directory, leaving the disk's last bytes to the host."""
     from runengine.rootfs.unpack import Limits, unpack_layer
 
-    return unpack_layer(stream, staging.diff, Limits(min_free_bytes=MIN_FREE_BYTES))
+    most = context.config.max_layer_bytes
+    limits = Limits(max_bytes=most, min_free_bytes=MIN_FREE_BYTES)
+    return unpack_layer(stream, staging.diff, limits)
 
 
 def _exactly(file: Readable, size: int) -> Iterator[bytes]:

@@ -46,7 +46,7 @@ def take_layer(
 
     with Tee(chunks, store) as tee, context.layers.stage() as staging:
         try:
-            unpacked = unpack(tee, staging)
+            unpacked = unpack(context, tee, staging)
         except (Corrupt, InvalidParameter):
             tee.skip()
             raise

@@ -13,11 +13,12 @@ from runengine.mgr.image import naming
 from runengine.mgr.image.context import ImageContext, labels_of, note
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from runengine.config import Config
     from runengine.mgr.events import Events
+    from runengine.mgr.build.request import BuildRequest
     from runengine.mgr.image.archive import Readable
     from runengine.mgr.image.commit import Commit, Wishes
     from runengine.mgr.image.garbage import Garbage, Swept
@@ -230,6 +231,26 @@ class ImageMgr:
 
         self.layer_paths(self.lookup(name).layers)
         return differences.changes(self._context, name)
+
+    def build(
+        self, request: BuildRequest, stdin: Readable, *, say: Callable[[bytes], None]
+    ) -> str:
+        """Build an image by a builder that is installed; returns its id. See ``build.build``.
+
+        ``say`` gets what the builder prints, line by line.
+        """
+        from runengine.mgr.build import build
+
+        def pull(name: str, platform: str | None) -> None:
+            self.pull(name, platform=platform, quiet=True)
+
+        return build.build(self._context, request, stdin, pull, say)
+
+    def prune_builds(self) -> int:
+        """Delete what builders keep for the next build; returns the bytes freed."""
+        from runengine.mgr.build import build
+
+        return build.prune(self._context)
 
     def ensure_default(self) -> str:
         """Make the embedded image ``runengine/busybox:latest`` if it is not here; its id.

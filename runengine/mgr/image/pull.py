@@ -1,4 +1,8 @@
-"""``pull``: all layers at once, the largest first, each in one pass; then the names."""
+"""``pull``: all layers at once, the largest first, each in one pass; then the names.
+
+Each layer's commit syncs the filesystem, documents and blobs with it, and only then does the
+database get the names: a name that is there stands for an image that no power cut takes away.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from runengine.errors import Corrupt, EngineError, InvalidParameter, NotFound, Unsupported
 from runengine.ids import short
 from runengine.mgr.image import default, garbage, register, workers
 from runengine.mgr.image.arrival import Arrivals, Layer, Stack, check_stackable
@@ -22,9 +27,12 @@ if TYPE_CHECKING:
     from runengine.registry.client import RegistryClient
     from runengine.registry.credentials import CredentialSource
     from runengine.registry.fetch import FetchedManifest
+    from runengine.registry.platform import Platform
     from runengine.registry.reference import Reference
 
 WORKERS_LIMIT = 4
+"""Layers at once, unless the configuration says otherwise: more only share the same disk."""
+SHOWN_FAILURES = 5
 REPORT_INTERVAL_S = 0.1
 
 
@@ -49,31 +57,85 @@ def pull(
 
     Raises InvalidParameter, NotFound, Unauthorized, Unavailable, Corrupt, Unsupported.
     """
-    from runengine.registry.client import RegistryClient
-    from runengine.registry.fetch import fetch_image
+    ref, wanted = reference.parse(text), _platform(platform)
+    if _is_embedded(ref):
+        return _embedded(context, ref, progress)
+    with _client(context, credentials) as client:
+        return _bring(context, client, ref, wanted, progress)
+
+
+def pull_all(
+    context: ImageContext,
+    text: str,
+    *,
+    platform: str | None,
+    progress: Progress,
+    credentials: CredentialSource | None,
+) -> list[PullResult]:
+    """Bring every tag of a repository that is an image, one after the other.
+
+    Raises what ``pull`` raises: at once if the registry refuses or is away, for tags that are no
+    images or broken only after all others have come.
+    """
+    named, wanted = reference.parse(text, default_tag=None), _platform(platform)
+    if named.tag or named.digest:
+        raise InvalidParameter("tag can't be used with --all-tags/-a")
+    if _is_embedded(named._replace(tag=reference.DEFAULT_TAG)):
+        return [_embedded(context, reference.parse(text), progress)]
+    results, failures = [], []
+    with _client(context, credentials) as client:
+        tags = client.tags(named)
+        if not tags:
+            raise NotFound(f"repository {named.familiar_name} has no tags")
+        for tag in tags:
+            ref = named._replace(tag=tag)
+            try:
+                results.append(_bring(context, client, ref, wanted, progress))
+            except (NotFound, Corrupt, Unsupported) as error:
+                failures.append(f"{tag}: {error.brief}")
+                progress.line(f"{tag}: {error}")
+    if failures:
+        raise EngineError(
+            f"{len(failures)} of {len(tags)} tags of {named.familiar_name} were not pulled",
+            details="; ".join(failures[:SHOWN_FAILURES]),
+        )
+    return results
+
+
+def _platform(text: str | None) -> Platform | None:
     from runengine.registry.platform import Platform
 
-    began_ns = time.monotonic_ns()
-    ref = reference.parse(text)
-    wanted = Platform.parse(platform) if platform else None
-    if ref == reference.parse(default.NAME):
-        result = _embedded(context, str(ref), progress)
-        _note(context, ref, result, began_ns)
-        return result
+    return Platform.parse(text) if text else None
+
+
+def _client(context: ImageContext, credentials: CredentialSource | None) -> RegistryClient:
+    from runengine.registry.client import RegistryClient
+
     settings = context.config
+    return RegistryClient(
+        insecure=settings.insecure_registries,
+        mirrors=settings.mirrors,
+        credentials=credentials,
+        certs_dirs=settings.certs_dirs,
+    )
+
+
+def _bring(
+    context: ImageContext,
+    client: RegistryClient,
+    ref: Reference,
+    wanted: Platform | None,
+    progress: Progress,
+) -> PullResult:
+    from runengine.registry.fetch import fetch_image
+
+    began_ns = time.monotonic_ns()
     progress.line(f"{ref.tag or ref.digest}: Pulling from {ref.repository}")
-    with (
-        garbage.arriving(context, resumable=True),
-        RegistryClient(
-            insecure=settings.insecure_registries,
-            mirrors=settings.mirrors,
-            credentials=credentials,
-            certs_dirs=settings.certs_dirs,
-        ) as client,
-    ):
+    with garbage.arriving(context, resumable=True):
         fetched = fetch_image(client, ref, context.content, wanted)
         for notice in (*client.notices, *fetched.warnings):
             progress.line(f"WARNING: {notice}")
+        client.notices.clear()
         keys = _bring_layers(context, client, fetched, progress)
         result = _finish(context, fetched, keys, progress)
         _note(context, ref, result, began_ns)
@@ -88,15 +150,22 @@ def _note(context: ImageContext, ref: Reference, result: PullResult, began_ns: i
     )
 
 
-def _embedded(context: ImageContext, name: str, progress: Progress) -> PullResult:
+def _is_embedded(ref: Reference) -> bool:
+    return ref == reference.parse(default.NAME)
+
+
+def _embedded(context: ImageContext, ref: Reference, progress: Progress) -> PullResult:
     """The image of this host's own making: its name is never asked for on the network."""
+    began_ns, name = time.monotonic_ns(), str(ref)
     was_here = context.store.images.find_name(name) is not None
     image_id = default.ensure_default(context)
     image = context.store.images.get_image(image_id)
     digest = image.manifest_digest if image else ""
     state = "Image is up to date for" if was_here else "Made from this host's busybox:"
     progress.line(f"Status: {state} {default.NAME}")
-    return PullResult(image_id, digest, name, was_here)
+    result = PullResult(image_id, digest, name, was_here)
+    _note(context, ref, result, began_ns)
+    return result
 
 
 def _finish(
@@ -111,7 +180,7 @@ def _finish(
         fetched.media_type,
         fetched.config_bytes.decode(),
         keys,
-        [name, f"{fetched.ref.name}@{fetched.top_digest}"],
+        [name, _by_digest(fetched)],
     )
     register.register(context, image)
     shown = fetched.ref.familiar
@@ -145,7 +214,21 @@ def _bring_layers(
     if missing:
         missing.sort(key=lambda layer: layer.size, reverse=True)
         _Crew(context, client, fetched, stack, missing).run(progress)
+    elif not _is_named(context, fetched):
+        # No layer's commit has taken the documents to disk.
+        context.content.sync()
     return stack.keys()
+
+
+def _is_named(context: ImageContext, fetched: FetchedManifest) -> bool:
+    """Whether all that the pull would write down is there already."""
+    names = context.store.images
+    both = (names.find_name(str(fetched.ref)), names.find_name(_by_digest(fetched)))
+    return all(name is not None and name.image_id == fetched.image_id for name in both)
+
+
+def _by_digest(fetched: FetchedManifest) -> str:
+    return f"{fetched.ref.name}@{fetched.top_digest}"
 
 
 class _Crew:
@@ -171,8 +254,14 @@ class _Crew:
         def receive(message: Message) -> None:
             progress.layer(*message["layer"])
 
-        count = min(len(self._missing), WORKERS_LIMIT, (os.cpu_count() or 1) + 1)
-        workers.share(self._work, len(self._missing), count, receive)
+        usual = min(WORKERS_LIMIT, (os.cpu_count() or 1) + 1)
+        most = self._context.config.max_concurrent_downloads or usual
+        tasks = len(self._missing)
+        if tasks == 1:
+            # A process of its own would only cost time, and the connection that there is.
+            self._work(iter(range(tasks)), receive)
+        else:
+            workers.share(self._work, tasks, min(tasks, most), receive)
 
     def _work(self, numbers: Iterator[int], send: Send) -> None:
         with (
