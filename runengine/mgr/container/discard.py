@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from typing import TYPE_CHECKING
 
 from runengine.errors import Unavailable
+from runengine.mgr.container import shown
 from runengine.mgr.container.context import discard_directory
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ def remove_settled(
     naming what could not be removed.
     """
     began_ns = time.monotonic_ns()
+    shown.let_go(context.data_dir(record.id))
     volumes = volumes or record.state.get("RemoveVolumes", False)
     noted: State = {**record.state, "Status": "removing", "RemoveVolumes": volumes}
     context.store.containers.set_state(record.id, noted)
@@ -38,7 +41,8 @@ def remove_settled(
 
 
 def remove_data(data_dir: str) -> None:
-    """Remove a container's persistent directory. Raises Unavailable."""
+    """Remove a container's persistent directory. Raises Unavailable or Conflict, naming who."""
+    shown.let_go(data_dir)
     _check_unmounted(f"{data_dir}/merged")
     _remove_tree(data_dir)
 
@@ -51,12 +55,14 @@ def external_log_dir(record: Record) -> str | None:
 
 def _check_unmounted(merged: str) -> None:
     """Never delete through a mount: the files below would be the image's or a user's."""
-    from runengine.linux.mount import holders, is_mounted
+    from runengine.linux import holders
+    from runengine.linux.mount import is_mounted
 
     if is_mounted(merged):
-        pids = ", ".join(str(pid) for pid in holders(merged)[:5])
         raise Unavailable(
-            f"{merged} is still mounted", resolution=f"end the processes that hold it: {pids}"
+            f"{merged} is still mounted",
+            details=holders.describe(merged),
+            resolution="end what holds it and run rm again",
         )
 
 
@@ -68,8 +74,21 @@ def _remove_tree(directory: str) -> None:
     except OSError as error:
         raise Unavailable(
             f"cannot remove {directory}: {error.filename or ''} {error.strerror}",
+            details=_who_is_in_the_way(directory, error),
             resolution="remove the cause and run rm again",
         ) from None
+
+
+def _who_is_in_the_way(directory: str, error: OSError) -> str | None:
+    """What is mounted below, and who uses it, if that is why a tree cannot be removed."""
+    if error.errno not in (errno.EBUSY, errno.EXDEV):
+        return None
+    from runengine.linux import holders, mount
+
+    below = [one.target for one in mount.mounts() if one.target.startswith(f"{directory}/")]
+    if not below:
+        return holders.describe(directory)
+    return f"{', '.join(below)} mounted there; {holders.describe(below[0])}"
 
 
 def forget_half_made(context: Context, record: Record) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runengine.errors import Conflict, EngineError, NotModified, Unavailable
 from runengine.linux import clock
-from runengine.mgr.container import observe, pending, policy, volumes
+from runengine.mgr.container import observe, pending, policy, shown, volumes
 from runengine.mgr.container.context import make_private_directory
 from runengine.mgr.container.recover import settle, tear_down
 from runengine.mgr.container.runtime import abilities_of, argv_of
@@ -189,12 +189,17 @@ def _prepare(
     _forget_last_exit(context, record)
     mount_rootfs(context, record, owner)
     if record.host_config["IpcMode"] == "shareable":
-        _mount_shm(facts.shm_dir(context, record.id), record.host_config["ShmSize"])
+        size_bytes = record.host_config["ShmSize"]
+        _mount_shm(facts.shm_dir(context, record.id), size_bytes, _mount_label(record))
     if record.host_config["CpuRealtimeRuntime"]:
         from runengine.mgr.container import realtime
 
         realtime.make_room(record)
     known = facts.gather(context, record, f"{data_dir}/merged", data_dir, sandbox=sandbox)
+    if "selinux" in record.details:
+        from runengine.mgr.container import labels
+
+        labels.apply(record, known)
     if owner is not None:
         owner.enter(known, path_alone=abilities_of(context, record).mapped_mounts)
     if sandbox is not None:
@@ -224,18 +229,28 @@ def mount_rootfs(context: Context, record: Record, owner: UserNamespace | None =
     data_dir = context.data_dir(record.id)
     lowers = context.images.layer_paths(record.layers)
     merged = f"{data_dir}/merged"
+    label = _mount_label(record)
     if owner is not None:
-        owner.mount_root(lowers[::-1], data_dir, merged)
-    else:
-        mount_overlay(lowers[::-1], f"{data_dir}/upper", f"{data_dir}/work", merged)
+        owner.mount_root(lowers[::-1], data_dir, merged, label)
+    elif not shown.share(data_dir, merged):
+        upper, work = f"{data_dir}/upper", f"{data_dir}/work"
+        mount_overlay(lowers[::-1], upper, work, merged, label=label)
     return merged
 
 
-def _mount_shm(target: str, size_bytes: int) -> None:
+def _mount_label(record: Record) -> str:
+    """What SELinux takes files for that only this container may use; empty without SELinux."""
+    label: str = record.details.get("selinux", {}).get("mount", "")
+    return label
+
+
+def _mount_shm(target: str, size_bytes: int, label: str) -> None:
     from runengine.linux import libc, mount
 
     os.makedirs(target, mode=0o755, exist_ok=True)
     options = f"mode=1777,size={size_bytes or 64 << 20}"
+    if label:
+        options += f',context="{label}"'
     libc.mount("shm", target, "tmpfs", mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC, options)
 
 
