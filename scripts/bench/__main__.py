@@ -10,7 +10,7 @@ import sys
 from contextlib import nullcontext, redirect_stdout
 from io import StringIO
 
-from scripts.bench import crowd, dns, listing, logs, memory, network, start
+from scripts.bench import crowd, dns, images, listing, logs, memory, network, start
 from scripts.bench.bench import set_up
 from scripts.bench.harness import host_facts, print_table
 from scripts.bench.verdicts import summary
@@ -23,6 +23,7 @@ BENCHMARKS = {
     "logs": logs,
     "network": network,
     "dns": dns,
+    "images": images,
 }
 ALL = "all"
 
