@@ -155,7 +155,7 @@ def test_a_start_between_two_looks_is_no_end(runner, engine, monkeypatch):
     """Whoever waited for the restart is gone by then, as after a last exit."""
     container = runner.start("sh", "-c", "exit 1", **policy("always"))
     context = engine.containers._context
-    between = []
+    between: list[pending.Note] = []
 
     def look():
         note = back_off(engine, container)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+Test = TypeVar("Test")
 SHARE = 12
 """Tests in a share, at most: the last one decides how long one pytest waits for the other."""
 ENDED = "ended"
@@ -65,9 +66,9 @@ def take(directory: Path, names: Sequence[str], lane: int, lanes: int) -> Iterat
         yield from shares[number]
 
 
-def with_next(items: Iterable[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
+def with_next(items: Iterable[Test]) -> Iterator[tuple[Test, Test | None]]:
     """Each with the one after it, which tells pytest what fixtures will still be needed."""
-    item: pytest.Item | None = None
+    item: Test | None = None
     for following in items:
         if item is not None:
             yield item, following
