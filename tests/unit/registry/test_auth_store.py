@@ -67,7 +67,7 @@ def write(path, value) -> None:
     Path(path).write_text(json.dumps(value))
 
 
-def find(path, registry=HOST) -> Credentials | None:
+def find(path, registry=HOST) -> Any:
     return AuthFiles([path]).find(registry, "x")
 
 

@@ -40,7 +40,9 @@ def test_the_first_directory_with_anything_counts(tmp_path) -> None:
     wanted = fill(ours / "b.example", "client.cert", "client.key")
     found = Certificates([str(ours), str(dockers)])
     assert found.has_authority("a.example")
-    assert found.find("b.example").directory == wanted
+    assert found.find("b.example") == HostFiles(
+        wanted, (), ((f"{wanted}/client.cert", f"{wanted}/client.key"),)
+    )
     assert not found.has_authority("b.example")
 
 
