@@ -46,6 +46,7 @@ class Config(NamedTuple):
     max_concurrent_downloads: int = 0  # layers of one pull at once; 0: by the processors
     max_layer_bytes: int = MAX_LAYER_BYTES  # uncompressed; more is taken for a bomb
     builder: str = ""  # buildah, docker-buildx or buildctl; empty: the first that is installed
+    volume_plugins: dict[str, str] = {}  # noqa: RUF012 - name → socket of a plugin
     metrics_address: str = ""  # HOST:PORT or unix:/path; empty: no metrics server
 
 

@@ -52,6 +52,7 @@ class Settings(BaseModel):
     max_concurrent_downloads: int | None = Field(default=None, ge=1, le=32)
     max_layer_bytes: int | None = Field(default=None, ge=1 << 20)
     builder: str | None = None
+    volume_plugins: dict[str, str] | None = None
     metrics_address: str | None = None
 
 

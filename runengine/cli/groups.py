@@ -5,6 +5,7 @@ from __future__ import annotations
 from runengine.cli.lazy import Entry, LazyGroup
 from runengine.cli.table_of_commands import (
     ARTIFACT,
+    BUILDER,
     CONTAINER,
     GENERATE,
     IMAGE,
@@ -20,6 +21,7 @@ def _group(name: str, brief: str, table: dict[str, Entry]) -> LazyGroup:
     return LazyGroup(name, help=brief, table=table)
 
 
+builder = _group("builder", "Manage builds", BUILDER)
 container = _group("container", "Manage containers", CONTAINER)
 image = _group("image", "Manage images", IMAGE)
 manifest = _group("manifest", "Look at image manifests and manifest lists", MANIFEST)

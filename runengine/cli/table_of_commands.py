@@ -67,6 +67,7 @@ LOAD = Entry("image_load:load", "Load an image from a tar archive or STDIN")
 IMPORT = Entry(
     "image_load:import_image", "Import the contents from a tarball to create a filesystem image"
 )
+BUILD = Entry("build:build", "Build an image from a Dockerfile")
 HISTORY = Entry("history:history", "Show the history of an image")
 TAG = Entry("image_names:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
 RMI = Entry("image_names:rmi", "Remove one or more images")
@@ -150,6 +151,7 @@ IMAGE: dict[str, Entry] = {
     "save": SAVE,
     "load": LOAD,
     "import": IMPORT,
+    "build": BUILD,
     "history": HISTORY,
     "diff": DIFF,
     "tag": TAG,
@@ -195,6 +197,10 @@ MANIFEST: dict[str, Entry] = {
 }
 
 SYSTEM: dict[str, Entry] = {
+    "check": Entry(
+        "check:check",
+        "Compare records, files, mounts, layers, networks and processes with each other",
+    ),
     "df": Entry("disk_usage:df", "Show how much disk images, containers and volumes take"),
     "events": EVENTS,
     "gc": GC,
@@ -219,6 +225,11 @@ ARTIFACT: dict[str, Entry] = {
     "ls": Entry("registry_artifact:ls", "List the files of an artifact in its registry"),
     "pull": Entry("registry_artifact:pull", "Bring the files of an artifact into a directory"),
     "push": Entry("registry_artifact:push", "Put plain files into a registry"),
+}
+
+BUILDER: dict[str, Entry] = {
+    "build": BUILD,
+    "prune": Entry("build:prune", "Remove build cache"),
 }
 
 GENERATE: dict[str, Entry] = {
@@ -251,6 +262,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "mount": MOUNT,
     "unmount": UNMOUNT,
     "umount": _alias(UNMOUNT, "unmount"),
+    "build": BUILD,
     "commit": COMMIT,
     "diff": DIFF,
     "export": EXPORT,
@@ -271,6 +283,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "version": VERSION,
     "info": INFO,
     "doctor": DOCTOR,
+    "builder": Entry("groups:builder", "Manage builds"),
     "container": Entry("groups:container", "Manage containers"),
     "image": Entry("groups:image", "Manage images"),
     "manifest": Entry("groups:manifest", "Look at image manifests and manifest lists"),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from runengine.config import Config
+    from runengine.mgr.building.request import BuildRequest
     from runengine.mgr.events import Events
-    from runengine.mgr.build.request import BuildRequest
     from runengine.mgr.image.archive import Readable
     from runengine.mgr.image.commit import Commit, Wishes
     from runengine.mgr.image.garbage import Garbage, Swept
@@ -235,22 +235,22 @@ class ImageMgr:
     def build(
         self, request: BuildRequest, stdin: Readable, *, say: Callable[[bytes], None]
     ) -> str:
-        """Build an image by a builder that is installed; returns its id. See ``build.build``.
+        """Build an image by a builder that is installed; returns its id. See ``building.build``.
 
         ``say`` gets what the builder prints, line by line.
         """
-        from runengine.mgr.build import build
+        from runengine.mgr.building import building
 
         def pull(name: str, platform: str | None) -> None:
             self.pull(name, platform=platform, quiet=True)
 
-        return build.build(self._context, request, stdin, pull, say)
+        return building.build(self._context, request, stdin, pull, say)
 
     def prune_builds(self) -> int:
         """Delete what builders keep for the next build; returns the bytes freed."""
-        from runengine.mgr.build import build
+        from runengine.mgr.building import building
 
-        return build.prune(self._context)
+        return building.prune(self._context)
 
     def ensure_default(self) -> str:
         """Make the embedded image ``runengine/busybox:latest`` if it is not here; its id.

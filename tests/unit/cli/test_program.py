@@ -79,7 +79,8 @@ def test_commands_have_the_same_brief_in_the_table_and_on_their_own_page():
 def test_without_a_command_the_help_is_shown():
     result = call()
     assert result.exit_code == 0
-    assert "Management Commands:\n  container   Manage containers\n" in result.stdout
+    assert "Management Commands:\n" in result.stdout
+    assert "\n  container   Manage containers\n" in result.stdout
     assert "cleanup" not in call("container").stdout
 
 

@@ -1,0 +1,1 @@
+"""``build``: images from Dockerfiles, by builders that are installed beside the engine."""
