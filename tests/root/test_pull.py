@@ -6,8 +6,6 @@ import gzip
 import json
 import os
 import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,9 @@ from runengine.registry.client import RegistryClient
 from runengine.registry.credentials import Credentials
 from tests.support import needs
 from tests.support.fake_registry import FakeRegistry, Fault
-from tests.support.images import Lines, image_mgr, python_pull, read_layers, residue
+from tests.support.images import Lines, image_mgr, read_layers, residue
 from tests.support.layouts import Layout, digest_of, tar_of
+from tests.support.pulling import finished, members, start, wait_for
 from tests.support.registry import Registry, TokenServer
 from tests.support.tars import archive, directory, link, member
 
@@ -398,37 +397,6 @@ def test_beginning_that_was_wrong_is_fetched_anew(fake, images):
 
 
 # Several processes
-
-
-def start(roots, name):
-    return subprocess.Popen(
-        python_pull(roots, name), start_new_session=True, stderr=subprocess.PIPE, text=True
-    )
-
-
-def finished(process):
-    errors = process.communicate(timeout=60)[1]
-    return process.returncode, errors
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def members(group):
-    """Processes that are left of a session."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                if os.getsid(int(entry)) == group:
-                    found.append(Path(f"/proc/{entry}/stat").read_text().split()[2])
-            except (ProcessLookupError, FileNotFoundError):
-                continue
-    return [state for state in found if state != "Z"]
 
 
 def test_two_pulls_at_once_share_the_work(fake, images, roots):

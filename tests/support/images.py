@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def image_mgr(paths: Paths) -> Iterator[ImageMgr]:
+def image_mgr(paths: Paths, **settings: Any) -> Iterator[ImageMgr]:
     """An image manager; its store is closed afterwards."""
     store = Store.open(paths)
     try:
-        yield ImageMgr(config.defaults(paths), store, Events(paths.journal))
+        chosen = config.defaults(paths)._replace(**settings)
+        yield ImageMgr(chosen, store, Events(paths.journal))
     finally:
         store.close()
 
@@ -123,18 +124,6 @@ class Lines:
 
     def statuses(self) -> set[str]:
         return {status for _, status, _, _ in self.layers}
-
-
-def python_pull(paths: Paths, reference: str) -> list[str]:
-    """A command line that pulls in a process of its own."""
-    code = (
-        "import sys; from runengine.paths import Paths\n"
-        "from tests.support.images import image_mgr\n"
-        "with image_mgr(Paths(*sys.argv[1:3])) as images: images.pull(sys.argv[3])\n"
-    )
-    import sys
-
-    return [sys.executable, "-c", code, paths.root, paths.state, reference]
 
 
 def snapshot(root: Path) -> dict[str, int]:
