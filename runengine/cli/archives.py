@@ -9,6 +9,7 @@ import click
 from runengine.cli import context
 from runengine.cli.command import Option, argument, command
 from runengine.cli.output import archive_output
+from runengine.errors import InvalidParameter
 
 
 def _output_option() -> Option:
@@ -52,12 +53,29 @@ def save(ctx: click.Context, /, **options: Any) -> None:
         )
 
 
-@command("export", usage="[OPTIONS] CONTAINER", params=[_output_option()])
+@command(
+    "export",
+    usage="[OPTIONS] CONTAINER",
+    params=[
+        _output_option(),
+        Option(
+            ["--with-config"],
+            is_flag=True,
+            help="Write all of the container, for 'container import' to make it elsewhere",
+        ),
+        Option(["--with-volumes"], is_flag=True, help="... and the data of its volumes"),
+    ],
+)
 @argument("container")
 @click.pass_context
-def export(ctx: click.Context, /, container: str, path: str | None) -> None:
+def export(ctx: click.Context, /, container: str, path: str | None, **whole: bool) -> None:
     """Export a container's filesystem as a tar archive."""
     manager = context.engine(ctx).containers
     manager.resolve(container)
+    if whole["with_volumes"] and not whole["with_config"]:
+        raise InvalidParameter("--with-volumes is for --with-config")
     with archive_output(path) as target:
-        manager.export(container, target)
+        if whole["with_config"]:
+            manager.export_with_config(container, target, with_volumes=whole["with_volumes"])
+        else:
+            manager.export(container, target)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runengine.mgr.container.looking import Mounted
     from runengine.rootfs.extract import Extracted
     from runengine.rootfs.inflate import Source
+    from runengine.store.containers import Record
 
 
 class FileOperations:
@@ -51,6 +52,20 @@ class FileOperations:
         from runengine.mgr.container import looking
 
         return looking.list_mounted(self._context)
+
+    def export_with_config(
+        self, name: str, target: int, *, with_volumes: bool = False
+    ) -> None:
+        """Write a container with all that makes it up to an open file. See ``backup``."""
+        from runengine.mgr.container import backup
+
+        backup.export_with_config(self._context, name, target, with_volumes=with_volumes)
+
+    def import_with_config(self, source: Source, *, name: str | None = None) -> Record:
+        """Make the container that ``export_with_config`` wrote. See ``restoring``."""
+        from runengine.mgr.container import restoring
+
+        return restoring.import_with_config(self._context, source, name=name)
 
     def stat_path(self, name: str, path: str) -> PathStat:
         """What a path in a container is. See ``archive.stat_path``."""
