@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from runengine.errors import Corrupt, EngineError, NotFound, Unavailable, Unsupported
+from runengine.errors import (
+    Corrupt,
+    EngineError,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+    Unsupported,
+)
 from runengine.registry import auth
 from runengine.registry.client import RETRY_PAUSES_S, RegistryClient, error_text
 from runengine.registry.credentials import AuthFiles
@@ -39,6 +46,10 @@ INTERRUPTIONS_LIMIT = 200
 RETRY_PAUSE_S = 0.2
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 _OCTETS = {"Content-Type": "application/octet-stream"}
+
+
+class ChunkRefused(Exception):
+    """The registry does not take this chunk, whatever for: it may take the whole."""
 
 
 class Blob(NamedTuple):
@@ -130,7 +141,7 @@ class UploadClient(RegistryClient):
 
         Raises Unauthorized, Unavailable, Corrupt (the registry finds another digest), EngineError.
         """
-        idle, in_chunks = 0, False
+        idle, in_chunks, takes_chunks = 0, False, True
         for _ in range(INTERRUPTIONS_LIMIT):
             before = session.offset if session else 0
             try:
@@ -139,12 +150,15 @@ class UploadClient(RegistryClient):
                 self._send_rest(blob, session, report)
                 return
             except Unavailable:
-                session = self._found_again(blob, session)
-                in_chunks = True
+                session = self._found_again(blob, session) if takes_chunks else None
+                in_chunks = takes_chunks
                 idle = 0 if session and session.offset > before else idle + 1
                 if idle >= ATTEMPTS:
                     raise
                 time.sleep(RETRY_PAUSE_S * 2**idle)
+            except ChunkRefused:
+                # Some registries take a blob in one request and in no other way.
+                session, in_chunks, takes_chunks = None, False, False
         raise Unavailable(f"blob {blob.digest} was interrupted {INTERRUPTIONS_LIMIT} times")
 
     def put_manifest(self, reference: str, media_type: str, data: bytes, digest: str) -> None:
@@ -215,9 +229,14 @@ class UploadClient(RegistryClient):
         headers = {**_OCTETS, "Content-Range": f"{start}-{end - 1}"}
         body = FilePart(blob.path, start, end, report)
         name = f"blob {blob.digest}"
-        response = self._ask(
-            "PATCH", session.location, name, headers, body, accepted=(202,), is_busy_final=True
-        )
+        try:
+            response = self._ask(
+                "PATCH", session.location, name, headers, body, accepted=(202,), is_busy_final=True
+            )
+        except (Unavailable, Unauthorized, Corrupt):
+            raise
+        except EngineError as error:
+            raise ChunkRefused from error
         response.close()
         session.location = self._location(response, session.location)
         session.offset = _received(response) or end

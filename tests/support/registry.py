@@ -17,6 +17,7 @@ import subprocess
 import threading
 import time
 import urllib.request
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.error import HTTPError, URLError
@@ -35,7 +36,8 @@ class Registry:
     """One docker-registry process with its own storage; a context manager.
 
     ``users`` (name → password) turns basic auth on, ``tokens`` token auth, ``tls`` HTTPS with a
-    certificate of its own, ``certificate``.
+    certificate of its own, ``certificate``; ``asks_clients`` wants this of clients too, with its
+    ``key``.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class Registry:
         users: Mapping[str, str] | None = None,
         tokens: TokenServer | None = None,
         tls: bool = False,
+        asks_clients: bool = False,
     ) -> None:
         self.directory = directory
         self.tls = tls
+        self._asks_clients = asks_clients
         self.users = dict(users or {})
         self.tokens = tokens
         self.port = 0
@@ -143,8 +147,10 @@ class Registry:
         }
         if self.tls:
             key, certificate = make_certificate(self.directory / "tls")
-            self.certificate = certificate
+            self.certificate, self.key = certificate, key
             config["http"]["tls"] = {"certificate": str(certificate), "key": str(key)}
+            if self._asks_clients:
+                config["http"]["tls"]["clientcas"] = [str(certificate)]
         if self.users:
             file = self.directory / "htpasswd"
             file.write_text("".join(_htpasswd(*pair) for pair in self.users.items()))
@@ -170,6 +176,8 @@ class Registry:
             if self._process.poll() is not None:
                 return False
             scheme = "https" if self.tls else "http"
+            if self._asks_clients:
+                return _listens(self.port)
             if _answers(f"{scheme}://{self.host}/v2/"):
                 return True
             time.sleep(0.02)
@@ -268,13 +276,14 @@ def free_port() -> int:
 
 
 def make_certificate(directory: Path) -> tuple[Path, Path]:
-    """A key and a self-signed certificate for 127.0.0.1."""
+    """A key and a self-signed certificate for 127.0.0.1 and registry.example."""
     directory.mkdir(parents=True, exist_ok=True)
     key, certificate = directory / "key.pem", directory / "certificate.pem"
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"),
-            *("-subj", "/CN=runengine tests", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-subj", "/CN=runengine tests"),
+            *("-addext", "subjectAltName=IP:127.0.0.1,DNS:registry.example"),
             *("-keyout", str(key), "-out", str(certificate)),
         ],
         check=True,
@@ -311,6 +320,16 @@ def _htpasswd(user: str, password: str) -> str:
         ["htpasswd", "-niBC", "4", user], input=password.encode(), capture_output=True, check=True
     )
     return result.stdout.decode().strip() + "\n"
+
+
+def _listens(port: int) -> bool:
+    """Wait until something accepts connections: who has no certificate gets no answer."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _answers(url: str) -> bool:

@@ -108,6 +108,15 @@ def test_chunks_without_a_range_in_the_answer(fake, client, blob) -> None:
     assert fake.blobs[DIGEST] == DATA
 
 
+@pytest.mark.parametrize("status", [400, 404, 416, 405])
+def test_a_registry_that_takes_no_chunks_gets_the_whole_again(fake, client, blob, status) -> None:
+    fake.breaks = [Break(150_000, 150_000)]
+    fake.refuses["PATCH"] = (status, b"{}")
+    client.upload(blob)
+    assert fake.blobs[DIGEST] == DATA
+    assert fake.methods().count("PATCH") == 1
+
+
 def test_a_blob_of_another_repository_is_mounted(fake, client) -> None:
     fake.repositories["base/os"] = {DIGEST}
     assert client.mount(DIGEST, "base/os") is None
