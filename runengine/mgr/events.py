@@ -61,10 +61,31 @@ class Events:
     def died(self, record: Record) -> None:
         """The end of a run that nobody saw, by whoever finds it."""
         self.container("die", record, exitCode=UNKNOWN)
+        for name, driver in _volumes(record):
+            attributes = {"container": record.id, "driver": driver}
+            self._append("volume", "unmount", name, attributes, None)
+
+    def mounted(self, record: Record) -> None:
+        """A container starts with its volumes; the monitor writes down that they are let go."""
+        for mount in record.details.get("mounts", ()):
+            if mount["Type"] == "volume" and "Name" in mount:
+                told = {
+                    "container": record.id,
+                    "destination": mount["Destination"],
+                    "driver": mount["Driver"],
+                    "propagation": mount["Propagation"],
+                    "read/write": "true" if mount["RW"] else "false",
+                }
+                self._append("volume", "mount", mount["Name"], told, None)
 
     def for_job(self, record: Record, began_ns: int | None = None) -> dict[str, object]:
         """What a monitor has to know to write down its container's events."""
-        return {"path": self.path, "attributes": attributes(record), "began_ns": began_ns}
+        return {
+            "path": self.path,
+            "attributes": attributes(record),
+            "began_ns": began_ns,
+            "volumes": _volumes(record),
+        }
 
     def _append(
         self,
@@ -76,6 +97,13 @@ class Events:
     ) -> None:
         document = journal.message(kind, action, actor, attributes, began_ns=began_ns)
         journal.append(self.path, document)
+
+
+def _volumes(record: Record) -> list[tuple[str, str]]:
+    """Names and drivers of the volumes that a container mounts."""
+    mounts = record.details.get("mounts", ())
+    named = [(one["Name"], one["Driver"]) for one in mounts if "Name" in one]
+    return list(dict.fromkeys(named))
 
 
 def attributes(record: Record) -> dict[str, str]:

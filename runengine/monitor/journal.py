@@ -81,6 +81,10 @@ def ended(job: Job, record: dict[str, Any], ran_s: float) -> None:
     if record["oom_killed"]:
         extra["oomKilled"] = "true"
     note(job, "die", extra)
+    events = job.get("events") or {}
+    for name, driver in events.get("volumes", ()):
+        attributes = {"container": job["id"], "driver": driver}
+        append(events["path"], message("volume", "unmount", name, attributes))
 
 
 def resized(job: Job, rows: int, columns: int) -> None:

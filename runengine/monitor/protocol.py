@@ -133,8 +133,8 @@ class Job(TypedDict):
     restart: NotRequired[Restart | None]
     """None: no exit is a reason to start again."""
     events: NotRequired[dict[str, Any]]
-    """``path`` of the journal, the ``attributes`` of each event, and ``began_ns``, when the start
-    began on the monotonic clock; left out: no events."""
+    """``path`` of the journal, the ``attributes`` of each event, ``began_ns``, when the start
+    began on the monotonic clock, name and driver of the ``volumes``; left out: no events."""
     health: NotRequired[HealthSpec | None]
     """None, or left out: no health check, and none of its code in the monitor."""
 

@@ -35,6 +35,8 @@ class Volume(NamedTuple):
     """Of the driver, as the user gave them."""
     made_for: str = ""
     """The container whose creation made it; with a creation that fails it goes again."""
+    scope: str = "local"
+    """``global`` if its driver says that other hosts have it as well."""
     status: str = "ready"
     """``creating`` until what its driver needs is made, ``removing`` while that goes again. To all
     others it is there in between only."""

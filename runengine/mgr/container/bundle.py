@@ -14,6 +14,7 @@ from runengine.mgr.network.modes import NONE, has_networks
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
+    from runengine.mgr.container.create import Plan
     from runengine.model import ContainerConfig, HostConfig
     from runengine.store.containers import Record
 
@@ -41,6 +42,7 @@ def write_bundle(
     name = os.path.basename(os.path.abspath(bundle))
     host, warnings = _without_networks(host)
     plan = make_plan(context, container_id, name, config, host, {})
+    warnings += _leave_volumes_out(plan)
     record = plan.record(container_id, name)
     try:
         _fill(context, record, os.path.abspath(bundle))
@@ -57,6 +59,26 @@ def _without_networks(host: HostConfig) -> tuple[HostConfig, list[str]]:
         return host, []
     warnings = [f"a bundle is on no network: --network {mode} is left out"] if mode else []
     return {**host, "NetworkMode": NONE, "PortBindings": {}, "PublishAllPorts": False}, warnings
+
+
+def _leave_volumes_out(plan: Plan) -> list[str]:
+    """A plain runtime keeps no volumes: those without a name stay part of the root filesystem."""
+    kept, warnings = [], []
+    for point in plan.details["points"]:
+        volume = point.get("volume")
+        if volume is None:
+            kept.append(point)
+        elif volume.get("anonymous"):
+            warnings.append(
+                f"a bundle has no volumes: {point['destination']} is part of its root filesystem"
+            )
+        else:
+            raise Unsupported(
+                f"volume {volume['name']}: a bundle has no volumes",
+                resolution="bind a directory of the host: -v /path:/path",
+            )
+    plan.details["points"] = kept
+    return warnings
 
 
 def _fill(context: Context, record: Record, bundle: str) -> None:

@@ -119,7 +119,7 @@ def _volume(wish: VolumeWish, container_id: str) -> Volume:
         labels,
         wish.options,
         container_id,
-        CREATING,
+        status=CREATING,
     )
 
 

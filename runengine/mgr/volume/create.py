@@ -37,7 +37,7 @@ def plan(config: VolumeConfig, *, made_for: str = "") -> Volume:
         labels,
         dict(config["DriverOpts"]),
         made_for,
-        CREATING,
+        status=CREATING,
     )
 
 
@@ -99,6 +99,7 @@ def _complete_or_forget(context: VolumeContext, volume: Volume) -> None:
 
         forget(context, volume)
         raise
+    volume = volume._replace(scope=driver.scope)
     with context.store.database.write():
         context.store.volumes.set_status(volume, READY)
     context.events.volume("create", volume)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from runengine.errors import NotFound
 from runengine.mgr.volume.local_options import LOCAL, TMPFS
 
 if TYPE_CHECKING:
@@ -58,6 +57,6 @@ def driver_of(context: VolumeContext, name: str) -> Driver:
         from runengine.mgr.volume.local import LocalDriver
 
         return LocalDriver(context)
-    raise NotFound(
-        f"volume driver {name} not found", resolution=f"drivers are {', '.join(BUILTIN)}"
-    )
+    from runengine.mgr.volume.plugin import PluginDriver
+
+    return PluginDriver.find(context, name)

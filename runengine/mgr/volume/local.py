@@ -47,18 +47,24 @@ class LocalDriver:
         except OSError as error:
             raise explained(error, f"cannot make volume {volume.name}") from None
         if settings.size_bytes:
-            local_mount.limit_size(place, settings.size_bytes, volume.name)
+            from runengine.mgr.volume import local_quota
+
+            root = self._context.config.paths.root
+            local_quota.limit(root, place, settings.size_bytes, volume.name)
 
     def remove(self, volume: Volume) -> None:
         """Remove its directory; what is, or was, mounted there stays. Raises Unavailable."""
+        from runengine.mgr.volume import local_quota
         from runengine.rootfs.walk import remove_tree
 
         place = self._place(volume)
         local_mount.unmount(f"{place}/{DATA}")
+        project = local_quota.project_of(place)
         try:
             remove_tree(place)
         except OSError as error:
             raise explained(error, f"cannot remove volume {volume.name}") from None
+        local_quota.lift(self._context.config.paths.root, project)
 
     def path(self, volume: Volume) -> str:
         """Where its data is while it is in use."""

@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from runengine.errors import InvalidParameter, TimedOut, Unavailable, Unsupported
+from runengine.errors import InvalidParameter, TimedOut, Unavailable
 from runengine.linux import libc
 from runengine.linux.mount import MS_PRIVATE, UMOUNT_NOFOLLOW, holders, is_mounted
 
@@ -112,13 +112,3 @@ def unmount(target: str) -> None:
             f"{target} is busy and cannot be unmounted",
             resolution=f"end the processes that use it; its mount is seen by {pids}",
         ) from None
-
-
-def limit_size(place: str, size_bytes: int, name: str) -> None:
-    """Limit what a directory may hold. Raises Unsupported where its filesystem cannot."""
-    del place, size_bytes
-    raise Unsupported(
-        f"volume {name}: size= needs project quota, which this filesystem does not have",
-        resolution="use -o type=tmpfs -o o=size=SIZE, or an image file:"
-        " -o type=ext4 -o device=FILE -o o=loop",
-    )

@@ -50,8 +50,19 @@ class VolumeMgr:
         return create.create(self._context, config or volume_config())
 
     def get(self, name: str) -> Volume:
-        """The volume with this name. Raises StateError if its record is damaged."""
-        return self._context.store.volumes.get(name)
+        """The volume with this name; plugins are asked for one that nobody here has made.
+
+        Raises StateError if its record is damaged.
+        """
+        try:
+            return self._context.store.volumes.get(name)
+        except NotFound:
+            from runengine.mgr.volume import adopt
+
+            found = adopt.find(self._context, name)
+            if found is None:
+                raise
+            return found
 
     def exists(self, name: str) -> bool:
         """Whether there is a volume with this name."""
@@ -93,19 +104,23 @@ class VolumeMgr:
     def remove(self, name: str, *, force: bool = False) -> None:
         """Remove a volume with its data. Raises Conflict naming the containers that mount it.
 
-        ``force``: one that is not there is no error, and a damaged record is removed too.
+        ``force``: one that is not there is no error, a damaged record is removed too, and one
+        whose plugin is gone is forgotten.
         """
         from runengine.mgr.volume import removal
 
         try:
-            removal.remove(self._context, self.get(name).name)
+            volume = self.get(name)
         except NotFound:
             if not force:
                 raise
+            return
         except StateError:
             if not force:
                 raise
             removal.discard(self._context, name)
+            return
+        removal.remove(self._context, volume.name, force=force)
 
     def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
         """Remove volumes that no container mounts; anonymous ones, unless ``all`` is true.

@@ -9,10 +9,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from runengine.errors import Conflict, EngineError, NotFound
+from runengine.errors import Conflict, EngineError
 from runengine.mgr.volume import filters as filtering
 from runengine.mgr.volume import mounting
-from runengine.mgr.volume.drivers import driver_of
+from runengine.mgr.volume.drivers import BUILTIN, driver_of
 from runengine.store.volumes import READY, REMOVING
 
 if TYPE_CHECKING:
@@ -29,15 +29,17 @@ class Pruned(NamedTuple):
     reclaimed_bytes: int
 
 
-def remove(context: VolumeContext, name: str) -> None:
+def remove(context: VolumeContext, name: str, *, force: bool = False) -> None:
     """Remove a volume and its data. Raises NotFound, Conflict naming the containers that use it,
     Unavailable.
+
+    ``force`` forgets a volume whose plugin is gone or refuses; what it has of it stays.
     """
     with context.locked(name):
         volume = context.store.volumes.get(name)
         mark(context, volume)
         try:
-            complete(context, volume)
+            complete(context, volume, force=force)
         except EngineError:
             with context.store.database.write():
                 context.store.volumes.set_status(volume, READY)
@@ -57,11 +59,14 @@ def mark(context: VolumeContext, volume: Volume) -> None:
         context.store.volumes.set_status(volume, REMOVING)
 
 
-def complete(context: VolumeContext, volume: Volume) -> None:
+def complete(context: VolumeContext, volume: Volume, *, force: bool = False) -> None:
     """Remove the data, then the record; the lock is held."""
-    driver = driver_of(context, volume.driver)
     mounting.forget(context, volume.name)
-    driver.remove(volume)
+    try:
+        driver_of(context, volume.driver).remove(volume)
+    except EngineError:
+        if not force or volume.driver in BUILTIN:
+            raise
     with context.store.database.write():
         context.store.volumes.remove(volume.name)
     context.events.volume("destroy", volume)
@@ -113,7 +118,7 @@ def prune(context: VolumeContext, filters: Mapping[str, Sequence[str]]) -> Prune
     for volume in context.store.volumes.all(READY):
         if volume.name in used or not test(volume):
             continue
-        with suppress(Conflict, NotFound):  # somebody uses or removes it just now
+        with suppress(EngineError):  # somebody uses or removes it just now, or its plugin is gone
             size = driver_of(context, volume.driver).usage(volume) or 0
             remove(context, volume.name)
             names.append(volume.name)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runengine.errors import EngineError
+from runengine.mgr.volume import adopt
 from runengine.mgr.volume import filters as filtering
-from runengine.mgr.volume.drivers import driver_of
+from runengine.mgr.volume.drivers import BUILTIN, driver_of
 from runengine.store.volumes import READY
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def list_volumes(
     """
     counts = context.store.volumes.use_counts() if usage or "dangling" in filters else {}
     test = filtering.for_list(filters, counts)
-    found = [volume for volume in context.store.volumes.all(READY) if test(volume)]
+    every = [*context.store.volumes.all(READY), *adopt.unknown(context)]
+    found = sorted(volume for volume in every if test(volume))
     documents = [document(context, volume) for volume in found]
     if usage:
         for shown, volume in zip(documents, found, strict=True):
@@ -38,7 +40,7 @@ def list_volumes(
 
 
 def document(context: VolumeContext, volume: Volume, *, status: bool = False) -> dict[str, Any]:
-    """What is known of a volume; with ``status`` its driver is asked as well."""
+    """What is known of a volume; with ``status`` a plugin is asked as well."""
     shown: dict[str, Any] = {
         "CreatedAt": volume.created_at,
         "Driver": volume.driver,
@@ -46,13 +48,14 @@ def document(context: VolumeContext, volume: Volume, *, status: bool = False) ->
         "Mountpoint": "",
         "Name": volume.name,
         "Options": volume.options,
-        "Scope": "local",
+        "Scope": volume.scope,
     }
+    if not status and volume.driver not in BUILTIN:
+        return shown
     try:
         driver = driver_of(context, volume.driver)
         shown["Mountpoint"] = driver.path(volume)
-        shown["Scope"] = driver.scope
-        told = driver.status(volume) if status else {}
+        told = driver.status(volume)
     except EngineError as error:  # a plugin that is not there now: the record still says much
         told = {"Error": str(error)}
     return shown | {"Status": told} if told else shown

@@ -76,6 +76,16 @@ def test_a_plain_end_has_a_code_alone(job):
     assert not attributes.keys() & {"signal", "oomKilled"}
 
 
+def test_volumes_are_let_go_after_the_end(job):
+    job["events"]["volumes"] = [["data", "local"]]
+    journal.ended(job, {"exit_code": 0, "signal": None, "oom_killed": False}, 0.1)
+    die, unmount = written(job)
+    assert (die["Action"], unmount["Type"], unmount["Action"]) == ("die", "volume", "unmount")
+    assert unmount["Actor"] == {
+        "ID": "data", "Attributes": {"container": "c1", "driver": "local"}
+    }
+
+
 def test_exec_sessions(job):
     request = {"exec_id": "e1", "process": {"args": ["sh", "-c", "true"]}, "began_ns": 1}
     journal.exec_started(job, request)
