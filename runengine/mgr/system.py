@@ -11,6 +11,7 @@ from runengine.linux import clock, kernel
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from runengine.mgr.check.run import Report
     from runengine.mgr.container.context import Context
     from runengine.mgr.event_stream import Subscription
 
@@ -115,6 +116,15 @@ class SystemMgr:
         from runengine.mgr import disk_usage
 
         return disk_usage.disk_usage(self._context)
+
+    def check(self, *, repair: bool = False) -> Report:
+        """Compare records, mounts, layers, volumes, cgroups, links and processes.
+
+        With ``repair`` put right what can be put right. See ``mgr.check``.
+        """
+        from runengine.mgr.check import run
+
+        return run.check(self._context, repair=repair)
 
     def subscribe_to_events(
         self,

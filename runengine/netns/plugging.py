@@ -36,3 +36,12 @@ def plug_in(endpoints: Iterable[Endpoint]) -> None:
             # One that went with its container just now is no loss.
             if errors[0] is not None and links.index_of(endpoint.host_name) is not None:
                 raise errors[0]
+
+
+def plugged_into(device: str) -> list[str]:
+    """Names of what is plugged into a bridge; nothing where there is no such bridge."""
+    index = links.index_of(device)
+    if index is None:
+        return []
+    with Connection() as connection:
+        return sorted(link.name for link in links.ports_of(connection, index))

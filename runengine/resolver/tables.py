@@ -71,6 +71,15 @@ def write(directory: str, table: Table) -> None:
         fsatomic.replace_json(path, document, durable=False)
 
 
+def ids(directory: str) -> list[str]:
+    """Ids of the networks that have a table, sorted."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    return sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))
+
+
 def remove(directory: str, network_id: str) -> None:
     """Take the table away; no error if there is none."""
     for suffix in (SUFFIX, LOCK_SUFFIX):

@@ -223,6 +223,15 @@ class Database:
                 self.connection.execute("ROLLBACK")
             raise _readable(error, self.path) from error
 
+    def faults(self) -> list[str]:
+        """What is wrong with the file, and with references in it, by SQLite's own words."""
+        found = [str(row[0]) for row in self.connection.execute("PRAGMA quick_check(10)")]
+        dangling = [
+            f"a row of {table} refers to a row of {parent} that is not there"
+            for table, _, parent, _ in self.connection.execute("PRAGMA foreign_key_check")
+        ]
+        return [*(text for text in found if text != "ok"), *dict.fromkeys(dangling)]
+
     def data_version(self) -> tuple[int, int]:
         """Something that differs after every change, by us or by others (sqlite.org/pragma.html).
 

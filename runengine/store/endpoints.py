@@ -51,6 +51,13 @@ class PortHolder(NamedTuple):
     last: int
 
 
+_STALE = (
+    "container_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM endpoints AS one"
+    " WHERE one.container_id = {0}.container_id AND one.network_id = {0}.network_id"
+    " AND one.reserved IS NOT NULL)"
+)
+
+
 class Endpoints:
     """The tables ``endpoints``, ``leases`` and ``ports``."""
 
@@ -236,6 +243,32 @@ class Endpoints:
                 " AND (:network IS NULL OR network_id = :network)",
                 values,
             )
+
+    def stale(self) -> list[tuple[str, str, str]]:
+        """Addresses and host ports that no endpoint of their container has reserved.
+
+        ``lease`` or ``port``, which one, and the container's id.
+        """
+        from ipaddress import ip_address
+
+        leases = self._connection.execute(
+            f"SELECT address, container_id FROM leases WHERE {_STALE.format('leases')}"  # noqa: S608
+        )
+        ports = self._connection.execute(
+            "SELECT protocol, host_ip, first, last, container_id FROM ports"  # noqa: S608
+            f" WHERE {_STALE.format('ports')}"
+        )
+        found = [("lease", str(ip_address(address)), owner) for address, owner in leases]
+        for protocol, host_ip, first, last, owner in ports:
+            row = str(first) if first == last else f"{first}-{last}"
+            found.append(("port", f"{host_ip}:{row}/{protocol}", owner))
+        return found
+
+    def drop_stale(self) -> None:
+        """Free them. Idempotent."""
+        with self._database.write() as connection:
+            for table in ("leases", "ports"):
+                connection.execute(f"DELETE FROM {table} WHERE {_STALE.format(table)}")  # noqa: S608
 
     # Addresses, in the caller's transaction
 

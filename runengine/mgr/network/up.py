@@ -111,7 +111,7 @@ def _make(context: NetworkContext, network: Network) -> None:
         context.notices.append(f"network {network.name} needs forwarding: set {' '.join(changed)}")
     context.notices.extend(others.accept_forwarding(network.device))
     try:
-        with _table_held(context):
+        with table_held(context):
             context.firewall.add_network(wanted)
     except TableMissing:
         replay(context, also=wanted)
@@ -140,7 +140,7 @@ def _is_up(context: NetworkContext, network: Network) -> bool:
 
 
 @contextmanager
-def _table_held(context: NetworkContext, *, alone: bool = False) -> Iterator[None]:
+def table_held(context: NetworkContext, *, alone: bool = False) -> Iterator[None]:
     """Hold the firewall's table, shared by those who change elements, alone to write it anew.
 
     What is recorded and what is in the table change together under it, so that a table that is
@@ -158,7 +158,7 @@ def publish(context: NetworkContext, ports: Sequence[Published]) -> None:
     if not ports:
         return
     try:
-        with _table_held(context):
+        with table_held(context):
             context.firewall.publish(ports)
     except TableMissing:
         replay(context)
@@ -173,7 +173,7 @@ def release(context: NetworkContext, container_id: str, network_id: str | None) 
     if not ports:
         endpoints.release(container_id, network_id)
         return
-    with _table_held(context):
+    with table_held(context):
         context.firewall.withdraw(ports)
         endpoints.release(container_id, network_id)
 
@@ -184,7 +184,7 @@ def replay(context: NetworkContext, *, also: Bridge | None = None) -> None:
     """
     from runengine.linux.clock import boot_id
 
-    with _table_held(context, alone=True):
+    with table_held(context, alone=True):
         bridges = {
             network.device: bridge_of(network)
             for network in context.store.networks.all()
@@ -204,7 +204,7 @@ def take_down(context: NetworkContext, network: Network) -> None:
 
             if bridge.is_ours(network.device):  # the zone of another's link is another's too
                 others.forget_forwarding(network.device)
-            with _table_held(context):
+            with table_held(context):
                 context.firewall.remove_network(network.device)
                 bridge.remove(network.device)
             _drop_idle_table(context)
@@ -219,7 +219,7 @@ def take_down(context: NetworkContext, network: Network) -> None:
 
 def _drop_idle_table(context: NetworkContext) -> None:
     """With the last bridge goes the firewall's table: nothing of the engine stays on the host."""
-    with _table_held(context, alone=True):
+    with table_held(context, alone=True):
         if not any(network.driver == "bridge" and exists(network.device)
                    for network in context.store.networks.all()):
             context.firewall.remove()

@@ -1,0 +1,137 @@
+"""Containers: what is recorded of each, and what of its last run is still on the host."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from runengine.mgr.check.world import Difference, names_in
+from runengine.mgr.container import observe, recover
+from runengine.mgr.container.context import discard_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runengine.mgr.check.world import World
+    from runengine.store.containers import Record
+
+_VOLATILE = ("init.json", "monitor.sock", "bundle")
+
+
+def ended(world: World) -> Iterator[Difference]:
+    """Those that have ended, or were never whole, and that nobody has cleared away."""
+    for record in world.resting():
+        left = leftovers(world, record)
+        if record.status in ("creating", "removing"):
+            what = f"its {'creation' if record.status == 'creating' else 'removal'} was cut short"
+            remedy = "remove what there is of it"
+        elif observe.observe(world.context, record) is not record.state:
+            what, remedy = "it is recorded as running and has ended", "record its end, clear up"
+        elif left:
+            what, remedy = "it has ended and was not cleared away", "clear up"
+        else:
+            continue
+        if left:
+            what += f": there is still its {', its '.join(left)}"
+        yield Difference(
+            "container", record.name, what, remedy, partial(_finish, world, record),
+        )
+
+
+def leftovers(world: World, record: Record) -> list[str]:
+    """What an ended container still has of its last run."""
+    context = world.context
+    state_dir = context.state_dir(record.id)
+    mounted = {entry.target for entry in world.mounts}
+    found = []
+    if os.path.exists(f"{context.paths.runtime_root}/{record.id}"):
+        found.append("runtime state")
+    if f"{context.data_dir(record.id)}/merged" in mounted:
+        found.append("root mount")
+    if f"{state_dir}/shm" in mounted:
+        found.append("shared memory mount")
+    if any(os.path.isdir(path) for path in record.details.get("cgroup", {}).values()):
+        found.append("control group")
+    if record.id in world.store.endpoints.all_holders():
+        found.append("addresses")
+    if any(os.path.exists(f"{state_dir}/{name}") for name in _VOLATILE):
+        found.append("files of the run")
+    return found
+
+
+def _finish(world: World, record: Record) -> None:
+    with world.context.locked(record.id, timeout_s=recover.RECLAIM_PATIENCE_S) as current:
+        recover.finish(world.context, current)
+
+
+def without_files(world: World) -> Iterator[Difference]:
+    """Records whose directory is gone: with it went all that the container had written."""
+    for record in world.records.values():
+        if not os.path.isdir(f"{world.context.data_dir(record.id)}/upper"):
+            if record.status in ("creating", "removing") or world.is_held(record.id):
+                continue
+            yield Difference(
+                "container",
+                record.name,
+                f"its files are gone: {world.context.data_dir(record.id)}",
+                f"bring them back from a backup, or: runengine rm -f {record.name}",
+            )
+
+
+def files_without_record(world: World) -> Iterator[Difference]:
+    """Directories of containers that there is no record of: left by a death in the old days."""
+    for name in names_in(f"{world.paths.root}/containers"):
+        if name not in world.ids:
+            yield Difference(
+                "files",
+                world.context.data_dir(name),
+                "no container has this directory",
+                "unmount what is mounted below it, and remove it",
+                partial(_remove_files, world, name),
+            )
+
+
+def _remove_files(world: World, container_id: str) -> None:
+    from runengine.linux.mount import unmount
+    from runengine.mgr.container.discard import remove_data
+
+    context = world.context
+    with context.reserved(container_id, timeout_s=recover.RECLAIM_PATIENCE_S):
+        if context.find(container_id) is not None:
+            return
+        below = f"{context.data_dir(container_id)}/"
+        for entry in reversed(world.mounts):
+            if entry.target.startswith(below):
+                unmount(entry.target)
+        remove_data(context.data_dir(container_id))
+        discard_directory(context.state_dir(container_id))
+
+
+def state_without_record(world: World) -> Iterator[Difference]:
+    """Volatile directories of creates that died before they had a record."""
+    for name in names_in(f"{world.paths.state}/containers"):
+        if name not in world.ids and not world.is_held(name):
+            yield Difference(
+                "files",
+                world.context.state_dir(name),
+                "no container has this directory",
+                "remove it",
+                partial(recover.settle_lost, world.context, name),
+            )
+
+
+def unwatched(world: World) -> Iterator[Difference]:
+    """Running containers whose monitor was killed: nobody writes their log, or their exit code."""
+    for container_id in sorted(world.live):
+        record = world.records[container_id]
+        if not observe.monitor_lives(world.context, container_id):
+            yield Difference(
+                "container",
+                record.name,
+                "it runs without its monitor: its output is lost, and its exit code will be",
+                f"runengine restart {record.name}",
+            )
+
+
+CHECKS = (ended, without_files, files_without_record, state_without_record, unwatched)
