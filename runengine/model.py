@@ -170,6 +170,9 @@ class HostConfig(TypedDict):
     PidMode: str
     UTSMode: str
     UsernsMode: str
+    StorageOpt: NotRequired[dict[str, str]]
+    DiskQuota: NotRequired[dict[str, str]]
+    QuotaId: NotRequired[str]
     IDMappings: NotRequired[IDMappings | None]
     OomScoreAdj: int
     Privileged: bool

@@ -16,9 +16,8 @@ from runengine.cli.run_table import (
     CONFIG_FIELDS,
     HEALTH_FIELDS,
     HOST_FIELDS,
-    REFUSED,
 )
-from runengine.errors import InvalidParameter, Unsupported
+from runengine.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +53,6 @@ class Request(NamedTuple):
 
 def build(params: Mapping[str, Any]) -> Request:
     """The request behind parsed flags. Raises EngineError; nothing was done then."""
-    _refuse(params)
     config = _config(params)
     host = _host(params)
     config["Volumes"] = _set_mounts(params, host)
@@ -80,12 +78,6 @@ def detach_keys(text: str | None) -> bytes:
     from runengine.monitor import detach
 
     return detach.DEFAULT if text is None else detach.parse(text)
-
-
-def _refuse(params: Mapping[str, Any]) -> None:
-    for name, reason in REFUSED.items():
-        if params[name]:
-            raise Unsupported(f"--{name.replace('_', '-')} is not supported", resolution=reason)
 
 
 def _discarded(params: Mapping[str, Any]) -> list[str]:
@@ -193,6 +185,7 @@ def _host(params: Mapping[str, Any]) -> HostConfig:
     host["RestartPolicy"] = params["restart"] or host["RestartPolicy"]
     host["Sysctls"] = dict(params["sysctl"])
     _set_maps(params, host)
+    _set_quota(params, host)
     _set_devices(params, host)
     # The last one of a name wins.
     host["Ulimits"] = list({limit["Name"]: limit for limit in params["ulimit"]}.values())
@@ -206,6 +199,21 @@ def _set_maps(params: Mapping[str, Any], host: HostConfig) -> None:
     if params["uidmap"] or params["gidmap"]:
         host["IDMappings"] = {"UidMap": list(params["uidmap"]), "GidMap": list(params["gidmap"])}
         host["UsernsMode"] = host["UsernsMode"] or "private"
+
+
+def _set_quota(params: Mapping[str, Any], host: HostConfig) -> None:
+    from runengine.oci_spec import disk_quota
+
+    quota, quota_id = disk_quota.parse_flags(params["disk_quota"])
+    if params["quota_id"] is not None:
+        quota_id = str(params["quota_id"])
+    if quota:
+        host["DiskQuota"] = quota
+    if quota_id not in ("", "0"):
+        host["QuotaId"] = quota_id
+    if params["storage_opt"]:
+        host["StorageOpt"] = _pairs(list(params["storage_opt"]), "storage option")
+    disk_quota.check(host)
 
 
 def _set_devices(params: Mapping[str, Any], host: HostConfig) -> None:

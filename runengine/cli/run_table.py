@@ -5,16 +5,11 @@ Source: Docker CLI reference, ``docker container run``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from runengine.cli import network_specs, port_specs
 from runengine.cli import run_values as values
 from runengine.cli.flags import flag
-
-if TYPE_CHECKING:
-    from runengine.cli.command import Option
 
 # Flags whose value goes to one field of the host's configuration as it is.
 HOST_FIELDS = {
@@ -78,11 +73,6 @@ HEALTH_FIELDS = {
     "health_start_interval": "StartInterval",
     "health_start_period": "StartPeriod",
     "health_timeout": "Timeout",
-}
-
-# Docker's flags that this release knows and refuses, and why.
-REFUSED = {
-    "storage_opt": "a size limit on the writable layer is not supported yet",
 }
 
 _PROCESS = (
@@ -160,12 +150,15 @@ _SECURITY = (
 )
 
 _FILES = (
+    flag("--disk-quota", "list", help="Limit what the container may write ([PLACE=]SIZE)"),
     flag("--device", "list", help="Add a host device to the container", convert=values.device),
     flag("--device-cgroup-rule", "list", help="Add a rule to the cgroup allowed devices list"),
     flag("--gpus", "list", help="GPU devices to add to the container ('all' to pass all GPUs)",
          convert=values.gpus),
     flag("--mount", "list", help="Attach a filesystem mount to the container"),
+    flag("--quota-id", "int", help="Project id of the disk quota (-1: any that is free)"),
     flag("--shm-size", help="Size of /dev/shm", convert=values.size),
+    flag("--storage-opt", "list", help="Limits of the container's own files (size=, inodes=)"),
     flag("--tmpfs", "list", help="Mount a tmpfs directory"),
     flag("-v --volume", "list", help="Bind mount a volume"),
     flag("--volume-driver", help="Optional volume driver for the container"),
@@ -229,10 +222,6 @@ _NETWORK = (
 )
 
 
-def _refused(name: str) -> Option:
-    return flag(f"--{name.replace('_', '-')}", "list", hidden=True)
-
-
 _COMMON: tuple[click.Parameter, ...] = (
     *_PROCESS,
     *_HEALTH,
@@ -241,7 +230,6 @@ _COMMON: tuple[click.Parameter, ...] = (
     *_FILES,
     *_RESOURCES,
     *_NETWORK,
-    *map(_refused, REFUSED),
     click.Argument(["image"]),
     click.Argument(["command"], nargs=-1),
 )

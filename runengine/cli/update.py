@@ -11,6 +11,7 @@ from runengine.cli import run_values as values
 from runengine.cli.command import argument, command
 from runengine.cli.flags import flag
 from runengine.errors import InvalidParameter
+from runengine.oci_spec import disk_quota
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,6 +59,7 @@ _PARAMS = (
          convert=values.byte_rate),
     flag("--device-write-iops", "list", help="Limit write rate (IO per second) to a device",
          convert=values.operation_rate),
+    flag("--disk-quota", "list", help="Limit what the container may write ([PLACE=]SIZE)"),
     flag("-e --env", "list", help="Set an environment variable (KEY removes it)"),
     flag("--kernel-memory", hidden=True, convert=values.size),
     flag("-l --label", "list", help="Set meta data (KEY removes it)"),
@@ -88,6 +90,8 @@ def update(ctx: click.Context, /, **params: Any) -> None:
         if (value := params[name]) is not None
     }
 
+    quota, _ = disk_quota.parse_flags(params["disk_quota"])
+
     def act(engine: Engine, name: str) -> None:
         for text in engine.containers.update(
             name,
@@ -96,6 +100,7 @@ def update(ctx: click.Context, /, **params: Any) -> None:
             env=params["env"],
             labels=params["label"],
             annotations=_annotations(params["annotation"]),
+            disk_quota=quota,
         ):
             context.warn(text)
 

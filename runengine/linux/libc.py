@@ -26,6 +26,7 @@ SYS_FSCONFIG = 431
 SYS_FSMOUNT = 432
 SYS_OPENAT2 = 437
 SYS_MOUNT_SETATTR = 442
+SYS_QUOTACTL_FD = 443
 
 
 def syscall(name: str, number: int, *args: Any) -> int:

@@ -1,73 +1,82 @@
 """User namespaces, made apart from any container (user_namespaces(7)).
 
-Only a process with one thread can make one, so a child does, which ends at once: what is left is
-held by a descriptor.
+Only a process with one thread can make one, so a child does. It stays until the namespace is let
+go of: runtimes that look at the maps do so by its ``/proc/PID``, whatever else they can.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.linux import libc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _DONE = b"\0"
 
 
-class Namespaces(NamedTuple):
-    """Descriptors (close-on-exec); the caller closes them."""
+class Held:
+    """A user namespace, and a network namespace that belongs to it, until ``close``."""
 
-    user: int
-    network: int | None
-    """A network namespace that belongs to the user namespace, its loopback interface down."""
+    def __init__(self, pid: int, talk: socket.socket) -> None:
+        self._pid = pid
+        self._talk = talk
+        self.user_fd = self.network_fd = -1
+        """Close-on-exec. The loopback interface of the network namespace is down."""
 
+    @property
+    def path(self) -> str:
+        """The user namespace, for other processes."""
+        return f"/proc/{self._pid}/ns/user"
 
-def make(uid_map: str, gid_map: str, *, network: bool = False) -> Namespaces:
-    """A user namespace with these maps, of lines ``INSIDE OUTSIDE COUNT``. Raises OSError."""
-    ours, theirs = socket.socketpair()
-    with ours, _child(ours, theirs, network=network) as pid:
-        theirs.close()
-        _await(ours)
+    def set_maps(self, uid_map: str, gid_map: str) -> None:
+        """Map ids, and let the child make what else is wanted."""
+        _await(self._talk)
         for name, text in (("uid_map", uid_map), ("gid_map", gid_map)):
             # In one go, as the kernel wants it.
-            with open(f"/proc/{pid}/{name}", "wb", buffering=0) as file:
+            with open(f"/proc/{self._pid}/{name}", "wb", buffering=0) as file:
                 file.write(text.encode())
-        ours.send(_DONE)
-        _await(ours)
-        user = _open(pid, "user")
-        try:
-            return Namespaces(user, _open(pid, "net") if network else None)
-        except BaseException:
-            os.close(user)
-            raise
+        self._talk.send(_DONE)
+        _await(self._talk)
+        self.user_fd, self.network_fd = self._open("user"), self._open("net")
+
+    def _open(self, kind: str) -> int:
+        return os.open(f"/proc/{self._pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Let go of it: it goes with whoever is in it. Once is enough."""
+        self._talk.close()  # the child ends then, whatever it waits for
+        if self._pid:
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+        for fd in (self.user_fd, self.network_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.user_fd = self.network_fd = -1
 
 
-def _open(pid: int, kind: str) -> int:
-    return os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+def make(uid_map: str, gid_map: str, *, network: bool = False) -> Held:
+    """A user namespace with these maps, of lines ``INSIDE OUTSIDE COUNT``. Raises OSError.
 
-
-@contextlib.contextmanager
-def _child(ours: socket.socket, theirs: socket.socket, *, network: bool) -> Iterator[int]:
-    """The process in the new namespaces, while the block runs."""
-    with warnings.catch_warnings():
-        # Python 3.12 warns where there are threads: the child takes no lock that one may hold.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if not pid:
-        _be_child(ours, theirs, network=network)
+    ``network``: with a network namespace of its own, else that is the caller's.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        with warnings.catch_warnings():
+            # Python 3.12 warns where there are threads: the child takes no lock of theirs.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if not pid:
+            _be_child(ours, theirs, network=network)
+    held = Held(pid, ours)
     try:
-        yield pid
-    finally:
-        ours.close()  # it ends then, whatever it waits for
-        os.waitpid(pid, 0)
+        held.set_maps(uid_map, gid_map)
+    except BaseException:
+        held.close()
+        raise
+    return held
 
 
 def _be_child(ours: socket.socket, theirs: socket.socket, *, network: bool) -> None:

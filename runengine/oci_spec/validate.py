@@ -9,6 +9,7 @@ from runengine.oci_spec import (
     capabilities,
     destinations,
     devices,
+    disk_quota,
     gpus,
     namespaces,
     network_files,
@@ -96,6 +97,7 @@ def check(
     may_raise = "CAP_SYS_RESOURCE" in kernel.effective
     ulimits.check_raise(host["Ulimits"], hard_limits or {}, may_raise=may_raise)
     network_files.check(host)
+    disk_quota.check(host)
     for name in host["Annotations"]:
         if not name:
             raise InvalidParameter("invalid annotation: empty name")

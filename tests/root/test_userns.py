@@ -46,6 +46,12 @@ def ids_of(pid):
     return [int(line.split()[1]) for line in lines if line.startswith(("Uid:", "Gid:"))]
 
 
+def root_of(box, container):
+    """Who root of a container is on the host."""
+    maps = userns.maps_of(box.engine.containers.get(container))
+    return maps.root if maps else None
+
+
 def test_root_inside_is_nobody_outside(box):
     script = (
         "touch /made; chown 5:6 /made; rm /etc/group; echo hi >>/etc/hosts && touch /done;"
@@ -69,10 +75,10 @@ def test_root_inside_is_nobody_outside(box):
     assert (seen.st_uid, seen.st_gid) == (BASE + 5, BASE + 6)
     # The next one has other ids, until the first one is gone.
     other = box.create("true", UsernsMode="auto")
-    assert userns.maps_of(box.engine.containers.get(other)).root == (BASE + SIZE, BASE + SIZE)
+    assert root_of(box, other) == (BASE + SIZE, BASE + SIZE)
     containers.remove(container, force=True)
     again = box.create("true", UsernsMode="auto:size=10")
-    assert userns.maps_of(box.engine.containers.get(again)).root == (BASE, BASE)
+    assert root_of(box, again) == (BASE, BASE)
 
 
 def test_binds_with_and_without_mapped_owners(box, tmp_path):
@@ -109,12 +115,13 @@ def test_a_killed_start_leaves_nothing_that_the_next_minds(box):
     context = box.engine.containers._context
     record = box.engine.containers.get(container)
     left = userns.make(context, record)
+    assert left is not None
     upper = context.data_dir(container)
     left.mount_root(context.images.layer_paths(record.layers)[::-1], upper, f"{upper}/merged")
     # As if the command had died here; then another one starts it.
     box.engine.containers.start(container)
     assert box.engine.containers.wait(container).exit_code == 0
-    os.close(left._fd)
+    left._held.close()
 
 
 def test_a_way_that_is_barred(box):

@@ -26,6 +26,7 @@ CHOSEN = (
     f"{ROOT}/test_monitor.py::test_streams_exit_record_and_notes",
     f"{ROOT}/test_monitor.py::test_signal_and_memory_kill",
     f"{ROOT}/test_monitor.py::test_container_outlives_its_monitor",
+    f"{ROOT}/test_userns.py::test_root_inside_is_nobody_outside",
     f"{ROOT}/test_truth.py::test_a_killed_monitor_leaves_the_container_running",
     f"{ROOT}/test_truth.py::test_monitor_and_container_killed_between_two_commands",
 )
@@ -51,6 +52,8 @@ BOOTS = (
             f"{GUEST}/test_service.py",
             f"{GUEST}/test_generate.py",
             f"{GUEST}/test_networks.py",
+            f"{GUEST}/test_userns.py",
+            f"{GUEST}/test_quota.py",
             f"{GUEST}/test_before_reboot.py",
         ),
     ),

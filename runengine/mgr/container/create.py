@@ -103,7 +103,7 @@ def install(
 
 @contextlib.contextmanager
 def _identified(context: Context, record: Record) -> Iterator[Record]:
-    """The record with what only one container has: ids of its user namespace, an SELinux level.
+    """The record with what only one container has: ids in its user namespace, a level, a quota.
 
     They are its own once it is added.
     """
@@ -120,6 +120,10 @@ def _identified(context: Context, record: Record) -> Iterator[Record]:
             from runengine.mgr.container import labels
 
             details |= stack.enter_context(labels.chosen(context, host, selinux.policy()))
+        if host.get("DiskQuota") or host.get("StorageOpt"):
+            from runengine.mgr.container import disk_quota
+
+            details |= stack.enter_context(disk_quota.chosen(context, record))
         yield record._replace(details=details)
 
 
@@ -292,5 +296,9 @@ def _make_directories(context: Context, record: Record) -> None:
         make_private_directory(record.details["log_dir"])
     lowers = context.images.layer_paths(record.layers)
     top = os.stat(lowers[-1]) if lowers else None
+    if "quota" in record.details:
+        from runengine.mgr.container import disk_quota
+
+        disk_quota.claim_layer(context, record)
     os.chown(f"{data_dir}/upper", top.st_uid if top else 0, top.st_gid if top else 0)
     os.chmod(f"{data_dir}/upper", top.st_mode & 0o7777 if top else 0o755)

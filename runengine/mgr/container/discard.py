@@ -29,6 +29,10 @@ def remove_settled(
     volumes = volumes or record.state.get("RemoveVolumes", False)
     noted: State = {**record.state, "Status": "removing", "RemoveVolumes": volumes}
     context.store.containers.set_state(record.id, noted)
+    if "quota" in record.details:
+        from runengine.mgr.container import disk_quota
+
+        disk_quota.release(context, record)
     context.volumes.leave(record.id, anonymous=volumes, made=made or record.status == "creating")
     remove_data(context.data_dir(record.id))
     log_dir = external_log_dir(record)

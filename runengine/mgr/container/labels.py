@@ -123,7 +123,7 @@ def wanted(point: MountPoint, label: str) -> str:
     words = point.mode.split(",")
     if "Z" in words:
         return label
-    return selinux.shared(label) if "z" in words or point.type == "volume" else ""
+    return selinux.shared(label) if "z" in words or point.volume is not None else ""
 
 
 def _relabel(point: MountPoint, label: str) -> None:

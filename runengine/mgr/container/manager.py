@@ -125,6 +125,7 @@ class ContainerMgr(FileOperations):
         env: Sequence[str] = (),
         labels: Sequence[str] = (),
         annotations: Mapping[str, str] | None = None,
+        disk_quota: Mapping[str, str] | None = None,
     ) -> Sequence[str]:
         """Change settings, also while it runs; returns warnings. See ``update.update``.
 
@@ -133,7 +134,7 @@ class ContainerMgr(FileOperations):
         from runengine.mgr.container import update
 
         changes = update.Changes(
-            resources or {}, restart_policy, env, labels, annotations or {}
+            resources or {}, restart_policy, env, labels, annotations or {}, disk_quota or {}
         )
         return update.update(self._context, name, changes)
 

@@ -200,6 +200,10 @@ def _prepare(
         from runengine.mgr.container import labels
 
         labels.apply(record, known)
+    if "quota" in record.details:
+        from runengine.mgr.container import disk_quota
+
+        disk_quota.claim_volumes(record, known.mounts)
     if owner is not None:
         owner.enter(known, path_alone=abilities_of(context, record).mapped_mounts)
     if sandbox is not None:

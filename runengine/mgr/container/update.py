@@ -31,6 +31,8 @@ class Changes(NamedTuple):
     """``K=V`` sets, ``K=`` and ``K`` remove."""
     annotations: Mapping[str, str] = {}
     """Are for the next start."""
+    disk_quota: Mapping[str, str] = {}
+    """Sizes by place, as ``--disk-quota`` has them."""
 
 
 def update(context: Context, name: str, changes: Changes) -> list[str]:
@@ -55,6 +57,10 @@ def update(context: Context, name: str, changes: Changes) -> list[str]:
             after, warnings = _with_limits(context, after, wanted)
         state = settle(context, record)
         with ExitStack() as stack:
+            if changes.disk_quota:
+                from runengine.mgr.container import disk_quota
+
+                after = stack.enter_context(disk_quota.changed(context, after, changes.disk_quota))
             if observe.is_live(state):
                 _enter(stack, context, record, after, changes, limits=bool(wanted))
             context.store.containers.set_configuration(after)

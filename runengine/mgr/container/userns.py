@@ -1,7 +1,7 @@
 """A container's user namespace: which ids it gets, and what is made for each start.
 
 The ids are chosen at create and are part of the record, so that they are free again when it goes
-and nothing has to be counted. The namespace itself is made for a start and held by a descriptor;
+and nothing has to be counted. The namespace itself is made for a start, and kept by a process;
 the runtime joins it, and from then on the container's processes hold it.
 """
 
@@ -105,16 +105,12 @@ class UserNamespace:
         self._place = place
         self._binds = 0
         try:
-            made = userns.make(idmaps.text(maps.uids), idmaps.text(maps.gids), network=network)
+            texts = idmaps.text(maps.uids), idmaps.text(maps.gids)
+            self._held = userns.make(*texts, network=network)
         except OSError as error:
             _refused(error)
-        self._fd, self.network_fd = made
-        """``network_fd``: a network namespace that belongs to it, if one was wanted."""
-
-    @property
-    def path(self) -> str:
-        """The namespace, for other processes, while this one lives and has not closed it."""
-        return f"/proc/{os.getpid()}/fd/{self._fd}"
+        self.network_fd = self._held.network_fd if network else None
+        """A network namespace that belongs to it, if one was wanted."""
 
     @property
     def rootfs(self) -> str:
@@ -131,13 +127,18 @@ class UserNamespace:
         # The engine's own id, which overlayfs works with, is one that nobody has.
         spare = f"{idmaps.SPARE_ID} 0 1\n"
         texts = (f"{idmaps.text(ranges)}{spare}" for ranges in self.maps)
-        writable = userns.make(*texts).user
+        writable = userns.make(*texts)
         try:
             mapped.mount_mapped_overlay(
-                lowers, data_dir, merged, layers_fd=self._fd, writable_fd=writable, label=label
+                lowers,
+                data_dir,
+                merged,
+                layers_fd=self._held.user_fd,
+                writable_fd=writable.user_fd,
+                label=label,
             )
         finally:
-            os.close(writable)
+            writable.close()
         self._make_place()
         os.mkdir(self.rootfs)
         mapped.bind(merged, self.rootfs, recursive=False)
@@ -163,7 +164,7 @@ class UserNamespace:
             os.chown(path, *self.maps.root)
         known.mounts = [self._bind(point) if point.idmap else point for point in known.mounts]
         known.userns = UserFacts(
-            path=self.path, rootfs=self.rootfs, maps=self.maps, path_alone=path_alone
+            path=self._held.path, rootfs=self.rootfs, maps=self.maps, path_alone=path_alone
         )
 
     def _bind(self, point: MountPoint) -> MountPoint:
@@ -176,7 +177,7 @@ class UserNamespace:
             os.mkdir(target)
         else:
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        mapped.bind(point.source, target, self._fd, recursive=point.recursive)
+        mapped.bind(point.source, target, self._held.user_fd, recursive=point.recursive)
         return point._replace(source=target)
 
     def close(self) -> None:
@@ -184,9 +185,7 @@ class UserNamespace:
 
         The directories stay: each exec of runc's begins in that of the root filesystem.
         """
-        os.close(self._fd)
-        if self.network_fd is not None:
-            os.close(self.network_fd)
+        self._held.close()
         _unmount_all(self._place)
 
 

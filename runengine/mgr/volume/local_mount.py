@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from runengine.errors import InvalidParameter, TimedOut, Unavailable
 from runengine.linux import libc
-from runengine.linux.mount import MS_PRIVATE, UMOUNT_NOFOLLOW, holders, is_mounted
+from runengine.linux.mount import MS_PRIVATE, UMOUNT_NOFOLLOW, is_mounted
 
 if TYPE_CHECKING:
     from runengine.mgr.volume.local_options import Settings
@@ -102,13 +102,15 @@ def _run(argv: list[str], what: str) -> None:
 
 def unmount(target: str) -> None:
     """Unmount if something is mounted; files below are never touched. Raises Unavailable."""
+    if not is_mounted(target):
+        return
     try:
         libc.umount(target, UMOUNT_NOFOLLOW)
     except OSError:
-        if not is_mounted(target):
-            return
-        pids = ", ".join(str(pid) for pid in holders(target)[:5])
+        from runengine.linux import holders
+
         raise Unavailable(
             f"{target} is busy and cannot be unmounted",
-            resolution=f"end the processes that use it; its mount is seen by {pids}",
+            details=holders.describe(target),
+            resolution="end what holds it",
         ) from None

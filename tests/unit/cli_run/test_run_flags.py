@@ -282,10 +282,25 @@ def test_refused_before_anything_is_made(words: list[str]):
         build(*words, "busybox")
 
 
-def test_what_this_release_lacks_is_said():
-    with pytest.raises(Unsupported) as caught:
-        build("--storage-opt", "size=1g", "busybox")
-    assert caught.value.resolution
+def test_limits_of_the_disk():
+    found = build("--storage-opt", "size=1g", "--storage-opt", "inodes=9", "busybox").host
+    assert found.get("StorageOpt") == {"size": "1g", "inodes": "9"}
+    found = build("--disk-quota", "1g", "busybox").host
+    assert (found.get("DiskQuota"), found.get("QuotaId")) == ({".*": "1g"}, "-1")
+    found = build("--disk-quota", "/=1g", "--quota-id", "7", "busybox").host
+    assert (found.get("DiskQuota"), found.get("QuotaId")) == ({"/": "1g"}, "7")
+    for words in (["--storage-opt", "size"], ["--quota-id", "7"], ["--disk-quota", "/=0"]):
+        with pytest.raises(InvalidParameter):
+            build(*words, "busybox")
+    with pytest.raises(Unsupported, match="dm.basesize"):
+        build("--storage-opt", "dm.basesize=1g", "busybox")
+
+
+def test_a_map_means_a_user_namespace():
+    found = build("--uidmap", "0:100:5", "busybox").host
+    assert found["UsernsMode"] == "private"
+    assert found.get("IDMappings") == {"UidMap": ["0:100:5"], "GidMap": []}
+    assert build("--userns", "auto", "busybox").host["UsernsMode"] == "auto"
 
 
 def test_volumes_go_where_docker_has_them():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from runengine.errors import InvalidParameter, Unsupported
@@ -10,6 +12,7 @@ from runengine.mgr.container import labels
 from runengine.model import host_config
 from runengine.oci_spec import selinux
 from runengine.oci_spec.mounts import MountPoint
+from runengine.oci_spec.volume_mounts import VolumeWish
 from tests.support import specs
 from tests.support.documents import changed
 
@@ -24,7 +27,7 @@ def choose(context, policy=POLICY, **host):
 
 def test_a_level_that_nobody_has(context, add, monkeypatch):
     draws = iter([(1, 2), (1, 2), (3, 4)])
-    monkeypatch.setattr(labels.random, "sample", lambda *_: next(draws))
+    monkeypatch.setattr("random.sample", lambda *_: next(draws))
     first = choose(context)
     assert selinux.level_of(first["selinux"]["mount"]) == "s0:c1,c2"
     add("first", details=first)
@@ -54,7 +57,7 @@ def test_a_policy_without_containers(context):
 
 @pytest.fixture
 def labelled(monkeypatch):
-    done = {}
+    done: dict[str, str] = {}
     monkeypatch.setattr("runengine.linux.selinux.set_label", done.__setitem__)
     monkeypatch.setattr("runengine.rootfs.relabel.relabel", done.__setitem__)
     return done
@@ -71,7 +74,7 @@ def test_what_a_container_brings_is_labelled(add, labelled, tmp_path):
             MountPoint("bind", places["plain"], "/1"),
             MountPoint("bind", places["alone"], "/2", mode="ro,Z"),
             MountPoint("bind", places["all"], "/3", mode="z"),
-            MountPoint("volume", places["volume"], "/4"),
+            MountPoint("bind", places["volume"], "/4", volume=VolumeWish("data")),
         ],
     )
     labels.apply(add("one", details={"selinux": MINE}), known)
@@ -81,14 +84,14 @@ def test_what_a_container_brings_is_labelled(add, labelled, tmp_path):
         places["all"]: "u:object_r:f:s0",
         places["volume"]: "u:object_r:f:s0",
     }
-    assert known.labels == labels.Labels(**MINE)
+    assert known.labels == selinux.Labels(**MINE)
 
 
 @pytest.mark.parametrize("path", sorted(selinux.NEVER_RELABEL))
 def test_what_is_never_relabelled(add, labelled, path):
     known = specs.facts(mounts=[MountPoint("bind", f"{path}/.", "/1", mode="z")])
     record = add("one", details={"selinux": MINE})
-    if not labels.os.path.islink(path):
+    if not os.path.islink(path):
         with pytest.raises(InvalidParameter, match="is not allowed"):
             labels.apply(record, known)
     assert not labelled
