@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.vm.guest.installed import ok, run, start
+from tests.vm.guest.installed import COMMAND, ok, run, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +19,7 @@ NETWORK, SUBNET = "mine", "10.77.0.0/24"
 WEB = "mkdir -p /www; hostname >/www/index.html; exec httpd -f -p 80 -h /www"
 """A container's command: a web server that says its host name."""
 RESOLVER = "runengine-dns"
+LISTENS_S = 30.0
 _VETH = re.compile(r"\bve[0-9a-f]{12}\b")
 
 
@@ -35,12 +38,24 @@ def lay() -> None:
 def get(url: str, *, outside: bool = True) -> str:
     """What a web server answers to the world outside, or to the guest itself."""
     place = ("ip", "netns", "exec", OUTSIDE) if outside else ()
-    return run(*place, "busybox", "wget", "-q", "-T", "30", "-O", "-", url)
+    return _answer(*place, "busybox", "wget", "-q", "-T", "30", "-O", "-", url)
 
 
 def get_from(container: str, url: str) -> str:
     """What it answers to a container."""
-    return ok("exec", container, "wget", "-q", "-T", "30", "-O", "-", url)
+    return _answer(COMMAND, "exec", container, "wget", "-q", "-T", "30", "-O", "-", url)
+
+
+def _answer(*words: str) -> str:
+    """What a client prints. A web server listens a moment after its container runs."""
+    deadline = time.monotonic() + LISTENS_S
+    while True:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout.strip()
+        assert "refused" in done.stderr, done
+        assert time.monotonic() < deadline, done
+        time.sleep(0.3)
 
 
 def web(name: str, *flags: str) -> None:
