@@ -10,7 +10,7 @@ import sys
 from contextlib import nullcontext, redirect_stdout
 from io import StringIO
 
-from scripts.bench import copy, crowd, dns, images, listing, logs, memory, network, start
+from scripts.bench import copy, crowd, dns, images, listing, logs, memory, network, push, start
 from scripts.bench.bench import set_up
 from scripts.bench.harness import host_facts, print_table
 from scripts.bench.verdicts import summary
@@ -25,6 +25,7 @@ BENCHMARKS = {
     "network": network,
     "dns": dns,
     "images": images,
+    "push": push,
 }
 ALL = "all"
 
