@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 FIRST_ID = 1 << 24
 """Project ids below are left to the host's own use (/etc/projects)."""
-LOCKS = "/run/lock"
+LOCKS = "/run"
+"""Root's alone, unlike /run/lock."""
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_QUOTA = frozenset(
     (errno.ESRCH, errno.ENOSYS, errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV)
@@ -39,7 +40,7 @@ class Limits(NamedTuple):
 def reserving(path: str) -> Iterator[None]:
     """Let nobody else choose a project on the filesystem of ``path``, engines apart included."""
     device = os.stat(path).st_dev
-    with locked(f"{LOCKS}/runengine-quota-{os.major(device)}-{os.minor(device)}"):
+    with locked(f"{LOCKS}/runengine-quota-{os.major(device)}-{os.minor(device)}.lock"):
         yield
 
 

@@ -29,7 +29,8 @@ class Abilities(NamedTuple):
     seccomp_flags: tuple[str, ...] = ()
     """Flags of a filter that it sets and this kernel takes."""
     mapped_mounts: bool = False
-    """Whether it makes mounts that map ids, which layers in a user namespace need."""
+    """Whether it makes mounts that map ids (runc >= 1.2); the same releases read the maps off a
+    user namespace that they join, and mind being told."""
 
 
 def parse(document: Document) -> Abilities:

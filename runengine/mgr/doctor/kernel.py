@@ -105,9 +105,9 @@ def idmapped_mounts(host: Host) -> Iterator[Finding]:
     """Layers seen with other ids need them, of the kernel and of the runtime."""
     calls = host.probes.system_call(libc.SYS_MOUNT_SETATTR)
     if calls and host.kernel().version >= _MAPPED_OVERLAY:
-        yield Finding("idmapped mounts", OK, "of overlay's layers too")
+        yield Finding("idmapped mounts", OK, "of overlay's layers too: --userns=auto works")
     else:
-        told = "not for overlay (5.19): layers cannot be shared into user namespaces"
+        told = "not for overlay (5.19): --userns=auto and --uidmap are refused at the start"
         yield Finding("idmapped mounts", NOTE, told, _NEWER)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runengine.linux import mount
@@ -82,8 +84,8 @@ def quota(host: Host) -> Iterator[Finding]:
     if options & {"prjquota", "pquota"}:
         yield Finding("project quota", OK, "on")
     else:
-        told = "off: nothing limits the size of a writable layer"
-        remedy = f"mount {found.target} with prjquota (ext4, xfs)"
+        told = "off: --storage-opt, --disk-quota and volumes' size= are refused"
+        remedy = f"mount {found.target} with prjquota (xfs; ext4 after tune2fs -O project,quota)"
         yield Finding("project quota", NOTE, told, remedy)
 
 
@@ -116,6 +118,20 @@ def state(host: Host) -> Iterator[Finding]:
         yield Finding("state", PROBLEM, told, f"mount -o remount,rw {found.target}")
     else:
         yield Finding("state", OK, seen)
+    barred = _barred(host, os.path.dirname(host.paths.state))
+    if barred:
+        told = f"{barred} can only be passed by its owner: --userns=auto fails at the start"
+        yield Finding("way to the state", NOTE, told, f"chmod o+x {barred}, or another --state")
+
+
+def _barred(host: Host, path: str) -> str:
+    """The first directory on the way up that root in a user namespace cannot pass."""
+    while path != "/":
+        with suppress(OSError):
+            if not os.stat(host.path(path)).st_mode & stat.S_IXOTH:
+                return path
+        path = os.path.dirname(path)
+    return ""
 
 
 CHECKS = (filesystem, entry_types, quota, room, state)

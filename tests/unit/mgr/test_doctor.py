@@ -227,6 +227,14 @@ def test_a_module_that_is_only_installed_is_not_asked_for(host):
     assert asked == ["macvlan"]
 
 
+def test_a_way_that_root_in_a_user_namespace_cannot_go(host, tmp_path):
+    made = host()
+    assert "way to the state" not in findings(made)
+    (tmp_path / "run").chmod(0o700)
+    found = findings(made)["way to the state"]
+    assert (found.status, found.remedy) == (NOTE, "chmod o+x /run, or another --state")
+
+
 def test_without_root(host):
     made = host(is_root=False)
     found = findings(made)
