@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from runengine.errors import EngineError, InvalidParameter, NotFound, Unavailable
+from runengine.errors import Corrupt, EngineError, InvalidParameter, NotFound, Unavailable
 from runengine.linux import libc
 from runengine.mgr.image import arrival, register
 from runengine.oci_spec import media_types
@@ -176,6 +176,27 @@ def test_a_single_layer_is_interrupted_as_well(fake, images, roots):
     assert not {path for path in residue(roots) if "staging" in path}
     images.pull(name)
     assert fake.asked[-1].range == f"bytes={client.CHUNK_BYTES}-"
+
+
+@pytest.mark.parametrize("tail", [b"", b"other"])
+def test_a_lost_blob_comes_back(fake, images, roots, tail):
+    name, [digest] = put(fake, "1", {"random": os.urandom(300_000)})
+    images.pull(name)
+    key = images.lookup(name).layers[0]
+    inode = os.stat(f"{roots.root}/layers/{key}").st_ino
+    images._context.content.remove(digest)
+    progress = Lines()
+    if tail:
+        fake.blobs[digest] = fake.blobs[digest][: -len(tail)] + tail
+        with pytest.raises(Corrupt, match=digest):
+            images.pull(name)
+        assert not images._context.content.has(digest)
+        return
+    fake.faults[digest] = Fault(cut_after=100_000, times=1)
+    images.pull(name, progress=progress)
+    assert progress.statuses() >= {"Downloading", "Pull complete"}
+    assert images._context.content.read(digest, 1 << 20) == fake.blobs[digest]
+    assert os.stat(f"{roots.root}/layers/{key}").st_ino == inode
 
 
 # Power cuts

@@ -8,7 +8,13 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from runengine.errors import Corrupt, InvalidParameter, Unavailable, Unsupported
+from runengine.errors import (
+    Corrupt,
+    EngineError,
+    InvalidParameter,
+    Unavailable,
+    Unsupported,
+)
 from runengine.ids import ChainID, DiffID, Digest, chain_ids, hex_of
 from runengine.linux import locks
 from runengine.mgr.image.pipeline import Tee
@@ -132,6 +138,17 @@ def _rehashed(chain_id: ChainID) -> str:
     return hashlib.sha256(f"bottom {chain_id}".encode()).hexdigest()
 
 
+def has_blob(context: ImageContext, key: str, digest: Digest) -> bool:
+    """Whether a layer can be sent on as it came: by this blob, or by the one it was made from."""
+    if context.content.has(digest):
+        return True
+    try:
+        other = context.layers.info(key).blob
+    except EngineError:
+        return False
+    return bool(other) and context.content.has(other)
+
+
 def check_stackable(count: int, name: str) -> None:
     """Raise Unsupported for more layers than an overlay can have."""
     if count > LAYERS_LIMIT:
@@ -161,13 +178,17 @@ class Arrivals:
     def __exit__(self, *_: object) -> None:
         self._held.close()
 
-    def bring(self, layer: Layer, report: Report) -> None:
+    def bring(self, layer: Layer, report: Report, *, with_blob: bool = False) -> None:
         """Unpack the layer, downloading it if need be; one that needs its lowers waits.
 
-        Raises Corrupt, Unavailable, NotFound, EngineError (disk).
+        ``with_blob`` downloads also the lost blob of a layer that is unpacked. Raises Corrupt,
+        Unavailable, NotFound, EngineError (disk).
         """
         with layer_lock(self._context, layer.diff_id):
-            if self._stack.key(layer.position) is not None:
+            key = self._stack.key(layer.position)
+            if key is not None and with_blob and not has_blob(self._context, key, layer.digest):
+                self._download_blob(layer, report)
+            elif key is not None:
                 report("Already exists", 0, None)
             elif not self._unpack_stored(layer, report):
                 self._download(layer, report)
@@ -218,6 +239,14 @@ class Arrivals:
                 writer.restart()
             self._receive(layer, writer, report)
 
+    def _download_blob(self, layer: Layer, report: Report) -> None:
+        with self._context.content.writer(layer.digest, layer.size) as writer:
+            for chunk in self._chunks(layer, writer, report, again=False):
+                writer.write(chunk)
+                report("Downloading", writer.offset, layer.size)
+            writer.commit()
+        report("Pull complete", layer.size, layer.size)
+
     def _receive(self, layer: Layer, writer: BlobWriter, report: Report) -> None:
         known = writer.offset
 
@@ -240,10 +269,12 @@ class Arrivals:
             self._unpack(layer, tee, settle)
         report("Pull complete", layer.size, layer.size)
 
-    def _chunks(self, layer: Layer, writer: BlobWriter, report: Report) -> Iterator[bytes]:
-        """The beginning that is on the disk, then the network, from where it broke off."""
+    def _chunks(
+        self, layer: Layer, writer: BlobWriter, report: Report, *, again: bool = True
+    ) -> Iterator[bytes]:
+        """The beginning that is on the disk, if ``again``, then the network from there on."""
         offset, failures = writer.offset, 0
-        if offset:
+        if offset and again:
             with writer.read_back() as file:
                 yield from _exactly(file, offset)
         for _ in range(INTERRUPTIONS_LIMIT):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runengine.errors import Corrupt, EngineError, InvalidParameter, NotFound, Unsupported
 from runengine.ids import short
 from runengine.mgr.image import default, garbage, register, workers
-from runengine.mgr.image.arrival import Arrivals, Layer, Stack, check_stackable
+from runengine.mgr.image.arrival import Arrivals, Layer, Stack, check_stackable, has_blob
 from runengine.mgr.image.context import disk_errors, labels_of
 from runengine.registry import reference
 
@@ -195,7 +195,7 @@ def _finish(
 def _bring_layers(
     context: ImageContext, client: RegistryClient, fetched: FetchedManifest, progress: Progress
 ) -> list[str]:
-    """Unpack what is missing; returns the layers' keys, bottom first."""
+    """Bring what is not here, unpacked and as a blob; returns the layers' keys, bottom first."""
     check_stackable(len(fetched.layers), f"image {fetched.ref.familiar}")
     stack = Stack(context.layers, fetched.diff_ids)
     layers = [
@@ -206,7 +206,8 @@ def _bring_layers(
     ]
     missing = []
     for layer in layers:
-        is_here = stack.key(layer.position) is not None
+        key = stack.key(layer.position)
+        is_here = key is not None and has_blob(context, key, layer.digest)
         status = "Already exists" if is_here else "Pulling fs layer"
         progress.layer(short(layer.digest), status, 0, None if is_here else layer.size)
         if not is_here:
@@ -270,7 +271,7 @@ class _Crew:
         ):
             for number in numbers:
                 layer = self._missing[number]
-                arrivals.bring(layer, _reporter(layer, send))
+                arrivals.bring(layer, _reporter(layer, send), with_blob=True)
             arrivals.finish()
 
     def _fetch(self, layer: Layer, offset: int) -> Iterable[bytes]:
