@@ -40,7 +40,7 @@ def populate(
     ``rootfs`` is mounted and nothing runs in it. Raises InvalidParameter if a file is in the way,
     Unavailable if the volume cannot take it.
     """
-    note = f"{context.root}/.copying-{volume.name}"
+    note = _note(context, volume.name)
     if not os.path.lexists(note) and not _is_empty(target):
         return
     source = _open_in_image(rootfs, destination)
@@ -56,6 +56,16 @@ def populate(
         ) from None
     finally:
         os.close(source)
+
+
+def forget(context: VolumeContext, name: str) -> None:
+    """The volume goes, and with it what half a copy has left."""
+    with suppress(OSError):
+        os.unlink(_note(context, name))
+
+
+def _note(context: VolumeContext, name: str) -> str:
+    return f"{context.root}/.copying-{name}"
 
 
 def _open_in_image(rootfs: str, destination: str) -> int | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import Conflict, EngineError
 from runengine.mgr.volume import filters as filtering
-from runengine.mgr.volume import mounting
+from runengine.mgr.volume import mounting, populate
 from runengine.mgr.volume.drivers import BUILTIN, driver_of
 from runengine.store.volumes import READY, REMOVING
 
@@ -62,6 +62,7 @@ def mark(context: VolumeContext, volume: Volume) -> None:
 def complete(context: VolumeContext, volume: Volume, *, force: bool = False) -> None:
     """Remove the data, then the record; the lock is held."""
     mounting.forget(context, volume.name)
+    populate.forget(context, volume.name)
     try:
         driver_of(context, volume.driver).remove(volume)
     except EngineError:
