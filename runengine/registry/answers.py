@@ -6,6 +6,7 @@ Imported on first use only, with ``transport``: requests costs some 60 ms.
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import requests
@@ -38,6 +39,16 @@ def read_limited(response: requests.Response, limit: int, name: str) -> bytes:
             raise Corrupt(f"{name} has more than the limit of {limit} bytes")
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def release(response: requests.Response) -> None:
+    """Be done with an answer whose body says nothing more: its connection serves again.
+
+    Only who has read all of the body may keep the connection, so a short one is read.
+    """
+    with suppress(*TransportError):
+        response.raw.read(ERROR_BODY_LIMIT_BYTES, decode_content=False)
+    response.close()
 
 
 def error_body(response: requests.Response) -> bytes:

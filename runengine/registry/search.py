@@ -78,15 +78,25 @@ class SearchClient(RegistryClient):
             data = self._read(response, ANSWER_LIMIT_BYTES, "the answer", self.endpoint)
         finally:
             response.close()
-        target, _, relation = response.headers.get("Link", "").partition(";")
-        if _NEXT in relation:
-            following = urlsplit(urljoin(path, target.strip("<> ")))
-            self._next = following._replace(scheme="", netloc="").geturl()
+        self._next = _next_page(path, response.headers.get("Link", ""))
         try:
             document = json.loads(data) if status == 200 else None
         except (ValueError, RecursionError):
             return None
         return document if isinstance(document, dict) else None
+
+
+def _next_page(asked: str, link: str) -> str | None:
+    """The path that a Link header leads to; always at the same host (RFC 8288)."""
+    target, _, relation = link.partition(";")
+    if _NEXT not in relation:
+        return None
+    try:
+        following = urlsplit(urljoin(asked, target.strip("<> ")))
+    except ValueError:
+        return None
+    path = following._replace(scheme="", netloc="", fragment="").geturl()
+    return path if path.startswith("/") else None
 
 
 def _found(entry: dict[str, Any]) -> Found:

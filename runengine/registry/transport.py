@@ -193,7 +193,7 @@ class StepUp(AuthBackend):  # type: ignore[misc]
             raise
         if authorization is None:
             raise _Refused(original)
-        original.close()
+        answers.release(original)
         return {**(headers or {}), "Authorization": authorization}, True
 
 

@@ -118,7 +118,6 @@ class UploadClient(RegistryClient):
         """Whether the repository has the blob. Raises Unauthorized, Unavailable."""
         path = f"{self._blobs}/{digest}"
         response = self._ask("HEAD", path, f"blob {digest}", accepted=(200, 404))
-        response.close()
         return response.status_code == 200
 
     def mount(self, digest: str, source: str) -> Session | None:
@@ -128,7 +127,6 @@ class UploadClient(RegistryClient):
         """
         path = f"{self._blobs}/uploads/?mount={digest}&from={source}"
         response = self._ask("POST", path, f"blob {digest}", accepted=(201, 202))
-        response.close()
         return None if response.status_code == 201 else self._opened(response, path)
 
     def upload(
@@ -170,7 +168,6 @@ class UploadClient(RegistryClient):
         name = f"manifest {reference} of {self.endpoint.repository}"
         headers = {"Content-Type": media_type}
         response = self._ask("PUT", path, name, headers, data, accepted=(200, 201, 202))
-        response.close()
         self._check_digest(response, digest, name)
 
     @property
@@ -180,7 +177,6 @@ class UploadClient(RegistryClient):
     def _begin(self, blob: Blob) -> Session:
         path = f"{self._blobs}/uploads/"
         response = self._ask("POST", path, f"blob {blob.digest}", accepted=(202,))
-        response.close()
         return self._opened(response, path)
 
     def _opened(self, response: requests.Response, path: str) -> Session:
@@ -192,8 +188,13 @@ class UploadClient(RegistryClient):
         if not location:
             raise Unavailable(f"registry {self.endpoint.host} does not say where to upload to")
         scheme = self._schemes[self.endpoint.host]
-        base = urljoin(f"{scheme}://{self.endpoint.host}", asked)
-        found = urlsplit(urljoin(base, location))
+        try:
+            base = urljoin(f"{scheme}://{self.endpoint.host}", asked)
+            found = urlsplit(urljoin(base, location))
+        except ValueError:
+            raise Corrupt(
+                f"registry {self.endpoint.host} sends uploads to {location[:80]!r}"
+            ) from None
         if found.netloc.lower() == self.endpoint.host:
             # Behind a TLS proxy some registries take themselves to speak plain HTTP.
             return found._replace(scheme="", netloc="", fragment="").geturl()
@@ -219,7 +220,6 @@ class UploadClient(RegistryClient):
         response = self._ask(
             "PUT", target, name, _OCTETS, body, accepted=(201, 204), is_busy_final=True
         )
-        response.close()
         self._check_digest(response, blob.digest, name)
 
     def _send_chunk(
@@ -237,7 +237,6 @@ class UploadClient(RegistryClient):
             raise
         except EngineError as error:
             raise ChunkRefused from error
-        response.close()
         session.location = self._location(response, session.location)
         session.offset = _received(response) or end
 
@@ -251,7 +250,6 @@ class UploadClient(RegistryClient):
             )
         except EngineError:
             return None
-        response.close()
         session.offset = min(_received(response), blob.size)
         if response.headers.get("Location"):
             session.location = self._location(response, session.location)
@@ -268,12 +266,15 @@ class UploadClient(RegistryClient):
         accepted: Sequence[int],
         is_busy_final: bool = False,
     ) -> requests.Response:
-        """An answer that is among those ``accepted``; a busy registry is asked again."""
+        """An answer among those ``accepted``, without its body; a busy registry is asked again."""
+        from runengine.registry import answers
+
         timeout_s = COMMIT_TIMEOUT_S if method == "PUT" else None
         pauses = (None,) if is_busy_final else (*RETRY_PAUSES_S, None)
         for pause_s in pauses:
             response = self._send_to(target, headers or {}, method, body, timeout_s)
             if response.status_code in accepted:
+                answers.release(response)
                 return response
             if response.status_code not in BUSY or pause_s is None:
                 break

@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 LAYERS = 3
 BYTES, QUICK_BYTES = 300 * 10**6, 90 * 10**6
 FLOOR = "curl"
-BUDGETS = (
-    Budget(WARM, {DOCKER: 0.6, PODMAN: 0.6}),
-    Budget(COLD, {DOCKER: 0.6, PODMAN: 0.6}),
-)
+STORAGE = "push-registry"
+LARGE = (Budget(WARM, {DOCKER: 0.6, PODMAN: 0.6}), Budget(COLD, {DOCKER: 0.6, PODMAN: 0.6}))
+SMALL = (Budget(WARM, {DOCKER: 0.6, PODMAN: 0.6}), Budget(COLD, {}))
 _CURL = """
 at=$(curl -sf -D - -o /dev/null -X POST {url}/uploads/ | tr -d '\\r' | sed -n 's/^Location: //p')
 curl -sf -o /dev/null -T {path} "$at&digest={digest}"
@@ -46,13 +45,12 @@ class Case(NamedTuple):
 def measure(bench: Bench) -> None:
     """Push each image with every engine in turn, to a registry that has nothing; then again."""
     hosts = {peer.host.inside: peer.host for peer in bench.found.values()}
-    storage = bench.scratch / "push-registry"
     with ExitStack() as stack:
         for host in hosts.values():
-            stack.enter_context(image_data.registry(storage, host))
+            stack.enter_context(image_data.registry(bench.scratch / STORAGE, host))
         large, small = cases(bench)
-        for case, rounds in ((large, bench.choose(7, 3)), (small, bench.choose(15, 5))):
-            measure_case(bench, case, rounds, storage / "data")
+        measure_case(bench, large, bench.choose(7, 3), LARGE)
+        measure_case(bench, small, bench.choose(15, 5), SMALL)
         measure_again(bench, small)
 
 
@@ -78,21 +76,22 @@ def cases(bench: Bench) -> list[Case]:
     return made
 
 
-def measure_case(bench: Bench, case: Case, rounds: int, data: Path) -> None:
+def measure_case(bench: Bench, case: Case, rounds: int, budgets: tuple[Budget, ...]) -> None:
     """Every engine, and the floor, in turn; the registry forgets everything after each."""
+    data = bench.scratch / STORAGE / "data"
     actions: dict[str, Callable[[], object]] = {FLOOR: partial(floor, bench.found[COLD], case)}
     actions |= {peer.name: partial(push, peer, case) for peer in bench.found.values()}
     undo = dict.fromkeys(actions, partial(empty, bench.scratch, data))
     empty(bench.scratch, data)
     title = f"{case.title} ({case.image.tar_bytes / 1e6:.0f} MB unpacked)"
-    report(title, interleave(actions, rounds, undo=undo, warm_up=1), BUDGETS)
+    report(title, interleave(actions, rounds, undo=undo, warm_up=1), budgets)
 
 
 def measure_again(bench: Bench, case: Case) -> None:
     """Pushes of what the registry has."""
     push(bench.found[COLD], case)
     actions = {peer.name: partial(push, peer, case) for peer in bench.found.values()}
-    report(f"{case.title}, that is there", interleave(actions, bench.choose(15, 5)), BUDGETS)
+    report(f"{case.title}, that is there", interleave(actions, bench.choose(15, 5)), SMALL)
 
 
 def tls(peer: Peer) -> list[str]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 WORKERS_LIMIT = 4
 REPORT_INTERVAL_S = 0.1
+LITTLE_BYTES, LITTLE_COUNT = 1 << 20, 4
 
 
 class Blobs:
@@ -66,11 +67,16 @@ class Blobs:
                 changed[old] = image.Descriptor.model_validate(descriptor)
 
         count = min(len(self._parts), WORKERS_LIMIT, (os.cpu_count() or 1) + 1)
-        if count > 1:
+        if count > 1 and not self._is_little():
             workers.share(self._work, len(self._parts), count, receive)
         else:
-            self._work(iter(range(count)), receive)
+            self._work(iter(range(len(self._parts))), receive)
         return changed
+
+    def _is_little(self) -> bool:
+        """Whether a second process would cost more than it gains."""
+        size = sum(wanted.size for _, _, wanted in self._parts)
+        return size <= LITTLE_BYTES and len(self._parts) <= LITTLE_COUNT
 
     def _work(self, numbers: Iterator[int], send: Send) -> None:
         with disk_errors(self._context.paths.root):

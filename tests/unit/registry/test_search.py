@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runengine.errors import Corrupt, Unauthorized, Unavailable
+from runengine.registry import search
 from runengine.registry.credentials import AuthFiles
 from runengine.registry.search import Found, SearchClient
 from tests.support.fake_registry import FakeRegistry, Fault
@@ -72,6 +75,14 @@ def test_a_catalog_that_leads_elsewhere_or_on_for_ever(fake, client, monkeypatch
     link = '<http://evil.example/v2/_catalog?n=2>; rel="next"'
     answers(fake, "/v2/_catalog", {"repositories": ["a", "b"]}, Link=link)
     assert list(client.catalog()) == ["a", "b"] * 5
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=100, deadline=None)
+def test_a_link_leads_to_a_path_here_or_nowhere(text) -> None:
+    for link in (text, f"<{text}>; rel=\"next\""):
+        found = search._next_page("/v2/_catalog?n=1", link)
+        assert found is None or (found.startswith("/") and "://" not in found.partition("?")[0])
 
 
 def test_neither_search_nor_catalog(client) -> None:

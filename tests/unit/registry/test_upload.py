@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runengine.errors import Corrupt, EngineError, NotFound, Unauthorized, Unavailable, Unsupported
 from runengine.registry import upload
@@ -14,6 +18,7 @@ from runengine.registry.credentials import AuthFiles, Credentials, GivenCredenti
 from runengine.registry.reference import parse
 from runengine.registry.upload import Blob, FilePart, UploadClient
 from tests.support.layouts import digest_of
+from tests.support.middlemen import Middleman
 from tests.support.push_registry import Break, PushRegistry
 
 if TYPE_CHECKING:
@@ -156,6 +161,31 @@ def test_blobs_do_not_leave_tls(fake, client, blob, monkeypatch) -> None:
     fake.location = "http://elsewhere.example/upload/{name}/{id}"
     with pytest.raises(Unavailable, match=r"elsewhere\.example unencrypted"):
         client.upload(blob)
+
+
+def test_one_connection_does_for_everything(fake, blob) -> None:
+    challenge = {"WWW-Authenticate": "Basic realm=x"}
+    fake.authorize = lambda _path, header: None if header else challenge
+    port = int(fake.host.rpartition(":")[2])
+    with Middleman(port) as line:
+        source = GivenCredentials(line.host, Credentials("bob", "right"))
+        ref = parse(f"{line.host}/{NAME}:1")
+        with UploadClient(ref, credentials=source, timeout_s=5) as client:
+            assert not client.has_blob(DIGEST)
+            client.upload(blob)
+            client.put_manifest("1", "application/x", b"{}", digest_of(b"{}"))
+        assert len(line.connections) == 1
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=100, deadline=None)
+def test_any_location_is_a_path_here_an_address_or_refused(location) -> None:
+    client = UploadClient(parse("127.0.0.1:5000/a/b:1"), credentials=AuthFiles([]))
+    client._schemes["127.0.0.1:5000"] = "http"
+    answer: Any = SimpleNamespace(headers={"Location": location})
+    with suppress(Unavailable, Corrupt):
+        found = client._location(answer, "/v2/a/b/blobs/uploads/")
+        assert found.startswith("/") or "://" in found
 
 
 def test_a_location_that_is_missing(fake, client, blob) -> None:
