@@ -63,9 +63,12 @@ def host_files(directory: Path, layers: int, layer_bytes: int) -> list[Path]:
     archives = []
     files = _files_of(SOURCE)
     for number in range(layers):
-        names, size = [], 0
+        names: dict[str, None] = {}
+        size = 0
         for path, length in files:
-            names.append(str(path))
+            # As image builders do, with the directories that lead there.
+            names.update(dict.fromkeys(map(str, reversed(path.parents[:-1]))))
+            names[str(path)] = None
             size += length
             if size >= layer_bytes:
                 break
