@@ -101,7 +101,7 @@ def test_owners_can_be_translated(pair):
         seen.append((uid, gid))
         return uid, gid
 
-    copytree.copy_contents(*fds, owners)
+    copytree.copy_contents(fds[0], fds[1], owners)
     assert seen == [(os.getuid(), os.getgid())] * 2
     assert (target / "file").stat().st_uid == os.getuid()
 
