@@ -38,6 +38,9 @@ def collect(repository: str, page: Callable[[str], tuple[bytes, str]]) -> list[s
 def _tags(data: bytes, repository: str) -> list[str]:
     import json
 
+    from runengine.oci_spec.image import check_json_cost
+
+    check_json_cost(data, PAGE_LIMIT_BYTES, f"the list of the tags of {repository}")
     try:
         tags = json.loads(data)["tags"] or []
     except (ValueError, KeyError, TypeError, RecursionError) as error:
