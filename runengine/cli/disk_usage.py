@@ -88,6 +88,7 @@ def rows(usage: Document) -> list[UsageRow]:
     written = [max(0, one["SizeRw"]) for one in containers]
     ended = [max(0, one["SizeRw"]) for one in containers if one["State"] not in _UP]
     blobs = usage["Blobs"]
+    cache = sum(one["Size"] for one in usage["BuildCache"])
     return [
         UsageRow(
             "Images",
@@ -103,7 +104,7 @@ def rows(usage: Document) -> list[UsageRow]:
                 sum(_volume_size(one) for one in volumes if not one["UsageData"]["RefCount"]),
             ),
         ),
-        UsageRow("Build Cache", (0, 0), (0, 0)),
+        UsageRow("Build Cache", (len(usage["BuildCache"]), 0), (cache, cache)),
         UsageRow(
             "Blobs",
             (len(blobs), sum(one["InUse"] for one in blobs)),

@@ -88,8 +88,8 @@ def _warn_unless_swept(done: Pruned) -> None:
 def system_prune(ctx: click.Context, /, **options: Any) -> None:
     """Remove unused data.
 
-    Stopped containers, networks that no container is on, images, and with --volumes anonymous
-    volumes; named volumes stay.
+    Stopped containers, networks that no container is on, images, the builders' cache, and with
+    --volumes anonymous volumes; named volumes stay.
     """
     filters: Filters = options["filters"]
     if options["volumes"] and "until" in filters:
@@ -106,6 +106,8 @@ def system_prune(ctx: click.Context, /, **options: Any) -> None:
         _say("Deleted Volumes:", volumes.names)
         freed += volumes.reclaimed_bytes
     freed += _prune_images(engine, filters, everything=options["all"])
+    if not filters:  # nothing in the builders' cache has a label or a time
+        freed += engine.images.prune_builds()
     _say_total(freed)
 
 
@@ -116,7 +118,9 @@ def _warning(options: dict[str, Any]) -> Iterable[str]:
     if options["volumes"]:
         yield "  - all anonymous volumes not used by at least one container"
     yield f"  - {_UNUSED if options['all'] else _DANGLING}"
-    if options["filters"]:
+    if not options["filters"]:
+        yield "  - unused build cache"
+    else:
         yield ""
         yield "  Items to be filtered before removal:"
         for key, values in sorted(options["filters"].items()):

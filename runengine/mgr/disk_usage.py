@@ -38,10 +38,20 @@ def disk_usage(context: Context) -> dict[str, Any]:
             context, everything=True, filters={}, limit=0, size=True
         ),
         "Volumes": context.volumes.list(usage=True),
-        "BuildCache": [],
+        "BuildCache": _build_cache(images),
         "Blobs": _blobs(images),
         "Runengine": {"UnusedLayersSize": _unused_layers(images, shares)},
     }
+
+
+def _build_cache(context: ImageContext) -> list[dict[str, Any]]:
+    """One entry for all that a builder keeps for its next build: only it knows what is in it."""
+    from runengine.mgr.building import building
+
+    size = building.cache_bytes(context)
+    if not size:
+        return []
+    return [{"ID": "builder", "Type": "regular", "Size": size, "InUse": False, "Shared": False}]
 
 
 def _unused_layers(context: ImageContext, shares: dict[str, sharing.Share]) -> int:

@@ -153,12 +153,16 @@ def _take_back(images: ImageContext, result: str) -> str:
 
 def prune(images: ImageContext) -> int:
     """Delete the builders' caches; returns the bytes freed. Builds under way go on without."""
+    freed = cache_bytes(images)
+    remove_tree(f"{images.paths.root}/{_FOLDER}/storage")
+    return freed
+
+
+def cache_bytes(images: ImageContext) -> int:
+    """What the builders' caches take up on disk."""
     from runengine.rootfs.usage import disk_usage
 
-    storage = f"{images.paths.root}/{_FOLDER}/storage"
     try:
-        freed = disk_usage(storage).size_bytes
+        return disk_usage(f"{images.paths.root}/{_FOLDER}/storage").size_bytes
     except FileNotFoundError:
         return 0
-    remove_tree(storage)
-    return freed

@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 
     Check = Callable[[World], Iterator[Difference]]
 
-# Containers first: one that ended and was not cleared away explains most of the rest.
+# Containers first: one that ended and was not cleared away explains most of the rest. Then what
+# runs, before what is mounted, before what is there.
 SECTIONS: tuple[tuple[str, tuple[Check, ...]], ...] = (
     ("Records", records.CHECKS),
     ("Containers", containers.CHECKS),
     ("Processes", processes.CHECKS),
-    ("Mounts", mounts.CHECKS),
     ("Control groups", cgroups.CHECKS),
+    ("Mounts", mounts.CHECKS),
+    ("Files", containers.FILES),
     ("Networks", networks.CHECKS),
     ("Volumes", volumes.CHECKS),
     ("Images", images.CHECKS),
 )
+RECOVERED = ("Containers", "Processes", "Control groups", "Mounts", "Files", "Networks", "Volumes")
+"""What a violent death can have left on the host."""
 FOUND, REPAIRED, FAILED = "found", "repaired", "failed"
 
 
@@ -63,14 +67,29 @@ class Report(NamedTuple):
 
 def check(context: Context, *, repair: bool) -> Report:
     """Compare everything of the engine; with ``repair`` put right what can be put right."""
+    found = [_section(context, title, repair=repair) for title, _ in SECTIONS]
+    return Report([outcome for outcomes in found for outcome in outcomes])
+
+
+def recover(context: Context) -> list[str]:
+    """Put right what a violent death has left on the host; what could not be.
+
+    For the start of the service: no layer or blob is looked at, and nobody's network is asked.
+    """
+    outcomes = [one for title in RECOVERED for one in _section(context, title, repair=True)]
+    return [f"{one.kind} {one.name}: {one.error}" for one in outcomes if one.state == FAILED]
+
+
+def _section(context: Context, title: str, *, repair: bool) -> list[Outcome]:
+    checks = dict(SECTIONS)[title]
     outcomes: list[Outcome] = []
     world = World(context)
-    for title, checks in SECTIONS:
+    for one in checks:
         if repair:
             world = World(context)
-        differences = [found for one in checks for found in _differences(one, world)]
-        outcomes += [_settled(title, found, repair=repair) for found in differences]
-    return Report(outcomes)
+        found = _differences(one, world)
+        outcomes += [_settled(title, each, repair=repair) for each in found]
+    return outcomes
 
 
 def _differences(one: Check, world: World) -> list[Difference]:

@@ -194,10 +194,14 @@ class ContainerMgr(FileOperations):
         self._free_layers()
 
     def restore(self) -> Sequence[str]:
-        """Start what is to run, as after a crash or a reboot; returns what went wrong."""
+        """Start what is to run, as after a crash or a reboot; returns what went wrong.
+
+        Then clear away what a violent death has left on the host (``mgr.check``).
+        """
+        from runengine.mgr.check import run
         from runengine.mgr.container import restore
 
-        problems = restore.restore(self._context)
+        problems = [*restore.restore(self._context), *run.recover(self._context)]
         self._free_layers()
         return problems
 

@@ -192,7 +192,9 @@ def managers():
     return {
         "containers": Manager(prune=PrunedContainers([A[7:]], 1000)),
         "networks": Manager(prune=["net"]),
-        "images": Manager(prune=Pruned([{"Untagged": "a:1"}, {"Deleted": A}], 2000)),
+        "images": Manager(
+            prune=Pruned([{"Untagged": "a:1"}, {"Deleted": A}], 2000), prune_builds=8000
+        ),
         "volumes": Manager(prune=PrunedVolumes(["data"], 4000)),
     }
 
@@ -220,8 +222,8 @@ def test_system_prune():
     assert fakes["volumes"].asked == []
     output = call("system", "prune", "-af", "--volumes", **fakes).stdout
     assert "Deleted Volumes:\ndata\n" in output
-    assert output.endswith("Total reclaimed space: 7kB\n")
-    assert fakes["images"].asked[-1][1] == {"dangling": ["false"]}
+    assert output.endswith("Total reclaimed space: 15kB\n")
+    assert fakes["images"].asked[-2][1] == {"dangling": ["false"]}
 
 
 def test_a_prune_during_a_pull_says_so():
@@ -269,7 +271,7 @@ def usage():
                        container("c", "exited", 1500)],
         "Volumes": [{"Name": "data", "UsageData": {"Size": -1, "RefCount": 1}},
                     {"Name": "old", "UsageData": {"Size": 3000, "RefCount": 0}}],
-        "BuildCache": [],
+        "BuildCache": [{"ID": "builder", "Type": "regular", "Size": 900}],
         "Blobs": [{"ID": A, "Type": "blob", "Size": 100, "InUse": True},
                   {"ID": "1" * 64, "Type": "partial", "Size": 300, "InUse": False}],
         "Runengine": {"UnusedLayersSize": 1000},
@@ -283,7 +285,7 @@ def test_df():
         "Images          2         1         4kB       1kB (25%)\n"
         "Containers      3         1         2kB       1.5kB (75%)\n"
         "Local Volumes   2         1         3kB       3kB (100%)\n"
-        "Build Cache     0         0         0B        0B\n"
+        "Build Cache     1         0         900B      900B (100%)\n"
         "Blobs           2         1         400B      300B (75%)\n"
     )
     template = "{{.Type}}={{.Reclaimable}}"

@@ -129,6 +129,20 @@ def test_what_becomes_of_differences(context, monkeypatch):
     assert document["Differences"][0]["Section"] == "One"
 
 
+def test_recovery_tells_only_what_it_could_not_do(context, monkeypatch):
+    def fail():
+        raise EngineError("no")
+
+    def one(_world):
+        yield Difference("a", "1", "is off", "set it", lambda: None)
+        yield Difference("b", "2", "is odd", "see to it")
+        yield Difference("c", "3", "is bad", "mend it", fail)
+
+    monkeypatch.setattr(run, "RECOVERED", ("One",))
+    monkeypatch.setattr(run, "SECTIONS", (("One", (one,)), ("Two", (one,))))
+    assert run.recover(context) == ["c 3: no"]
+
+
 # Records
 
 
