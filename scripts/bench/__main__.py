@@ -10,7 +10,20 @@ import sys
 from contextlib import nullcontext, redirect_stdout
 from io import StringIO
 
-from scripts.bench import copy, crowd, dns, images, listing, logs, memory, network, push, start
+from scripts.bench import (
+    archives,
+    copy,
+    crowd,
+    dns,
+    images,
+    listing,
+    logs,
+    memory,
+    network,
+    push,
+    start,
+    volumes,
+)
 from scripts.bench.bench import set_up
 from scripts.bench.harness import host_facts, print_table
 from scripts.bench.verdicts import summary
@@ -23,9 +36,11 @@ BENCHMARKS = {
     "logs": logs,
     "copy": copy,
     "network": network,
+    "volumes": volumes,
     "dns": dns,
     "images": images,
     "push": push,
+    "archives": archives,
 }
 ALL = "all"
 
