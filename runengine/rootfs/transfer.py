@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from runengine.errors import Conflict, InvalidParameter
 from runengine.linux import kernelfs, libc
 from runengine.rootfs import attributes
+from runengine.rootfs.copytree import same
 from runengine.rootfs.sink import FileSink
 from runengine.rootfs.sparse import map_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runengine.rootfs.copytree import Owners
     from runengine.rootfs.places import Entry
 
     Identity = tuple[int, int]
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 SMALL_BYTES = 1 << 18
 """Up to here a file is read and written in one piece."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BELOW = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS
@@ -43,10 +46,14 @@ class Options(NamedTuple):
 
     owner: tuple[int, int] | None = None
     """User and group of all that is made; None: as they are at the source."""
+    owners: Owners = same
+    """What those at the source are here, if they stay."""
     hidden: frozenset[Identity] = frozenset()
     """Directories whose contents are left out: what the kernel shows a container below them."""
     check: Callable[[], None] | None = None
     """Called before each file: raises what ends the copy."""
+    trusted: bool = False
+    """Nobody puts devices in the place of files, so they need not be looked at first."""
 
 
 class Transfer:
@@ -76,7 +83,8 @@ class Transfer:
             with _pair(source, dir_fd, base) as pair:
                 self._tree(pair)
         else:
-            self._one(_Names(source.dir_fd, dir_fd, ()), source.base, base)
+            is_file = stat.S_ISREG(source.seen.st_mode)
+            self._one(_Names(source.dir_fd, dir_fd, ()), source.base, base, is_file=is_file)
 
     def _tree(self, pair: _Pair) -> None:
         self._top = _identity(os.fstat(pair.target_fd))
@@ -84,7 +92,7 @@ class Transfer:
         while pair.levels:
             todo = pair.levels[-1].todo
             if not todo:
-                pair.leave(self._options.owner)
+                pair.leave(self._options)
             elif pair.descend(todo.pop()):
                 self._enter(pair)
 
@@ -101,58 +109,65 @@ class Transfer:
                 if entry.is_dir(follow_symlinks=False):
                     level.todo.append(entry.name)
                 else:
-                    self._one(names, entry.name, entry.name)
+                    is_file = entry.is_file(follow_symlinks=False)
+                    self._one(names, entry.name, is_file=is_file)
 
-    def _one(self, names: _Names, name: str, base: str) -> None:
+    def _one(self, names: _Names, name: str, base: str = "", *, is_file: bool) -> None:
         """Copy what is no directory; what has gone meanwhile is passed over."""
         if self._options.check is not None:
             self._options.check()
+        readable = is_file and self._options.trusted
         try:
-            self._copy(names, name, base)
-        except OSError as error:
-            if error.filename is None:
-                error.filename = names.child(name)
-            raise
-
-    def _copy(self, names: _Names, name: str, base: str) -> None:
-        try:
-            # A look first: to open a device, or a fifo, does things.
-            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=names.source_fd)
+            if readable:
+                fd = os.open(name, _READ, dir_fd=names.source_fd)
+            else:
+                # A look first: to open a device, or a fifo, does things.
+                fd = os.open(name, _LOOK, dir_fd=names.source_fd)
         except OSError as error:
             if error.errno in _GONE and self._top is not None:
                 return
             raise
         try:
-            seen = os.fstat(fd)
-            if seen.st_nlink > 1 and self._linked(names, base, seen):
-                self.files += 1
-            elif stat.S_ISREG(seen.st_mode):
-                self._file(names, fd, base, seen)
-            else:
-                self._special(names, fd, base, seen)
+            self._copy(names, fd, base or name, readable=readable)
+        except OSError as error:
+            if error.filename is None:
+                error.filename = names.child(name)
+            raise
         finally:
             os.close(fd)
 
-    def _file(self, names: _Names, path_fd: int, base: str, seen: os.stat_result) -> None:
-        fd = os.open(f"/proc/self/fd/{path_fd}", _READ & ~os.O_NOFOLLOW)
-        try:
-            out, made = create(names.target_fd, base, seen.st_mode, names.room(base, seen))
+    def _copy(self, names: _Names, fd: int, base: str, *, readable: bool) -> None:
+        """Copy what is open, to be read or only to be looked at."""
+        seen = os.fstat(fd)
+        if seen.st_nlink > 1 and self._linked(names, base, seen):
+            self.files += 1
+        elif not stat.S_ISREG(seen.st_mode):
+            self._special(names, fd, base, seen)
+        elif readable:
+            self._file(names, fd, base, seen)
+        else:
+            again = os.open(f"/proc/self/fd/{fd}", _READ & ~os.O_NOFOLLOW)
             try:
-                self.bytes += _content(fd, out, seen)
-                attributes.apply_fd(out, self._look(fd, seen))
-            except BaseException:
-                if made:
-                    with suppress(OSError):
-                        os.unlink(base, dir_fd=names.target_fd)
-                raise
+                self._file(names, again, base, seen)
             finally:
-                os.close(out)
+                os.close(again)
+
+    def _file(self, names: _Names, fd: int, base: str, seen: os.stat_result) -> None:
+        out, made = create(names.target_fd, base, seen.st_mode, names.room(base, seen))
+        try:
+            self.bytes += _content(fd, out, seen)
+            attributes.apply_fd(out, self._look(fd, seen))
+        except BaseException:
+            if made:
+                with suppress(OSError):
+                    os.unlink(base, dir_fd=names.target_fd)
+            raise
         finally:
-            os.close(fd)
+            os.close(out)
         self.files += 1
 
     def _look(self, fd: int, seen: os.stat_result) -> attributes.Attributes:
-        return look(seen, attributes.read_xattrs(fd), self._options.owner)
+        return look(seen, attributes.read_xattrs(fd), self._options)
 
     def _special(self, names: _Names, fd: int, base: str, seen: os.stat_result) -> None:
         kind = stat.S_IFMT(seen.st_mode)
@@ -168,7 +183,7 @@ class Transfer:
                 os.mknod(base, kind | 0o600, seen.st_rdev, dir_fd=names.target_fd)
 
         in_place(make, names.room(base, seen))
-        wanted = look(seen, {}, self._options.owner)
+        wanted = look(seen, {}, self._options)
         attributes.apply_at(names.target_fd, base, wanted, link=link is not None)
         self.files += 1
 
@@ -239,7 +254,7 @@ class _Pair:
     def begin(self) -> _Level:
         """Note the directory that was reached."""
         seen, there = os.fstat(self.source_fd), os.fstat(self.target_fd)
-        kept = look(seen, attributes.read_xattrs(self.source_fd), None)
+        kept = look(seen, attributes.read_xattrs(self.source_fd), Options())
         level = _Level([], _identity(seen), _identity(there), kept)
         self.levels.append(level)
         return level
@@ -267,10 +282,10 @@ class _Pair:
         self.names.append(name)
         return True
 
-    def leave(self, owner: tuple[int, int] | None) -> None:
+    def leave(self, options: Options) -> None:
         """The directory has all its entries: give it its looks and go up, if not at the top."""
         level = self.levels.pop()
-        attributes.apply_fd(self.target_fd, _owned(level.look, owner))
+        attributes.apply_fd(self.target_fd, _owned(level.look, options))
         if not self.levels:
             return
         above = self.levels[-1]
@@ -347,19 +362,18 @@ def _identity(seen: os.stat_result) -> Identity:
 
 
 def look(
-    seen: os.stat_result, xattrs: dict[str, bytes], owner: tuple[int, int] | None
+    seen: os.stat_result, xattrs: dict[str, bytes], options: Options
 ) -> attributes.Attributes:
     """What a copy is to look like."""
-    uid, gid = owner or (seen.st_uid, seen.st_gid)
+    uid, gid = options.owner or options.owners(seen.st_uid, seen.st_gid)
     return attributes.Attributes(
         stat.S_IMODE(seen.st_mode), uid, gid, seen.st_mtime_ns, xattrs
     )
 
 
-def _owned(
-    wanted: attributes.Attributes, owner: tuple[int, int] | None
-) -> attributes.Attributes:
-    return wanted._replace(uid=owner[0], gid=owner[1]) if owner else wanted
+def _owned(wanted: attributes.Attributes, options: Options) -> attributes.Attributes:
+    uid, gid = options.owner or options.owners(wanted.uid, wanted.gid)
+    return wanted._replace(uid=uid, gid=gid)
 
 
 def make_directory(dir_fd: int, base: str) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from runengine.mgr.container.context import Context
     from runengine.mgr.container.view import View
+    from runengine.rootfs.copytree import Owners
 
 
 class Place(NamedTuple):
@@ -57,8 +58,10 @@ def copy(
         transfer = Transfer(
             Options(
                 owner=_owner(onto, from_view, keep=keep_owner),
+                owners=_owners(onto, from_view),
                 hidden=from_view.hidden if from_view else frozenset(),
                 check=_checks(onto, from_view),
+                trusted=from_view is None,
             )
         )
         _run(transfer, (source, from_view), (target, onto), stack, follow=follow)
@@ -125,8 +128,19 @@ def _owner(
 ) -> tuple[int, int] | None:
     """Whose the copies are; None: as they were."""
     if onto is not None:
-        return user_of(onto) if keep and source is None else None
+        user = user_of(onto) if keep and source is None else None
+        return onto.owners_outside(*user) if user else None
     return None if keep else (os.geteuid(), os.getegid())
+
+
+def _owners(onto: View | None, source: View | None) -> Owners:
+    """Owners as the source shows them to those that the target must be given."""
+
+    def across(uid: int, gid: int) -> tuple[int, int]:
+        inside = source.owners_inside(uid, gid) if source else (uid, gid)
+        return onto.owners_outside(*inside) if onto else inside
+
+    return across
 
 
 def user_of(opened: View) -> tuple[int, int] | None:

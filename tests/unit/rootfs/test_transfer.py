@@ -49,7 +49,8 @@ def copy(path, directory, base, **options):
     return work
 
 
-def test_a_tree_comes_out_the_same(source, target):
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_tree_comes_out_the_same(source, target, trusted):
     (source / "sub/deeper").mkdir(parents=True)
     (source / "sub/file").write_bytes(b"x" * 100_000)
     (source / "large").write_bytes(os.urandom(1 << 20))
@@ -60,7 +61,7 @@ def test_a_tree_comes_out_the_same(source, target):
     os.mkfifo(source / "fifo")
     os.setxattr(source / "sub/file", "user.note", b"kept")
     os.utime(source / "sub", ns=(1_000_000_001, 2_000_000_003))
-    work = copy(source, target, "copy")
+    work = copy(source, target, "copy", trusted=trusted)
     assert work.files == 5
     assert work.bytes == 100_000 + (1 << 20)
     found = treecmp.differences(treecmp.manifest(target / "copy"), treecmp.manifest(source))
@@ -238,7 +239,7 @@ def test_a_source_directory_that_becomes_a_link_is_not_followed(
             return Listed(listed)
         return entries
 
-    monkeypatch.setattr(transfer.os, "scandir", Once(look))
+    monkeypatch.setattr(os, "scandir", Once(look))
     copy(source, target, "copy")
     monkeypatch.undo()
     assert not (target / "copy/d/secret").exists()
@@ -258,7 +259,7 @@ def test_a_target_directory_that_becomes_a_link_is_not_followed(
         if name == "d":
             swap(target / "copy/d", outside)
 
-    monkeypatch.setattr(transfer.os, "mkdir", make)
+    monkeypatch.setattr(os, "mkdir", make)
     with pytest.raises(Conflict, match="non-directory"):
         copy(source, target, "copy")
     monkeypatch.undo()
@@ -279,7 +280,7 @@ def test_a_file_that_becomes_a_device_is_not_opened_as_one(source, target, monke
             os.mkfifo(source / "file")
         return real(path, flags, *args, **kwargs)
 
-    monkeypatch.setattr(transfer.os, "open", swapping)
+    monkeypatch.setattr(os, "open", swapping)
     copy(source / "file", target, "file")
     monkeypatch.undo()
     assert stat.S_ISFIFO((target / "file").stat().st_mode)
