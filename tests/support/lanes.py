@@ -87,17 +87,17 @@ def running(selection: Selection, shares: Path) -> Iterator[list[Lane]]:
 def together(selection: Selection) -> int:
     """Run all lanes at once; pytest's exit code for all of them."""
     if selection.lanes == 1:
-        return subprocess.call(selection.command(0, f"{selection.name}-0"))
+        command = selection.command(0, f"{selection.name}-0")
+        os.execv(command[0], command)
     with (
         tempfile.TemporaryDirectory(prefix="runengine-shares-") as shares,
         running(selection, Path(shares)) as lanes,
     ):
         try:
             wait(selection, lanes, Path(shares) / ENDED)
+            codes = [lane.process.returncode for lane in lanes]
         except KeyboardInterrupt:
             codes = [INTERRUPTED]
-        else:
-            codes = [lane.process.returncode for lane in lanes]
     for number, lane in enumerate(lanes):
         tell(f"{selection.name}, lane {number + 1} of {len(lanes)}:")
         sys.stdout.write(lane.log.read_text(errors="replace"))
@@ -159,7 +159,10 @@ def main() -> int:
     selection = Selection(
         found.name, found.results, found.arguments, found.apart, max(found.lanes, 1)
     )
-    return again(selection) if found.again else together(selection)
+    try:
+        return again(selection) if found.again else together(selection)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 if __name__ == "__main__":
