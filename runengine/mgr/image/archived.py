@@ -15,6 +15,7 @@ from runengine.ids import DiffID, Digest, hex_of
 from runengine.mgr.image import naming
 from runengine.mgr.image.arrival import check_stackable
 from runengine.oci_spec import image, media_types
+from runengine.oci_spec.annotations import FULL_NAME, REF_NAME
 from runengine.registry import platform as platforms
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from runengine.oci_spec.image import Descriptor, ImageConfig, Index
     from runengine.registry.platform import Platform
 
-REF_NAME = "org.opencontainers.image.ref.name"
-FULL_NAME = "io.containerd.image.name"
 INDEX_DEPTH_LIMIT = 4
 IMAGES_LIMIT = 1000
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runengine.errors import Corrupt, EngineError, InvalidParameter, NotFound, Unsupported
 from runengine.ids import hex_of
 from runengine.mgr.image import garbage, naming, savenames
-from runengine.mgr.image.archived import FULL_NAME, REF_NAME
 from runengine.mgr.image.context import note
 from runengine.oci_spec import media_types
+from runengine.oci_spec.annotations import FULL_NAME, REF_NAME
 from runengine.rootfs import packheader
 from runengine.rootfs.pack import BLOCK
 from runengine.rootfs.sink import FileSink
