@@ -138,5 +138,7 @@ def preload() -> None:
         if module.name not in _NOT_LOADED:
             importlib.import_module(module.name)
     from runengine.netns import messages
+    from runengine.oci_spec import image
 
     messages.load()
+    image.build_models()

@@ -58,8 +58,7 @@ class LayerStream:
         self._base = self._start = self._end = 0
         self._ended = False
         self._stopped = False
-        for _ in range(_BLOCKS):
-            self._free.put(bytearray(BLOCK_BYTES))
+        self._made = self._inflated_bytes = 0
         self._threads = [
             threading.Thread(target=self._inflate, args=(source,), name="inflate", daemon=True),
             threading.Thread(target=self._hash, name="sha256", daemon=True),
@@ -136,12 +135,8 @@ class LayerStream:
         """Thread: fill buffers until the end, a failure or ``close``."""
         try:
             _, filler = open_layer(source)
-            total = 0
-            while (buffer := self._free.get()) is not None and not self._stopped:
-                size = _fill(filler, buffer)
-                total += size
-                if self._max_bytes is not None and total > self._max_bytes:
-                    raise too_long(self._max_bytes)
+            while (buffer := self._empty_buffer()) is not None and not self._stopped:
+                size = self._filled(filler, buffer)
                 self._inflated.put(_Block(buffer, size))
                 if not size:
                     return
@@ -149,6 +144,20 @@ class LayerStream:
             self._inflated.put(_Block(bytearray(), 0, error))
         else:
             self._inflated.put(_Block(bytearray(), 0, Corrupt("reading was stopped")))
+
+    def _filled(self, filler: Filler, buffer: bytearray) -> int:
+        size = _fill(filler, buffer)
+        self._inflated_bytes += size
+        if self._max_bytes is not None and self._inflated_bytes > self._max_bytes:
+            raise too_long(self._max_bytes)
+        return size
+
+    def _empty_buffer(self) -> bytearray | None:
+        """One that has come back; a new one while there are few, as small layers need no more."""
+        if self._made < _BLOCKS and self._free.empty():
+            self._made += 1
+            return bytearray(BLOCK_BYTES)
+        return self._free.get()
 
     def _hash(self) -> None:
         """Thread: hash every block on its way to the reader."""
