@@ -51,7 +51,7 @@ def images(ctx: click.Context, /, **options: Any) -> None:
         from runengine.cli.image_tree import lines
 
         found = manager.list(filters, usage=True)
-        offers = {entry["Id"]: manager.platforms(entry["Id"]) for entry in found}
+        offers = manager.platforms([entry["Id"] for entry in found])
         text = lines(found, manager.tree(), offers, full=options["full"])
         context.write("".join(f"{line}\n" for line in text))
         return

@@ -34,7 +34,7 @@ def lines(
     full: bool,
 ) -> list[str]:
     """The tree of these images, entries of ``/images/json``, a line each."""
-    names = {entry["Id"]: _name(entry) for entry in entries}
+    names = {entry["Id"]: _names(entry, full=full)[0] for entry in entries}
     rows = [_Line(*_TITLES)]
     for entry in entries:
         rows.append(_head(entry, full=full))
@@ -48,14 +48,21 @@ def lines(
     return [line.rstrip() for line in table.align(rows).splitlines()]
 
 
-def _name(entry: dict[str, Any]) -> str:
-    return next(iter([*entry["RepoTags"], *entry["RepoDigests"]]), _NONE)
+def _names(entry: dict[str, Any], *, full: bool) -> list[str]:
+    """Tags; of an image without any its digests, and one word for one without names."""
+    digests = entry["RepoDigests"] if full else [_cut(name) for name in entry["RepoDigests"]]
+    return entry["RepoTags"] or digests or [_NONE]
+
+
+def _cut(name: str) -> str:
+    """A name by digest, as short as ids are."""
+    repository, _, digest = name.partition("@")
+    return f"{repository}@{_shown(digest, full=False)}"
 
 
 def _head(entry: dict[str, Any], *, full: bool) -> _Line:
-    names = entry["RepoTags"] or entry["RepoDigests"] or [_NONE]
     return _Line(
-        ", ".join(names),
+        ", ".join(_names(entry, full=full)),
         _shown(entry["Id"], full=full),
         units.human_size(entry["Size"], 3),
         units.human_size(entry["Size"] - max(0, entry["SharedSize"]), 3),

@@ -13,7 +13,7 @@ from runengine.mgr.image import marking
 from runengine.registry import platform as platforms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from runengine.mgr.image.context import ImageContext
     from runengine.mgr.image.naming import Found
@@ -37,13 +37,25 @@ class Offered(NamedTuple):
 
 def of_image(context: ImageContext, image_id: str) -> list[Offered]:
     """Entries of the indexes that the image's names stand for, each once."""
-    names = context.store.images.names_of(image_id)
-    digests = dict.fromkeys(digest for name in names if (digest := name.partition("@")[2]))
+    return of_images(context, [image_id])[image_id]
+
+
+def of_images(context: ImageContext, image_ids: Iterable[str]) -> dict[str, list[Offered]]:
+    """The same for several images, by id."""
     here = images_by_manifest(context)
-    found = {
-        entry.Digest: entry for digest in digests for entry in offered(context, digest, here)
+    digests: dict[str, list[str]] = {image_id: [] for image_id in image_ids}
+    for row in context.store.images.names():
+        digest = row.name.partition("@")[2]
+        if digest and row.image_id in digests:
+            digests[row.image_id].append(digest)
+    return {
+        image_id: list(
+            {
+                entry.Digest: entry for digest in known for entry in offered(context, digest, here)
+            }.values()
+        )
+        for image_id, known in digests.items()
     }
-    return list(found.values())
 
 
 def images_by_manifest(context: ImageContext) -> dict[str, str]:

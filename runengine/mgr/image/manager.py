@@ -279,11 +279,11 @@ class ImageMgr:
 
         return sharing.tree(self._context)
 
-    def platforms(self, image_id: str) -> Offers:
-        """What the multi-platform indexes that the image's names stand for offer."""
+    def platforms(self, image_ids: Sequence[str]) -> dict[str, Offers]:
+        """What the multi-platform indexes that the images' names stand for offer, by id."""
         from runengine.mgr.image import indexes
 
-        return indexes.of_image(self._context, image_id)
+        return indexes.of_images(self._context, image_ids)
 
     def inspect(self, name: str, *, platform: str | None = None) -> dict[str, Any]:
         """One image in the shape of Docker's ``/images/{name}/json``.

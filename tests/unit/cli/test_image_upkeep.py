@@ -64,7 +64,7 @@ def tree_manager():
     return Manager(
         list=[entry(A, "app:1", "app:2", containers=2), entry(B, containers=1)],
         tree={A: [shared, SharedLayer("2" * 64, 2000, [A])], B: [shared._replace(size_bytes=-1)]},
-        platforms=lambda image_id: offers if image_id == A else [],
+        platforms={A: offers},
     )
 
 
@@ -83,6 +83,13 @@ def test_the_tree_shows_platforms_layers_and_who_shares_them():
         ["└─ layer, shared with app:1, adadadadadad", "1" * 12, "missing"],
     ]
     assert A in call("images", "--tree", "--no-trunc", images=tree_manager()).stdout
+
+
+def test_names_by_digest_are_short_in_the_tree():
+    one = entry(A) | {"RepoDigests": [f"app@{B}"]}
+    manager = Manager(list=[one], tree={}, platforms={})
+    assert f"app@{B[7:19]} " in call("images", "--tree", images=manager).stdout
+    assert f"app@{B}" in call("images", "--tree", "--no-trunc", images=manager).stdout
 
 
 @pytest.mark.parametrize("words", [("-q",), ("--digests",), ("--format", "json")])
