@@ -19,7 +19,7 @@ OLDER_SUFFIX = ".1"
 
 
 def append_line(path: str, line: bytes, limit_bytes: int) -> None:
-    """Append a line; ``line`` ends with a newline and has no other.
+    """Append a line, or several that belong together; ``line`` ends with a newline.
 
     The directory is made if it is missing (0700). From ``limit_bytes`` on the file is renamed to
     ``path.1``, over the one before. Raises OSError; on a full disk part of the line may be left,

@@ -5,7 +5,7 @@ Reading them is ``event_stream``'s, which the commands that only write never loa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runengine.monitor import journal
 
@@ -67,16 +67,13 @@ class Events:
 
     def mounted(self, record: Record) -> None:
         """A container starts with its volumes; the monitor writes down that they are let go."""
-        for mount in record.details.get("mounts", ()):
-            if mount["Type"] == "volume" and "Name" in mount:
-                told = {
-                    "container": record.id,
-                    "destination": mount["Destination"],
-                    "driver": mount["Driver"],
-                    "propagation": mount["Propagation"],
-                    "read/write": "true" if mount["RW"] else "false",
-                }
-                self._append("volume", "mount", mount["Name"], told, None)
+        told = [
+            journal.message("volume", "mount", mount["Name"], _mount_attributes(record, mount))
+            for mount in record.details.get("mounts", ())
+            if "Name" in mount
+        ]
+        if told:
+            journal.append(self.path, *told)
 
     def for_job(self, record: Record, began_ns: int | None = None) -> dict[str, object]:
         """What a monitor has to know to write down its container's events."""
@@ -97,6 +94,16 @@ class Events:
     ) -> None:
         document = journal.message(kind, action, actor, attributes, began_ns=began_ns)
         journal.append(self.path, document)
+
+
+def _mount_attributes(record: Record, mount: dict[str, Any]) -> dict[str, str]:
+    return {
+        "container": record.id,
+        "destination": mount["Destination"],
+        "driver": mount["Driver"],
+        "propagation": mount["Propagation"],
+        "read/write": "true" if mount["RW"] else "false",
+    }
 
 
 def _volumes(record: Record) -> list[tuple[str, str]]:

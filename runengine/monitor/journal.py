@@ -45,10 +45,10 @@ def message(
     return document
 
 
-def append(path: str, document: dict[str, Any]) -> None:
-    """Write a message down; a full or broken disk costs the line and nothing else."""
+def append(path: str, *documents: dict[str, Any]) -> None:
+    """Write messages down at once; a full or broken disk costs the lines and nothing else."""
     try:
-        append_line(path, wire.dumps(document) + b"\n", LIMIT_BYTES)
+        append_line(path, b"".join(wire.dumps(one) + b"\n" for one in documents), LIMIT_BYTES)
     except OSError:
         return
 
@@ -82,9 +82,12 @@ def ended(job: Job, record: dict[str, Any], ran_s: float) -> None:
         extra["oomKilled"] = "true"
     note(job, "die", extra)
     events = job.get("events") or {}
-    for name, driver in events.get("volumes", ()):
-        attributes = {"container": job["id"], "driver": driver}
-        append(events["path"], message("volume", "unmount", name, attributes))
+    let_go = [
+        message("volume", "unmount", name, {"container": job["id"], "driver": driver})
+        for name, driver in events.get("volumes", ())
+    ]
+    if let_go:
+        append(events["path"], *let_go)
 
 
 def resized(job: Job, rows: int, columns: int) -> None:

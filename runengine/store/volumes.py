@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runengine.errors import AlreadyExists, Conflict, NotFound, StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from runengine.store.database import Database
 
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
@@ -76,6 +78,17 @@ class Volumes:
         if found is None or found.status != READY:
             raise NotFound(f"no such volume: {name}")
         return found
+
+    def get_all(self, names: Collection[str]) -> dict[str, Volume]:
+        """The volumes with these names. Raises NotFound, StateError (damaged)."""
+        places = ", ".join("?" * len(names))
+        sql = f"{_SELECT} WHERE name IN ({places})"
+        found = [_volume(row) for row in self._connection.execute(sql, tuple(names))]
+        ready = {volume.name: volume for volume in found if volume.status == READY}
+        for name in names:
+            if name not in ready:
+                raise NotFound(f"no such volume: {name}")
+        return ready
 
     def all(self, status: str | None = None) -> list[Volume]:
         """Every volume whose record is whole and has this status, or any, by name."""

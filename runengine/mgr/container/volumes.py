@@ -183,23 +183,26 @@ def bring(
 
     At the container's first start empty volumes get what the image has at their places.
     """
+    names = {point.volume.name for point in points if point.volume is not None}
+    if not names:
+        return list(points)
     from runengine.mgr.volume import places
 
+    found = context.store.volumes.get_all(names)
+    owners = _owners(record)
     fresh = record.state["StartedAt"] == NEVER
     brought = []
     for number, point in enumerate(points):
         if point.volume is None:
             brought.append(point)
             continue
-        volume = context.store.volumes.get(point.volume.name)
+        volume = found[point.volume.name]
         source = context.volumes.hold(volume, record.id)
         if point.volume.subpath or point.volume.replace:
             fd = places.open_place(source, point.volume, point.destination)
             source = _bind_place(context, record, fd, number)
         if fresh and not point.volume.nocopy and not point.volume.subpath:
-            context.volumes.populate(
-                volume, source, rootfs, point.destination, _owners(record)
-            )
+            context.volumes.populate(volume, source, rootfs, point.destination, owners)
         brought.append(point._replace(type="bind", source=source))
     return brought
 

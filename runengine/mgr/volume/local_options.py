@@ -45,8 +45,14 @@ class Settings(NamedTuple):
         return bool(_BINDS & set(self.words))
 
 
+PLAIN = Settings()
+"""The settings of most volumes."""
+
+
 def parse(name: str, driver: str, options: Mapping[str, str]) -> Settings:
     """The settings behind a volume's options. Raises InvalidParameter naming volume and option."""
+    if not options and driver == LOCAL:
+        return PLAIN
     known = _SIZE_KEYS if driver == TMPFS else _KNOWN
     for key in options:
         if key not in known:
