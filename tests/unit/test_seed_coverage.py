@@ -9,11 +9,13 @@ from runengine.mgr.container.manager import ContainerMgr
 from runengine.mgr.image.manager import ImageMgr
 from runengine.mgr.network.manager import NetworkMgr
 from runengine.mgr.system import SystemMgr
+from runengine.mgr.volume.manager import VolumeMgr
 
 MANAGERS = {
     "ContainerMgr": ContainerMgr,
     "ImageMgr": ImageMgr,
     "NetworkMgr": NetworkMgr,
+    "VolumeMgr": VolumeMgr,
     "SystemMgr": SystemMgr,
 }
 SEED = {
