@@ -49,9 +49,12 @@ class ImageContext:
 
 
 def labels_of(context: ImageContext, image_id: str) -> dict[str, str]:
-    """Labels of the image with this id; none if it is gone."""
+    """Labels of the image with this id; none if it is gone, or its record damaged."""
     image = context.store.images.get_image(image_id)
-    config = (json.loads(image.config) if image else {}).get("config") or {}
+    try:
+        config = (json.loads(image.config) if image else {}).get("config") or {}
+    except (ValueError, AttributeError):
+        return {}
     labels: dict[str, str] = config.get("Labels") or {}
     return labels
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runengine.errors import NotFound
-from runengine.mgr.image import marking
+from runengine.mgr.image import listing, marking
 from runengine.registry import platform as platforms
 
 if TYPE_CHECKING:
@@ -118,10 +118,8 @@ def image_for(context: ImageContext, found: Found, platform: str) -> StoredImage
 
 
 def platform_of(image: StoredImage) -> platforms.Platform:
-    """The platform that an image's config names."""
-    import json
-
-    config = json.loads(image.config)
+    """The platform that an image's config names. Raises StateError."""
+    config = listing.document(image)
     return platforms.normalised(
         config.get("os") or "linux",
         config.get("architecture") or platforms.native().architecture,

@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runengine.errors import InvalidParameter
+from runengine.errors import InvalidParameter, StateError
 from runengine.mgr.image import naming
 
 if TYPE_CHECKING:
@@ -38,9 +38,27 @@ class Entry(NamedTuple):
 
 
 def document(image: StoredImage) -> dict[str, Any]:
-    """The image config (image-spec, config.md) of a stored image."""
-    parsed: dict[str, Any] = json.loads(image.config)
+    """The image config (image-spec, config.md) of a stored image. Raises StateError."""
+    parsed = _parsed(image)
+    if parsed is None:
+        raise StateError(
+            f"the record of image {image.image_id} is damaged",
+            resolution=f"runengine image verify --repair {image.image_id[7:19]}",
+        )
     return parsed
+
+
+def readable(image: StoredImage) -> dict[str, Any]:
+    """The same for those who go on without: empty where the record is damaged."""
+    return _parsed(image) or {}
+
+
+def _parsed(image: StoredImage) -> dict[str, Any] | None:
+    try:
+        parsed = json.loads(image.config)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) and "rootfs" in parsed else None
 
 
 def section(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +116,7 @@ def _entries(images: Images) -> list[Entry]:
         names.setdefault(row.image_id, []).append(row.name)
     entries = []
     for image in images.all():
-        config = document(image)
+        config = readable(image)
         tags, digests = naming.shown(names.get(image.image_id, []))
         entries.append(Entry(image, config, created_s(config), tags, digests))
     return entries

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from runengine.errors import Conflict
 from runengine.ids import chain_ids, short
 from runengine.mgr.image import garbage, marking, naming
-from runengine.mgr.image.listing import document
+from runengine.mgr.image.listing import readable, section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -95,7 +95,7 @@ def untag(context: ImageContext, text: str, names: Sequence[str]) -> list[str]:
 
 def _note(context: ImageContext, image: StoredImage, removed: Removed, began_ns: int) -> None:
     """``untag`` for each name, ``delete`` for the image; by now its record may be gone."""
-    labels = (document(image).get("config") or {}).get("Labels")
+    labels = section(readable(image)).get("Labels")
     for entry in removed:
         action, name = ("untag", entry["Untagged"]) if "Untagged" in entry else ("delete", "")
         context.events.image(
@@ -167,6 +167,6 @@ def _blobs(context: ImageContext, image: StoredImage) -> set[str]:
 def deleted_layers(image: StoredImage, gone: Iterable[str]) -> Removed:
     """Docker's entries for those of the image's layers whose keys are in ``gone``."""
     keys = set(gone)
-    chain = chain_ids(document(image)["rootfs"]["diff_ids"])
+    chain = chain_ids((readable(image).get("rootfs") or {}).get("diff_ids") or [])
     pairs = zip(reversed(image.layers), reversed(chain), strict=False)
     return [{"Deleted": chain_id} for key, chain_id in pairs if key in keys]

@@ -34,8 +34,8 @@ def unpack_again(context: ImageContext, keys: Sequence[str]) -> None:
 
 def _unpack(context: ImageContext, image: StoredImage) -> None:
     """Unpack what is missing of one image, as far as its blobs are here."""
-    stack = Stack(context.layers, document(image)["rootfs"]["diff_ids"])
     try:
+        stack = Stack(context.layers, document(image)["rootfs"]["diff_ids"])
         with Arrivals(context, stack, not_stored) as arrivals:
             for layer in _layers(context, image, stack.diff_ids):
                 arrivals.bring(layer, lambda _status, _current, _total: None)

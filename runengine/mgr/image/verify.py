@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from runengine.errors import EngineError
+from runengine.errors import EngineError, StateError
 from runengine.ids import Digest
 from runengine.mgr.image import garbage, marking, naming
 from runengine.mgr.image.listing import document
@@ -77,6 +77,8 @@ def verify(
         verification.image(image)
     if not names:
         verification.other_blobs()
+    if garbage.is_pending(context.paths):
+        garbage.sweep(context)  # what was removed while a layer was looked at
     return verification.report()
 
 
@@ -207,7 +209,7 @@ def _is_whole(image: StoredImage) -> bool:
     """Whether its config can be read, and tells of all its layers."""
     try:
         return len(document(image)["rootfs"]["diff_ids"]) == len(image.layers)
-    except (ValueError, KeyError, TypeError):
+    except (StateError, KeyError, TypeError):
         return False
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runengine.errors import InvalidParameter, NotFound
-from runengine.mgr.image import listing
+from runengine.errors import InvalidParameter, NotFound, StateError
+from runengine.mgr.image import inspecting, listing, removal
 
 HUB = "docker.io/library"
 DIGEST = "sha256:" + "d" * 64
@@ -149,3 +149,15 @@ def test_any_pattern_is_taken_or_refused(pattern, name):
 @given(st.one_of(st.none(), st.text(max_size=40), st.integers(), st.datetimes().map(str)))
 def test_any_creation_time_is_read(text):
     assert isinstance(listing.created_s({"created": text}), float)
+
+
+@pytest.mark.parametrize("config", ["", "{", "[]", "{}"])
+def test_a_damaged_record_hides_no_other_and_can_be_removed(images, config):  # N-01
+    images.store.images.set_config(image_id(0), config)
+    assert len(listing.listed(images, {"reference": ["*/*/mid"]})) == 1
+    (entry,) = listing.listed(images, {"reference": ["old:1"]})
+    assert (entry["Created"], entry["Labels"]) == (0, {})
+    with pytest.raises(StateError, match=r"image verify --repair"):
+        inspecting.inspected(images, "old:1")
+    removed = removal.remove(images, image_id(0), force=True)
+    assert removed[-1] == {"Deleted": image_id(0)}
