@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import hostile, needs
-from tests.support.command_line import CommandLine
+from tests.support.command_line import WarmCommandLine
 from tests.support.trees import GROUP, PASSWD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.support.command_line import CommandLine
+
     Change = Callable[[Path], object]
 
 pytestmark = [
     pytest.mark.root,
     needs("runc", "overlay", "busybox", "device-nodes"),
-    pytest.mark.parametrize("shared_cli", [CommandLine], ids=["cold"], indirect=True),
+    # The same containers as without a service, at a third of the time.
+    pytest.mark.parametrize("shared_cli", [WarmCommandLine], ids=["warm"], indirect=True),
 ]
 
 NULL, ZERO = (1, 3), (1, 5)

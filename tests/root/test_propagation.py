@@ -10,16 +10,19 @@ import pytest
 
 from runengine.linux import mount
 from tests.support import hostile, needs
-from tests.support.command_line import CommandLine
+from tests.support.command_line import WarmCommandLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.command_line import CommandLine
+
 pytestmark = [
     pytest.mark.root,
     needs("runc", "overlay", "busybox"),
-    pytest.mark.parametrize("shared_cli", [CommandLine], ids=["cold"], indirect=True),
+    # The same containers as without a service, at a third of the time.
+    pytest.mark.parametrize("shared_cli", [WarmCommandLine], ids=["warm"], indirect=True),
 ]
 
 

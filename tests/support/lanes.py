@@ -1,9 +1,9 @@
 """Several pytests at once over one selection of tests, as one: what ``scripts/test`` runs.
 
-``python -m tests.support.lanes [--apart] [--again] RESULTS NAME PYTEST ARGUMENT...`` leaves a
-report of each in RESULTS and says on its output what each said, one after the other. ``--apart``:
-each in surroundings of its own (``scripts/lane``). ``--again``: one after the other, each what
-failed in it at first.
+``python -m tests.support.lanes [--lanes N] [--apart] [--again] RESULTS NAME PYTEST ARGUMENT...``
+leaves a report of each in RESULTS and says on its output what each said, one after the other.
+``--apart``: each in surroundings of its own (``scripts/lane``). ``--again``: one after the other,
+each what failed in it at first.
 """
 
 from __future__ import annotations
