@@ -19,8 +19,8 @@ from runengine.rootfs.inflate import open_layer
 if TYPE_CHECKING:
     from runengine.rootfs.inflate import Filler, Source
 
-BLOCK_BYTES = 1 << 18
-_BLOCKS = 12
+BLOCK_BYTES = 1 << 19
+_BLOCKS = 8
 _STOP_TIMEOUT_S = 5.0
 
 
