@@ -50,7 +50,7 @@ def measure(bench: Bench) -> None:
         for host in hosts.values():
             stack.enter_context(image_data.registry(bench.scratch / "registry", host))
         large, files, small = cases(bench)
-        measure_case(bench, large, bench.choose(5, 3), LARGE)
+        measure_case(bench, large, bench.choose(5, 3), LARGE, synced=True)
         measure_memory(bench, large)
         measure_case(bench, files, bench.choose(5, 3), LARGE)
         measure_case(bench, small, bench.choose(15, 5), SMALL)
@@ -90,8 +90,14 @@ def small_archive(scratch: Path, work: Path) -> Path:
     return target
 
 
-def measure_case(bench: Bench, case: Case, rounds: int, budgets: tuple[Budget, ...]) -> None:
-    """Every engine, and the floor, in turn."""
+def measure_case(
+    bench: Bench, case: Case, rounds: int, budgets: tuple[Budget, ...], *, synced: bool = False
+) -> None:
+    """Every engine, and the floor, in turn.
+
+    With ``synced`` those that leave the writing to the kernel also until all is on disk, which
+    our pulls always wait for.
+    """
     actions: dict[str, Callable[[], object]] = {}
     undo: dict[str, Callable[[], object]] = {}
     target = bench.scratch / "floor-pull"
@@ -100,6 +106,10 @@ def measure_case(bench: Bench, case: Case, rounds: int, budgets: tuple[Budget, .
     for peer in bench.found.values():
         actions[peer.name] = partial(pull, peer, case)
         undo[peer.name] = partial(forget, peer, case)
+        if synced and peer.name in (DOCKER, PODMAN):
+            name = f"{peer.name}, on disk"
+            actions[name] = partial(settle, bench.scratch, actions[peer.name])
+            undo[name] = undo[peer.name]
     settled = {name: partial(settle, bench.scratch, action) for name, action in undo.items()}
     title = f"{case.title} ({case.image.tar_bytes / 1e6:.0f} MB)"
     report(title, interleave(actions, rounds, undo=settled, warm_up=1), budgets)
@@ -116,9 +126,9 @@ def forget(peer: Peer, case: Case) -> None:
     peer.run("rmi", "-f", case.reference)
 
 
-def settle(scratch: Path, undo: Callable[[], object]) -> None:
-    """Undo, and leave nothing to be written to the next one's account."""
-    undo()
+def settle(scratch: Path, action: Callable[[], object]) -> None:
+    """Do it, and leave nothing to be written to the next one's account."""
+    action()
     check_run(["sync", "-f", str(scratch)])
 
 
