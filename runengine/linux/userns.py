@@ -14,6 +14,7 @@ from runengine.linux import libc
 
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
+_LAST_FD = (1 << 31) - 1
 _DONE = b"\0"
 
 
@@ -69,7 +70,7 @@ def make(uid_map: str, gid_map: str, *, network: bool = False) -> Held:
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if not pid:
-            _be_child(ours, theirs, network=network)
+            _be_child(theirs, network=network)
     held = Held(pid, ours)
     try:
         held.set_maps(uid_map, gid_map)
@@ -79,9 +80,11 @@ def make(uid_map: str, gid_map: str, *, network: bool = False) -> Held:
     return held
 
 
-def _be_child(ours: socket.socket, theirs: socket.socket, *, network: bool) -> None:
+def _be_child(theirs: socket.socket, *, network: bool) -> None:
     try:
-        ours.close()
+        # Nothing of the caller's: neither its locks, nor the other end of another child's line.
+        os.closerange(0, theirs.fileno())
+        os.closerange(theirs.fileno() + 1, _LAST_FD)
         _answer(theirs, _CLONE_NEWUSER)
         if theirs.recv(1):
             _answer(theirs, _CLONE_NEWNET if network else 0)

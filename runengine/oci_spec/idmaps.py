@@ -23,6 +23,8 @@ LAST_ID = (1 << 32) - 3
 """Above it are what stands for "leave it as it is" (-1) and SPARE_ID."""
 SPARE_ID = LAST_ID + 1
 """On the disk, the owner of what overlayfs makes for itself: no file of an image or container."""
+NOBODY = 65534
+"""Whom the kernel shows for an id that is not mapped."""
 MAX_RANGES = 340
 """Lines that the kernel takes in a map."""
 # What other engines know beside these.

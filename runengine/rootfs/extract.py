@@ -117,8 +117,8 @@ class _Extraction:
         """Put one member where it belongs."""
         if self._options.check is not None:
             self._options.check()
-        if self._options.owner is not None:
-            member.uid, member.gid = self._options.owner
+        options = self._options
+        member.uid, member.gid = options.owner or options.owners(member.uid, member.gid)
         folder, _, base = member.name.rpartition("/")
         try:
             parent = self._directory_at(folder)

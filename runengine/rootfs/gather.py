@@ -7,12 +7,14 @@ import os
 from typing import TYPE_CHECKING
 
 from runengine.linux import kernelfs
+from runengine.rootfs.copytree import same
 from runengine.rootfs.pack import Packer
 from runengine.rootfs.sink import FileSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runengine.rootfs.copytree import Owners
     from runengine.rootfs.places import Entry
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,14 +27,16 @@ def write_archive(
     *,
     hidden: frozenset[tuple[int, int]] = frozenset(),
     check: Callable[[], None] | None = None,
+    owners: Owners = same,
 ) -> None:
     """Write an entry, with all that is below it, as ``name`` to an open file, pipe or socket.
 
     Directories that are ``hidden``, or on a file system that the kernel makes up, are empty.
-    ``check`` is called before each directory. Raises OSError, and what ``check`` raises.
+    ``check`` is called before each directory, ``owners`` has what those of the files are in the
+    archive. Raises OSError, and what ``check`` raises.
     """
     sink = FileSink(fd)
-    packer = Packer(sink)
+    packer = Packer(sink, owners=owners)
     if entry.is_dir:
         _Gathering(packer, hidden, check).run(entry, name)
     else:

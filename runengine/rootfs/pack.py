@@ -22,10 +22,12 @@ import tarfile
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runengine.rootfs import attributes, packheader
+from runengine.rootfs.copytree import same
 from runengine.rootfs.sparse import map_of
 from runengine.rootfs.walk import descend
 
 if TYPE_CHECKING:
+    from runengine.rootfs.copytree import Owners
     from runengine.rootfs.sparse import Segments
 
 BLOCK = tarfile.BLOCKSIZE
@@ -69,8 +71,10 @@ LAYER = Style(sparse=False, whole_seconds=True)
 class Packer:
     """One archive on its way out. Methods raise OSError, of the files or of the sink."""
 
-    def __init__(self, sink: Sink, style: Style = PLAIN) -> None:
+    def __init__(self, sink: Sink, style: Style = PLAIN, owners: Owners = same) -> None:
+        """``owners`` has what those of the files are in the archive."""
         self._sink = sink
+        self._owners = owners
         self._style = style
         self._links: dict[tuple[int, int], bytes] = {}
 
@@ -207,8 +211,7 @@ class Packer:
         return packheader.Fields(
             name,
             stat.S_IMODE(seen.st_mode),
-            seen.st_uid,
-            seen.st_gid,
+            *self._owners(seen.st_uid, seen.st_gid),
             mtime_ns=mtime_ns,
             kind=kind,
         )

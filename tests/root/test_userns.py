@@ -14,6 +14,7 @@ from runengine import Engine
 from runengine.errors import InvalidParameter, Unavailable
 from runengine.linux import kernel
 from runengine.mgr.container import userns
+from runengine.mgr.container.copying import Place
 from runengine.oci_spec.idmaps import SPARE_ID
 from runengine.paths import Paths
 from tests.support.engines import Runner
@@ -97,6 +98,23 @@ def test_binds_with_and_without_mapped_owners(box, tmp_path):
     assert (tmp_path / "new").stat().st_uid == 0
 
 
+def test_copies_have_the_owners_that_the_container_sees(box, tmp_path):
+    source = tmp_path / "file"
+    source.touch()
+    os.chown(source, 7, 8)
+    container = box.start(*WAIT, UsernsMode="auto", config={"Volumes": {"/volume": {}}})
+    copy = box.engine.containers.copy
+    for target in ("/etc/copy", "/volume/copy"):
+        copy(Place(str(source)), Place(target, container))
+        code, out, _ = box.exec(container, "stat", "-c", "%u:%g", target)
+        assert (code, out) == (0, b"7:8\n")
+        back = tmp_path / "back"
+        copy(Place(target, container), Place(str(back)), keep_owner=True)
+        assert (back.stat().st_uid, back.stat().st_gid) == (7, 8)
+        back.unlink()
+    box.engine.containers.remove(container, force=True, volumes=True)
+
+
 def test_maps_of_the_users_and_a_restart(box):
     maps = {"UidMap": ["0:300000:10", "10:400000:5"], "GidMap": ["0:500000:3"]}
     container = box.start(*WAIT, UsernsMode="private", IDMappings=maps)
@@ -121,7 +139,7 @@ def test_a_killed_start_leaves_nothing_that_the_next_minds(box):
     # As if the command had died here; then another one starts it.
     box.engine.containers.start(container)
     assert box.engine.containers.wait(container).exit_code == 0
-    left._held.close()
+    left.close()
 
 
 def test_a_way_that_is_barred(box):

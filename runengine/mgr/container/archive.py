@@ -89,7 +89,12 @@ class Archive:
         name = "." if copy_rules.names_contents(self._path) else self.stat.name
         try:
             write_archive(
-                fd, self._entry, name, hidden=self._view.hidden, check=self._view.check
+                fd,
+                self._entry,
+                name,
+                hidden=self._view.hidden,
+                check=self._view.check,
+                owners=self._view.owners_inside,
             )
         except BrokenPipeError:
             raise
@@ -196,7 +201,12 @@ def _extract(opened: View, path: str, source: Source, *, replace: bool, own: boo
             "extraction point is not a directory", details=side.describe(path)
         )
     copy_rules.check_writable(side, opened, target)
-    options = Options(owner=user_of(opened) if own else None, check=opened.check)
+    owner = user_of(opened) if own else None
+    options = Options(
+        owner=opened.owners_outside(*owner) if owner else None,
+        owners=opened.owners_outside,
+        check=opened.check,
+    )
     folder = opened.places.name_of(target.dir_fd)
     return extract(source, opened.root_fd, folder, options, replace=replace)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from runengine.errors import EngineError
 from runengine.linux import fscontext
-from runengine.mgr.container import observe
+from runengine.mgr.container import observe, userns
 from runengine.mgr.container.recover import settle
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def open_files(context: Context, record: Record, state: State) -> int:
     # With a user namespace the mount shows owners as the host has them; the layers have those
     # that the container sees.
     lowers = context.images.layer_paths(record.layers)[::-1]
+    if observe.is_live(state):
+        merged = f"{userns.place_of(context, record.id)}/rootfs"  # empty, where nobody else looks
     layers = standing.Layers(
         lowers, upper_of(context, record), f"{context.data_dir(record.id)}/work", merged
     )

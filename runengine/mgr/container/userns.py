@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
     from runengine.model import HostConfig
     from runengine.oci_spec.facts import SpecFacts
+    from runengine.oci_spec.idmaps import Ranges
     from runengine.oci_spec.mounts import MountPoint
     from runengine.store.containers import Record
 
@@ -104,11 +105,15 @@ class UserNamespace:
         self.maps = maps
         self._place = place
         self._binds = 0
-        try:
-            texts = idmaps.text(maps.uids), idmaps.text(maps.gids)
-            self._held = userns.make(*texts, network=network)
-        except OSError as error:
-            _refused(error)
+        with contextlib.ExitStack() as undo:
+            try:
+                self._held = userns.make(*map(idmaps.text, maps), network=network)
+                undo.callback(self._held.close)
+                # The same for mounts that the engine writes to as well, itself and by overlayfs.
+                self._writable = userns.make(*(idmaps.text(_with_own(one)) for one in maps))
+            except OSError as error:
+                _refused(error)
+            undo.pop_all()
         self.network_fd = self._held.network_fd if network else None
         """A network namespace that belongs to it, if one was wanted."""
 
@@ -121,24 +126,16 @@ class UserNamespace:
         self, lowers: Sequence[str], data_dir: str, merged: str, label: str = ""
     ) -> None:
         """Mount the root filesystem with mapped owners, at ``merged`` and at ``rootfs``."""
-        from runengine.linux import userns
         from runengine.rootfs import mapped
 
-        # The engine's own id, which overlayfs works with, is one that nobody has.
-        spare = f"{idmaps.SPARE_ID} 0 1\n"
-        texts = (f"{idmaps.text(ranges)}{spare}" for ranges in self.maps)
-        writable = userns.make(*texts)
-        try:
-            mapped.mount_mapped_overlay(
-                lowers,
-                data_dir,
-                merged,
-                layers_fd=self._held.user_fd,
-                writable_fd=writable.user_fd,
-                label=label,
-            )
-        finally:
-            writable.close()
+        mapped.mount_mapped_overlay(
+            lowers,
+            data_dir,
+            merged,
+            layers_fd=self._held.user_fd,
+            writable_fd=self._writable.user_fd,
+            label=label,
+        )
         self._make_place()
         os.mkdir(self.rootfs)
         mapped.bind(merged, self.rootfs, recursive=False)
@@ -177,7 +174,7 @@ class UserNamespace:
             os.mkdir(target)
         else:
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        mapped.bind(point.source, target, self._held.user_fd, recursive=point.recursive)
+        mapped.bind(point.source, target, self._writable.user_fd, recursive=point.recursive)
         return point._replace(source=target)
 
     def close(self) -> None:
@@ -186,7 +183,15 @@ class UserNamespace:
         The directories stay: each exec of runc's begins in that of the root filesystem.
         """
         self._held.close()
+        self._writable.close()
         _unmount_all(self._place)
+
+
+def _with_own(ranges: Ranges) -> Ranges:
+    """A map in which the engine's own id is one that nobody has, unless it is somebody's."""
+    if idmaps.inside(ranges, 0) is not None:
+        return ranges
+    return (*ranges, Range(idmaps.SPARE_ID, 0, 1))
 
 
 def _refused(error: OSError) -> NoReturn:

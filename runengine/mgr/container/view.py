@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict, NotFound
 from runengine.linux import pidfd
-from runengine.mgr.container import observe, shown, volumes
+from runengine.mgr.container import observe, shown, userns, volumes
 from runengine.mgr.container.recover import settle
+from runengine.oci_spec import idmaps
 from runengine.rootfs import standing
 from runengine.rootfs.places import Places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from runengine.linux.mountns import Detached
+    from runengine.oci_spec.idmaps import Range
+
+    Way = Callable[[Iterable[Range], int], int | None]
     from runengine.mgr.container.context import Context
     from runengine.oci_spec.mounts import MountPoint
     from runengine.store.containers import Record, State
@@ -40,9 +44,31 @@ class View:
         self.root_fd = root_fd
         self.places = Places(root_fd)
         self._watch_fd = watch_fd
+        # Files of one that does not run have the owners that it sees.
+        self._maps = userns.maps_of(record) if watch_fd >= 0 else None
         self._poll = select.poll()
         if watch_fd >= 0:
             self._poll.register(watch_fd, select.POLLIN)
+
+    def owners_inside(self, uid: int, gid: int) -> tuple[int, int]:
+        """What the container sees for owners as these files have them here.
+
+        They differ while it runs in a user namespace.
+        """
+        return self._mapped(idmaps.inside, uid, gid)
+
+    def owners_outside(self, uid: int, gid: int) -> tuple[int, int]:
+        """What these files must be given here for the container to see such owners."""
+        return self._mapped(idmaps.outside, uid, gid)
+
+    def _mapped(self, way: Way, uid: int, gid: int) -> tuple[int, int]:
+        if self._maps is None:
+            return uid, gid
+        mapped_uid, mapped_gid = way(self._maps.uids, uid), way(self._maps.gids, gid)
+        return (
+            idmaps.NOBODY if mapped_uid is None else mapped_uid,
+            idmaps.NOBODY if mapped_gid is None else mapped_gid,
+        )
 
     @property
     def volatile(self) -> tuple[str, ...]:
