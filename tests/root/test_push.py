@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -185,6 +186,23 @@ def test_the_commands(registry, cli, tmp_path) -> None:
     assert (tmp_path / "out/rules").read_bytes() == b"some"
     refused = cli.call("pull", kept)
     assert "artifact pull" in refused.err
+    cli.ok("rmi", "-f", name)
+
+
+def test_an_interrupted_push_ends_and_leaves_nothing(registry, cli) -> None:
+    name = f"{registry.host}/slow/{cli.root.parent.name}:1"
+    layers = docker_files(tar_of({"big": os.urandom(32 << 20)}), tags=(name,))
+    cli.ok("load", "-q", stdin=tar_stream(layers).read())
+    before = sorted(os.listdir(cli.root / "blobs/sha256"))
+    words = ["push", "--compression-format=zstd", "--compression-level=22", name]
+    with cli.begin(*words, stdout=subprocess.PIPE) as process:
+        while b"Compressing" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()  # until nobody can write to it any more
+    assert process.returncode == -signal.SIGINT
+    assert os.listdir(cli.root / "blobs/partial") == []
+    assert sorted(os.listdir(cli.root / "blobs/sha256")) == before
     cli.ok("rmi", "-f", name)
 
 

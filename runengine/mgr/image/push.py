@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import InvalidParameter, NotFound
 from runengine.mgr.image import garbage, pushable
-from runengine.mgr.image.context import disk_errors, labels_of
+from runengine.mgr.image.context import labels_of
 from runengine.mgr.image.marking import document_blobs
 from runengine.mgr.image.sending import Blobs
 from runengine.oci_spec import media_types
@@ -66,8 +66,8 @@ def push(
 
     ref = _target(text, options)
     settings = context.config
-    with disk_errors(context.paths.root), garbage.in_use(context.paths):
-        rows = _rows(context, ref, options)
+    rows = _rows(context, ref, options)
+    with garbage.arriving(context, resumable=True):
         sources = _sources(context, ref)
         progress.line(f"The push refers to repository [{ref.name}]")
         with UploadClient(

@@ -66,15 +66,18 @@ class Blobs:
                 old, descriptor = message["changed"]
                 changed[old] = image.Descriptor.model_validate(descriptor)
 
-        count = min(len(self._parts), WORKERS_LIMIT, (os.cpu_count() or 1) + 1)
-        if count > 1 and not self._is_little():
-            workers.share(self._work, len(self._parts), count, receive)
-        else:
+        if self._is_little():
             self._work(iter(range(len(self._parts))), receive)
+        else:
+            count = min(len(self._parts), WORKERS_LIMIT, (os.cpu_count() or 1) + 1)
+            workers.share(self._work, len(self._parts), count, receive)
         return changed
 
     def _is_little(self) -> bool:
-        """Whether a second process would cost more than it gains."""
+        """Whether another process would cost more than it gains.
+
+        A large blob always has one: while it is compressed a process hears no signal.
+        """
         size = sum(wanted.size for _, _, wanted in self._parts)
         return size <= LITTLE_BYTES and len(self._parts) <= LITTLE_COUNT
 
