@@ -32,11 +32,7 @@ def write_bundle(
             raise AlreadyExists(
                 f"{bundle}/{name} exists", resolution="give an empty or new directory"
             )
-    if host["UsernsMode"] not in ("", "host"):
-        raise Unsupported(
-            f"--userns {host['UsernsMode']}: the files of a bundle are a copy that nobody maps",
-            resolution="leave it out",
-        )
+    _refuse_what_needs_the_engine(host)
     made = not os.path.isdir(bundle)
     container_id = ids.new_id()
     name = os.path.basename(os.path.abspath(bundle))
@@ -50,6 +46,17 @@ def write_bundle(
         _undo(bundle, made=made)
         raise
     return warnings + plan.warnings
+
+
+def _refuse_what_needs_the_engine(host: HostConfig) -> None:
+    """A bundle's files are a copy: nobody maps their owners or limits them at a start."""
+    for flag, wanted in (
+        ("--userns", host["UsernsMode"] not in ("", "host")),
+        ("--disk-quota", bool(host.get("DiskQuota"))),
+        ("--storage-opt", bool(host.get("StorageOpt"))),
+    ):
+        if wanted:
+            raise Unsupported(f"{flag}: not for a bundle, which is a copy", resolution="drop it")
 
 
 def _without_networks(host: HostConfig) -> tuple[HostConfig, list[str]]:

@@ -25,6 +25,7 @@ def remove_damaged(context: Context, container_id: str, *, volumes: bool = False
     record knew of them.
     """
     from runengine.linux.mount import unmount
+    from runengine.mgr.container import userns
     from runengine.mgr.container import volumes as mounted
     from runengine.mgr.container.runtime import runtime_argv
     from runengine.mgr.network import sandbox
@@ -41,6 +42,7 @@ def remove_damaged(context: Context, container_id: str, *, volumes: bool = False
         data_dir, state_dir = context.data_dir(container_id), context.state_dir(container_id)
         for target in (f"{data_dir}/merged", f"{state_dir}/shm"):
             unmount(target)
+        userns.clear(userns.place_of(context, container_id))
         mounted.release(context, container_id, context.store.volumes.used_by(container_id))
         context.volumes.leave(container_id, anonymous=volumes, made=False)
         remove_data(data_dir)
