@@ -87,7 +87,7 @@ def _pair(text: str) -> tuple[str, str]:
             ["-o", "--output", "directory"],
             metavar="string",
             default=".",
-            help="Directory for the files (default the current one)",
+            help="Directory for the files",
         ),
         _QUIET,
     ],
