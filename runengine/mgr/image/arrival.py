@@ -8,13 +8,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from runengine.errors import (
-    Corrupt,
-    EngineError,
-    InvalidParameter,
-    Unavailable,
-    Unsupported,
-)
+from runengine.errors import Corrupt, EngineError, Unavailable, Unsupported
 from runengine.ids import ChainID, DiffID, Digest, chain_ids, hex_of
 from runengine.linux import locks
 from runengine.mgr.image.pipeline import Tee
@@ -298,10 +292,13 @@ class Arrivals:
     def _unpack_checked(
         self, stream: Readable, staging: Staging, settle: Callable[[], None]
     ) -> Unpacked:
-        """Unpack, then ``settle`` the blob: also after a failure, as a wrong digest says more."""
+        """Unpack, then ``settle`` the blob: also if it is damaged, as a wrong digest says more.
+
+        What is refused for what it is, or for its length, need not come to its end.
+        """
         try:
             unpacked = unpack(self._context, stream, staging)
-        except (Corrupt, InvalidParameter):
+        except Corrupt:
             settle()
             raise
         settle()
