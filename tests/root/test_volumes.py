@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from runengine.errors import Conflict, InvalidParameter, NotFound, Unavailable
+from runengine.linux import pidfd
 from runengine.linux.mount import is_mounted
 from runengine.mgr.volume.request import volume_config
 from runengine.monitor.protocol import AttachOptions
 from runengine.store.journal import parse_block
 from tests.support.engines import collect
+from tests.support.hosts import await_true
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("overlay")]
 
@@ -29,6 +31,7 @@ def _clean(engine):
     engine.volumes.prune({"all": ["true"]})
     assert engine.volumes.list() == []
     assert os.listdir(f"{engine.config.paths.root}/volumes") == []
+    assert os.listdir(f"{engine.config.paths.state}/volumes") == []
 
 
 def make(engine, name, **options):
@@ -170,7 +173,9 @@ def test_what_died_by_violence_holds_nothing(engine, runner):
     status = Path(f"/proc/{record.state['Pid']}/status").read_text()
     monitor = int(status.partition("PPid:")[2].split()[0])
     os.kill(monitor, signal.SIGKILL)
-    os.kill(record.state["Pid"], signal.SIGKILL)
+    init = record.state["Pid"], record.state["StartTime"]
+    os.kill(init[0], signal.SIGKILL)
+    await_true(lambda: not pidfd.is_alive(*init), "the init does not die")
     engine.containers.reconcile()
     assert not is_mounted(engine.volumes.path("memory"))
     assert not os.path.exists(f"{state_dir}/volumes")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import EngineError, TimedOut, Unavailable
@@ -46,7 +46,7 @@ class VolumeContext(NamedTuple):
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Hold a volume's lock. Raises TimedOut, Unavailable."""
-        path = f"{self.directory}/{name}.lock"
+        path = self._lock_path(name)
         try:
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
             with locked(path, timeout_s=LOCK_TIMEOUT_S):
@@ -56,6 +56,14 @@ class VolumeContext(NamedTuple):
                 f"volume {name} is busy with another operation",
                 resolution=f"see who holds {path}",
             ) from None
+
+    def _lock_path(self, name: str) -> str:
+        return f"{self.directory}/{name}.lock"
+
+    def drop_lock(self, name: str) -> None:
+        """The volume is gone, and with it its lock, which is held: who waits takes a new one."""
+        with suppress(OSError):
+            os.unlink(self._lock_path(name))
 
     def users(self, name: str) -> list[str]:
         """Ids of the containers that mount a volume, after those that are over have let go."""

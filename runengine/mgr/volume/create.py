@@ -115,13 +115,15 @@ def attach(
     """
     unnamed = frozenset(anonymous)
     found = _attach_ready(context, container_id, wanted, unnamed)
-    left = sorted(volume.name for volume in wanted if volume.name not in found)
+    left = [volume for volume in wanted if volume.name not in found]
+    for volume in left:
+        driver_of(context, volume.driver).check(volume)
     with ExitStack() as stack:
-        for name in left:  # in one order for all, so that no two wait for each other
+        # In one order for all, so that no two wait for each other.
+        for name in sorted(volume.name for volume in left):
             stack.enter_context(context.locked(name))
-        for volume in wanted:
-            if volume.name in left:
-                found[volume.name] = _attach_one(context, container_id, volume, unnamed)
+        for volume in left:
+            found[volume.name] = _attach_one(context, container_id, volume, unnamed)
     return [found[volume.name] for volume in wanted]
 
 
@@ -149,8 +151,6 @@ def _attach_one(
     there = settle(context, volume.name)
     if there is not None:
         refuse_other(there, volume, strict=False)
-    else:
-        driver_of(context, volume.driver).check(volume)
     with context.store.database.write():
         if there is None:
             volumes.add(volume)

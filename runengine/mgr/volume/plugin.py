@@ -127,10 +127,11 @@ class PluginDriver:
         return found if isinstance(found, dict) else None
 
     def _call(
-        self, method: str, document: dict[str, object], timeout_s: float = WORK_TIMEOUT_S
+        self, method: str, document: dict[str, object], timeout_s: float | None = None
     ) -> dict[str, Any]:
-        self._activate(timeout_s)
-        return call(self._path, self._name, method, document, timeout_s)
+        limit_s = timeout_s or WORK_TIMEOUT_S
+        self._activate(limit_s)
+        return call(self._path, self._name, method, document, limit_s)
 
     def _activate(self, timeout_s: float) -> None:
         """The handshake: what the plugin is for."""

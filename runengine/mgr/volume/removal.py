@@ -70,6 +70,7 @@ def complete(context: VolumeContext, volume: Volume, *, force: bool = False) -> 
             raise
     with context.store.database.write():
         context.store.volumes.remove(volume.name)
+    context.drop_lock(volume.name)
     context.events.volume("destroy", volume)
 
 
@@ -81,6 +82,7 @@ def forget(context: VolumeContext, volume: Volume) -> None:
         for container_id in context.store.volumes.users(volume.name):
             context.store.volumes.disuse(container_id, volume.name)
         context.store.volumes.remove(volume.name)
+    context.drop_lock(volume.name)
 
 
 def discard(context: VolumeContext, name: str) -> None:
@@ -98,6 +100,7 @@ def discard(context: VolumeContext, name: str) -> None:
         LocalDriver(context).remove(Volume(name, "local", ""))
         with context.store.database.write():
             context.store.volumes.remove(name)
+        context.drop_lock(name)
 
 
 def sweep(context: VolumeContext) -> None:

@@ -119,6 +119,7 @@ def test_data_goes_with_its_volume_unless_it_is_elsewhere(context, volumes, make
     Path(volumes.path("data"), "file").write_text("x")
     volumes.remove("data")
     assert not place(context, "data").exists()
+    assert os.listdir(f"{context.paths.state}/volumes") == []
     own = tmp_path / "own"
     own.mkdir()
     (own / "file").write_text("x")
@@ -284,6 +285,24 @@ def test_a_volume_that_cannot_be_made_leaves_no_use(context, volumes, add):
     record = add("one")
     wanted = [wish("good", made_for=record.id), wish("bad", options={"type": "ext4"})]
     with pytest.raises(InvalidParameter, match="missing required option: 'device'"):
+        volumes.attach_all(record.id, wanted)
+    assert context.store.volumes.names() == set()
+
+
+def test_of_several_that_are_made_all_go_when_one_cannot_be(
+    context, volumes, add, monkeypatch
+):
+    record = add("one")
+    real = local.LocalDriver.create
+
+    def fail_for_bad(self, volume):
+        if volume.name == "bad":
+            raise Unavailable("full")
+        real(self, volume)
+
+    monkeypatch.setattr(local.LocalDriver, "create", fail_for_bad)
+    wanted = [wish("good", made_for=record.id), wish("bad", made_for=record.id)]
+    with pytest.raises(Unavailable, match="full"):
         volumes.attach_all(record.id, wanted)
     assert context.store.volumes.names() == {"good"}
     volumes.leave(record.id, anonymous=True, made=True)

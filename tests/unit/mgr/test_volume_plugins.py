@@ -44,7 +44,10 @@ class Plugin:
     def _answer(self, connection):
         data = b""
         while b"\r\n\r\n" not in data or not data.endswith(b"}"):
-            data += connection.recv(65536)
+            piece = connection.recv(65536)
+            if not piece:
+                return
+            data += piece
         head, _, body = data.partition(b"\r\n\r\n")
         method = head.split()[1].decode().strip("/")
         self.asked.append((method, json.loads(body)))
