@@ -3,40 +3,65 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from runengine.mgr.check.world import Difference, names_in
+from runengine.mgr.check.world import Difference, World, names_in
 from runengine.mgr.container import observe, recover
 from runengine.mgr.container.context import discard_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runengine.mgr.check.world import World
     from runengine.store.containers import Record
 
+PATIENCE_S = 3.0
+POLL_S = 0.2
 _VOLATILE = ("init.json", "monitor.sock", "bundle")
 
 
 def ended(world: World) -> Iterator[Difference]:
-    """Those that have ended, or were never whole, and that nobody has cleared away."""
+    """Those that have ended, or were never whole, and that nobody has cleared away.
+
+    After an exit the monitor goes before the command comes that clears away: only what stays as
+    it is for a while counts.
+    """
+    suspects = _untidy(world)
+    deadline = time.monotonic() + PATIENCE_S
+    while suspects and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        now = _untidy(World(world.context))
+        suspects = {
+            one: now[one] for one, (record, _) in suspects.items()
+            if one in now and now[one][0].state == record.state
+        }  # fmt: skip
+    for record, (what, remedy) in suspects.values():
+        yield Difference("container", record.name, what, remedy, partial(_finish, world, record))
+
+
+def _untidy(world: World) -> dict[str, tuple[Record, tuple[str, str]]]:
+    """Containers with what is wrong with them and what to do about it, by id."""
+    found = {}
     for record in world.resting():
-        left = leftovers(world, record)
-        if record.status in ("creating", "removing"):
-            what = f"its {'creation' if record.status == 'creating' else 'removal'} was cut short"
-            remedy = "remove what there is of it"
-        elif observe.observe(world.context, record) is not record.state:
-            what, remedy = "it is recorded as running and has ended", "record its end, clear up"
-        elif left:
-            what, remedy = "it has ended and was not cleared away", "clear up"
-        else:
-            continue
-        if left:
-            what += f": there is still its {', its '.join(left)}"
-        yield Difference(
-            "container", record.name, what, remedy, partial(_finish, world, record),
-        )
+        told = _told(world, record)
+        if told is not None:
+            found[record.id] = (record, told)
+    return found
+
+
+def _told(world: World, record: Record) -> tuple[str, str] | None:
+    left = leftovers(world, record)
+    if record.status in ("creating", "removing"):
+        what = f"its {'creation' if record.status == 'creating' else 'removal'} was cut short"
+        remedy = "remove what there is of it"
+    elif observe.observe(world.context, record) is not record.state:
+        what, remedy = "it is recorded as running and has ended", "record its end, clear up"
+    elif left:
+        what, remedy = "it has ended and was not cleared away", "clear up"
+    else:
+        return None
+    return (f"{what}: there is still its {', its '.join(left)}" if left else what), remedy
 
 
 def leftovers(world: World, record: Record) -> list[str]:

@@ -6,12 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from runengine.errors import Unavailable
-from runengine.mgr.check.world import Difference
+from runengine.mgr.check.world import Difference, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runengine.mgr.check.world import World
 
 
 def strays(world: World) -> Iterator[Difference]:
@@ -39,17 +38,25 @@ def _owner(world: World, target: str) -> str | None:
 
 def missing(world: World) -> Iterator[Difference]:
     """Running containers whose root is not mounted on the host any more."""
+    suspects = _rootless(world)
+    if suspects:  # one that has just ended has neither process nor mount at a second look
+        suspects &= _rootless(World(world.context))
+    for container_id in sorted(suspects):
+        name = world.records[container_id].name
+        yield Difference(
+            "mount",
+            f"{world.context.data_dir(container_id)}/merged",
+            f"somebody has unmounted the root of container {name}, which still has it",
+            f"runengine restart {name}",
+        )
+
+
+def _rootless(world: World) -> set[str]:
     mounted = {entry.target for entry in world.mounts}
-    for container_id in sorted(world.live):
-        target = f"{world.context.data_dir(container_id)}/merged"
-        if target not in mounted and not world.is_held(container_id):
-            record = world.records[container_id]
-            yield Difference(
-                "mount",
-                target,
-                f"somebody has unmounted the root of container {record.name}, which still has it",
-                f"runengine restart {record.name}",
-            )
+    return {
+        one for one in world.live
+        if f"{world.context.data_dir(one)}/merged" not in mounted
+    }  # fmt: skip
 
 
 def elsewhere(world: World) -> Iterator[Difference]:

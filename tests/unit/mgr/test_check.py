@@ -43,6 +43,7 @@ def mounted(*targets, options=""):
 @pytest.fixture(autouse=True)
 def table(monkeypatch):
     """The host's mounts, which are the test's to say; and what is unmounted."""
+    monkeypatch.setattr(containers, "PATIENCE_S", 0.0)
     told = SimpleNamespace(mounts=[], unmounted=[])
 
     def unmount(target):
@@ -217,6 +218,18 @@ def test_a_container_that_somebody_is_at_is_left_alone(context, make):
     with locks.locked(f"{context.state_dir(record.id)}/lock"):
         assert told(containers.ended, context) == []
     assert len(told(containers.ended, context)) == 1
+
+
+def test_an_end_that_is_just_being_recorded_is_none(context, make, monkeypatch):
+    record = make("box", Status="running", Pid=4_000_000, StartTime=1, BootId=clock.boot_id())
+
+    def meanwhile(_seconds):
+        state = {**record.state, "Status": "exited", "Pid": 0}
+        context.store.containers.set_state(record.id, state)
+
+    monkeypatch.setattr(containers, "PATIENCE_S", 30.0)
+    monkeypatch.setattr("time.sleep", meanwhile)
+    assert told(containers.ended, context) == []
 
 
 def test_a_container_without_files(context, make):
