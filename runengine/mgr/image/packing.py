@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import threading
+from contextlib import ExitStack
 from queue import Queue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runengine.errors import EngineError
-from runengine.ids import DiffID, Digest
+from runengine.ids import DiffID
 from runengine.mgr.image.arrival import Stack
 from runengine.registry.incoming import IncomingBlob
 from runengine.rootfs.packlayer import pack_layer
@@ -17,8 +19,10 @@ from runengine.rootfs.packlayer import pack_layer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runengine.ids import Digest
     from runengine.mgr.image.context import ImageContext
     from runengine.rootfs.changes import Change
+    from runengine.rootfs.layers import Staging
 
 CHUNK_BYTES = 1 << 20
 CHUNKS_AHEAD = 8
@@ -48,27 +52,32 @@ def pack(
     With ``copy`` the files hold still, and the layer is in the layer store too, under the key
     that holds above these layers only. Raises Conflict, EngineError, OSError.
     """
-    with context.layers.stage() as staging, IncomingBlob(context.content) as blob:
-        copier = _Copier(upper, changes, staging.diff) if copy else None
-        try:
-            with LayerSink(blob) as sink:
-                pack_layer(upper, changes, sink)
-        finally:
-            failure = copier.wait() if copier else None
-        if failure is not None:
-            raise failure
-        diff_id, tar_bytes = sink.diff_id, sink.tar_bytes
-        digest = blob.commit(durable=not copy)
-        if copier:
-            diff_ids = [*below, diff_id]
-            stack = Stack(context.layers, diff_ids)
-            if stack.key(len(below)) is None:
-                # This syncs the filesystem, with the blob on it.
-                key = stack.completed_key(len(below))
-                staging.commit(key, tar_bytes=tar_bytes, blob=digest)
-            else:
-                context.layers.sync()
-        return PackedLayer(diff_id, digest, context.content.size(digest))
+    with ExitStack() as stack:
+        staging = stack.enter_context(context.layers.stage())
+        blob = stack.enter_context(IncomingBlob(context.content))
+        copier = stack.enter_context(_Copier(upper, changes, staging.diff)) if copy else None
+        with LayerSink(blob) as sink:
+            pack_layer(upper, changes, sink)
+        if copier is not None:
+            copier.wait()
+        digest = blob.commit(durable=copier is None)
+        if copier is not None:
+            _keep(context, staging, [*below, sink.diff_id], sink.tar_bytes, digest)
+        return PackedLayer(sink.diff_id, digest, context.content.size(digest))
+
+
+def _keep(
+    context: ImageContext, staging: Staging, diff_ids: list[DiffID], tar_bytes: int, blob: Digest
+) -> None:
+    """Make the copied files the layer of these diff ids; the filesystem, with the blob on it, is
+    synced either way.
+    """
+    stack = Stack(context.layers, diff_ids)
+    top = len(diff_ids) - 1
+    if stack.key(top) is None:
+        staging.commit(stack.completed_key(top), tar_bytes=tar_bytes, blob=blob)
+    else:
+        context.layers.sync()
 
 
 class LayerSink:
@@ -95,9 +104,12 @@ class LayerSink:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._flush()
-        self._chunks.put(None)
-        self._thread.join()
+        try:
+            if kind is None:
+                self._flush()
+        finally:
+            self._chunks.put(None)
+            self._thread.join()
         if kind is None and self._failure is not None:
             raise self._failure
 
@@ -154,7 +166,10 @@ class LayerSink:
 
 
 class _Copier:
-    """Copies the changed files into a layer's directory, in a process of its own if it may."""
+    """Copies the changed files into a layer's directory, in a process of its own if it may.
+
+    Leaving the context ends the process, done or not.
+    """
 
     def __init__(self, upper: str, changes: Sequence[Change], target: str) -> None:
         from runengine.mgr.image import workers
@@ -166,26 +181,39 @@ class _Copier:
             if not self._pid:
                 self._run_and_exit()
 
+    def __enter__(self) -> _Copier:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+
     def _run_and_exit(self) -> None:
         code = 1
         try:
-            import signal
-
             import prctl
 
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             prctl.set_pdeathsig(signal.SIGKILL)
             _copy(*self._parts)
             code = 0
         finally:
             os._exit(code)
 
-    def wait(self) -> EngineError | None:
-        """Wait until all is copied; what went wrong."""
+    def wait(self) -> None:
+        """Wait until all is copied. Raises EngineError, OSError."""
         if not self._pid:
             _copy(*self._parts)
-            return None
+            return
         _, status = os.waitpid(self._pid, 0)
-        return EngineError("the layer's files could not be copied") if status else None
+        self._pid = 0
+        if status:
+            raise EngineError(
+                "the layer's files could not be copied",
+                resolution="see whether the disk of the engine's root is full",
+            )
 
 
 def _copy(upper: str, changes: Sequence[Change], target: str) -> None:
