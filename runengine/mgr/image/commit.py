@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runengine.errors import Conflict
-from runengine.ids import DiffID, Digest
 from runengine.linux import clock
 from runengine.mgr.image import changes as changing
 from runengine.mgr.image import garbage, naming, register
 from runengine.mgr.image.arrival import Arrivals, Layer, Stack, check_stackable
 from runengine.mgr.image.context import note
-from runengine.mgr.image.packing import PackedLayer, pack
+from runengine.mgr.image.packing import Packed, PackedLayer, pack
 from runengine.mgr.image.repair import not_stored
 from runengine.oci_spec import media_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from runengine.ids import DiffID, Digest
     from runengine.mgr.image.context import ImageContext
     from runengine.model import ContainerConfig
     from runengine.rootfs.changes import Change
@@ -67,21 +67,29 @@ def begin(
                 resolution="pull or load it again",
             )
         check_stackable(len(layers) + 1, "the new image")
-        yield Commit(context, base, full, wishes)
+        with ExitStack() as held:
+            yield Commit(context, base, full, wishes, held)
 
 
 class Commit:
     """An image in the making: ``take`` the files, then ``finish``."""
 
     def __init__(
-        self, context: ImageContext, base: StoredImage, name: str | None, wishes: Wishes
+        self,
+        context: ImageContext,
+        base: StoredImage,
+        name: str | None,
+        wishes: Wishes,
+        held: ExitStack,
     ) -> None:
         self._context = context
         self._base = base
         self._name = name
         self._wishes = wishes
         self._document: dict[str, Any] = json.loads(base.config)
-        self._packed: PackedLayer | None = None
+        self._held = held
+        self._packed: Packed | None = None
+        self._layer: PackedLayer | None = None
 
     @property
     def shown(self) -> str:
@@ -89,11 +97,9 @@ class Commit:
         return naming.familiar(self._name) if self._name else ""
 
     def take(self, upper: str, changes: Sequence[Change], *, is_still: bool) -> None:
-        """Store the changes as a layer; without any there is none. Raises Conflict, OSError."""
-        if not changes:
-            return
-        below = [DiffID(each) for each in self._document["rootfs"]["diff_ids"]]
-        self._packed = pack(self._context, upper, changes, below, copy=is_still)
+        """Read the changes, for a layer; without any there is none. Raises Conflict, OSError."""
+        if changes:
+            self._packed = pack(self._context, self._held, upper, changes, copy=is_still)
 
     def finish(self, config: ContainerConfig) -> str:
         """Store and name the image, whose settings are the container's; returns its id."""
@@ -101,8 +107,9 @@ class Commit:
         document = self._described(config)
         diff_ids = document["rootfs"]["diff_ids"]
         if self._packed is not None:
-            diff_ids.append(self._packed.diff_id)
-            self._unpack_unless_copied(diff_ids)
+            self._layer = self._packed.store(self._context, diff_ids)
+            diff_ids.append(self._layer.diff_id)
+            self._unpack_unless_copied(self._layer, diff_ids)
         data = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
         keys = Stack(self._context.layers, diff_ids).keys()
         image_id = self._context.content.put(data)
@@ -150,10 +157,7 @@ class Commit:
         section = {key: value for key, value in values.items() if value}
         return changing.apply(section, self._wishes.changes)
 
-    def _unpack_unless_copied(self, diff_ids: list[DiffID]) -> None:
-        packed = self._packed
-        if packed is None:
-            return
+    def _unpack_unless_copied(self, packed: PackedLayer, diff_ids: list[DiffID]) -> None:
         stack = Stack(self._context.layers, diff_ids)
         position = len(diff_ids) - 1
         with Arrivals(self._context, stack, not_stored) as arrivals:
@@ -169,14 +173,10 @@ class Commit:
             {**entry, "mediaType": media_types.as_oci(entry.get("mediaType", ""))}
             for entry in base["layers"]
         ]
-        if self._packed is not None:
-            layers.append(
-                {
-                    "mediaType": f"{media_types.OCI_LAYER}+gzip",
-                    "digest": self._packed.digest,
-                    "size": self._packed.size,
-                }
-            )
+        if self._layer is not None:
+            kind = f"{media_types.OCI_LAYER}+gzip"
+            size_bytes = self._layer.size
+            layers.append({"mediaType": kind, "digest": self._layer.digest, "size": size_bytes})
         document = {
             "schemaVersion": 2,
             "mediaType": media_types.OCI_MANIFEST,

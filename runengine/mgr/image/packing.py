@@ -6,7 +6,7 @@ import hashlib
 import os
 import signal
 import threading
-from contextlib import ExitStack
+from contextlib import nullcontext
 from queue import Queue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +18,7 @@ from runengine.rootfs.packlayer import pack_layer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import ExitStack
 
     from runengine.ids import Digest
     from runengine.mgr.image.context import ImageContext
@@ -39,45 +40,54 @@ class PackedLayer(NamedTuple):
     size: int  # bytes of the blob
 
 
+class Packed(NamedTuple):
+    """A layer that is read, and not stored yet: the container may go on."""
+
+    diff_id: DiffID
+    tar_bytes: int
+    blob: IncomingBlob
+    staging: Staging | None
+    """Its files, if they were copied."""
+
+    def store(self, context: ImageContext, below: Sequence[DiffID]) -> PackedLayer:
+        """Make it durable, on top of the layers ``below``. Raises OSError.
+
+        Copied files go into the layer store, under the key that holds above these layers only.
+        """
+        staging = self.staging
+        digest = self.blob.commit(durable=staging is None)
+        if staging is not None:
+            stack = Stack(context.layers, [*below, self.diff_id])
+            top = len(below)
+            if stack.key(top) is None:
+                # This syncs the filesystem, with the blob on it.
+                key = stack.completed_key(top)
+                staging.commit(key, tar_bytes=self.tar_bytes, blob=digest)
+            else:
+                context.layers.sync()
+        return PackedLayer(self.diff_id, digest, context.content.size(digest))
+
+
 def pack(
     context: ImageContext,
+    held: ExitStack,
     upper: str,
     changes: Sequence[Change],
-    below: Sequence[DiffID],
     *,
     copy: bool,
-) -> PackedLayer:
-    """Store the changes in ``upper`` as a layer's blob, on top of the layers ``below``.
+) -> Packed:
+    """Read the changes in ``upper``; with ``copy`` the files hold still, and are copied too.
 
-    With ``copy`` the files hold still, and the layer is in the layer store too, under the key
-    that holds above these layers only. Raises Conflict, EngineError, OSError.
+    What is not stored in the end goes with ``held``. Raises Conflict, EngineError, OSError.
     """
-    with ExitStack() as stack:
-        staging = stack.enter_context(context.layers.stage())
-        blob = stack.enter_context(IncomingBlob(context.content))
-        copier = stack.enter_context(_Copier(upper, changes, staging.diff)) if copy else None
+    staging = held.enter_context(context.layers.stage()) if copy else None
+    blob = held.enter_context(IncomingBlob(context.content))
+    with _Copier(upper, changes, staging.diff) if staging else nullcontext() as copier:
         with LayerSink(blob) as sink:
             pack_layer(upper, changes, sink)
         if copier is not None:
             copier.wait()
-        digest = blob.commit(durable=copier is None)
-        if copier is not None:
-            _keep(context, staging, [*below, sink.diff_id], sink.tar_bytes, digest)
-        return PackedLayer(sink.diff_id, digest, context.content.size(digest))
-
-
-def _keep(
-    context: ImageContext, staging: Staging, diff_ids: list[DiffID], tar_bytes: int, blob: Digest
-) -> None:
-    """Make the copied files the layer of these diff ids; the filesystem, with the blob on it, is
-    synced either way.
-    """
-    stack = Stack(context.layers, diff_ids)
-    top = len(diff_ids) - 1
-    if stack.key(top) is None:
-        staging.commit(stack.completed_key(top), tar_bytes=tar_bytes, blob=blob)
-    else:
-        context.layers.sync()
+    return Packed(sink.diff_id, sink.tar_bytes, blob, staging)
 
 
 class LayerSink:
