@@ -44,12 +44,12 @@ class VolumeContext(NamedTuple):
         return f"{self.config.paths.state}/volumes"
 
     @contextmanager
-    def locked(self, name: str) -> Iterator[None]:
-        """Hold a volume's lock. Raises TimedOut, Unavailable."""
+    def locked(self, name: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+        """Hold a volume's lock, whoever holds a container's. Raises TimedOut."""
         path = self._lock_path(name)
         try:
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
-            with locked(path, timeout_s=LOCK_TIMEOUT_S):
+            with locked(path, timeout_s=timeout_s):
                 yield
         except TimeoutError:
             raise TimedOut(
@@ -66,7 +66,10 @@ class VolumeContext(NamedTuple):
             os.unlink(self._lock_path(name))
 
     def users(self, name: str) -> list[str]:
-        """Ids of the containers that mount a volume, after those that are over have let go."""
+        """Ids of the containers that mount a volume, after those that are over have let go.
+
+        Not to be asked while a volume's lock is held: they take it to let go.
+        """
         for container_id in self.store.volumes.users(name):
             self.settle(container_id)
         return self.store.volumes.users(name)

@@ -35,6 +35,7 @@ def remove(context: VolumeContext, name: str, *, force: bool = False) -> None:
 
     ``force`` forgets a volume whose plugin is gone or refuses; what it has of it stays.
     """
+    context.users(name)
     with context.locked(name):
         volume = context.store.volumes.get(name)
         mark(context, volume)
@@ -48,7 +49,6 @@ def remove(context: VolumeContext, name: str, *, force: bool = False) -> None:
 
 def mark(context: VolumeContext, volume: Volume) -> None:
     """From here on nobody gets the volume. Raises Conflict."""
-    context.users(volume.name)
     with context.store.database.write():
         users = context.store.volumes.users(volume.name)
         if users:
@@ -93,10 +93,10 @@ def discard(context: VolumeContext, name: str) -> None:
     from runengine.mgr.volume.local import LocalDriver
     from runengine.store.volumes import Volume
 
+    users = context.users(name)
+    if users:
+        raise Conflict(f"remove {name}: volume is in use by {context.names_of(users)}")
     with context.locked(name):
-        users = context.users(name)
-        if users:
-            raise Conflict(f"remove {name}: volume is in use by {context.names_of(users)}")
         LocalDriver(context).remove(Volume(name, "local", ""))
         with context.store.database.write():
             context.store.volumes.remove(name)
@@ -107,7 +107,7 @@ def sweep(context: VolumeContext) -> None:
     """Complete what was cut short; what still fails, or is under way, stays for the next."""
     for volume in context.store.volumes.all():
         if volume.status != READY and not context.store.volumes.users(volume.name):
-            with suppress(EngineError), context.locked(volume.name):
+            with suppress(EngineError), context.locked(volume.name, timeout_s=0):
                 found = context.store.volumes.find(volume.name)
                 if found is not None and found.status != READY:
                     complete(context, found)

@@ -330,3 +330,28 @@ def test_a_kill_between_record_and_directory_loses_nothing(context, volumes, add
     assert context.store.volumes.users("new") == [record.id]
     volumes.leave(record.id, anonymous=False, made=True)
     assert context.store.volumes.names() == set()
+
+
+def test_a_container_that_is_over_lets_go_by_the_volumes_own_lock(context, make, add):
+    """Its anonymous volume goes with it while somebody else wants to remove the volume."""
+    from runengine.mgr.volume import removal
+
+    make()
+    record = add("one")
+    context.volumes.attach_all(record.id, [wish("data")], ["data"])
+
+    def finish(container_id):
+        context.volumes.leave(container_id, anonymous=True, made=False)
+        context.store.containers.remove(container_id)
+
+    own = context.volumes._context._replace(settle=finish)
+    with pytest.raises(NotFound, match="no such volume: data"):
+        removal.remove(own, "data")
+    assert context.store.volumes.names() == set()
+
+
+def test_a_prune_waits_for_nobody_who_makes_a_volume(context, volumes):
+    write_record(context, "slow", status=CREATING)
+    with volumes._context.locked("slow"):
+        assert volumes.prune({"all": ["true"]}).names == []
+    assert context.store.volumes.names() == {"slow"}
