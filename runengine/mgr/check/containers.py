@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 3.0
 POLL_S = 0.2
-_VOLATILE = ("init.json", "monitor.sock", "bundle")
 
 
 def ended(world: World) -> Iterator[Difference]:
@@ -51,14 +50,20 @@ def _untidy(world: World) -> dict[str, tuple[Record, tuple[str, str]]]:
 
 
 def _told(world: World, record: Record) -> tuple[str, str] | None:
+    """What is wrong with a container that does not run, if anything.
+
+    An end that the monitor has written down, and that no command has read yet, is none: whoever
+    looks next takes it over.
+    """
     left = leftovers(world, record)
+    seen = observe.observe(world.context, record)
     if record.status in ("creating", "removing"):
         what = f"its {'creation' if record.status == 'creating' else 'removal'} was cut short"
         remedy = "remove what there is of it"
-    elif observe.observe(world.context, record) is not record.state:
-        what, remedy = "it is recorded as running and has ended", "record its end, clear up"
     elif left:
         what, remedy = "it has ended and was not cleared away", "clear up"
+    elif seen is not record.state and seen["ExitCode"] is None:
+        what, remedy = "it is recorded as running and has ended", "record its end"
     else:
         return None
     return (f"{what}: there is still its {', its '.join(left)}" if left else what), remedy
@@ -80,8 +85,6 @@ def leftovers(world: World, record: Record) -> list[str]:
         found.append("control group")
     if record.id in world.store.endpoints.all_holders():
         found.append("addresses")
-    if any(os.path.exists(f"{state_dir}/{name}") for name in _VOLATILE):
-        found.append("files of the run")
     return found
 
 

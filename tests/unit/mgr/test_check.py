@@ -188,16 +188,21 @@ def test_an_end_that_nobody_recorded(context, make):
     assert context.store.containers.get(record.id).state["Status"] == "exited"
 
 
+def test_an_end_that_the_monitor_recorded_waits_for_whoever_looks_next(context, make):
+    record = make("box", Status="running", Pid=4_000_000, StartTime=1, BootId=clock.boot_id())
+    with open(f"{context.data_dir(record.id)}/exit.json", "w", encoding="ascii") as file:
+        file.write('{"exit_code": 3}')
+    assert told(containers.ended, context) == []
+
+
 def test_what_an_ended_container_has_left(context, make, tmp_path, table):
     cgroup = tmp_path / "cgroup"
     cgroup.mkdir()
     record = make("box", Status="exited", details={"cgroup": {"memory": str(cgroup)}})
     merged = f"{context.data_dir(record.id)}/merged"
     table.mounts = mounted(merged, f"{context.state_dir(record.id)}/shm")
-    with open(f"{context.state_dir(record.id)}/init.json", "w", encoding="ascii") as file:
-        file.write("{}")
     ((_, _, what),) = told(containers.ended, context)
-    for word in ("root mount", "shared memory mount", "control group", "files of the run"):
+    for word in ("root mount", "shared memory mount", "control group"):
         assert f"its {word}" in what
     repair(containers.ended, context)
     assert merged in table.unmounted
