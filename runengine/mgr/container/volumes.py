@@ -186,25 +186,39 @@ def bring(
     names = {point.volume.name for point in points if point.volume is not None}
     if not names:
         return list(points)
-    from runengine.mgr.volume import places
+    from runengine.mgr.volume import drivers, places
 
     found = context.store.volumes.get_all(names)
     owners = _owners(record)
     fresh = record.state["StartedAt"] == NEVER
-    brought = []
+    brought, elsewhere = [], {}
     for number, point in enumerate(points):
         if point.volume is None:
             brought.append(point)
             continue
         volume = found[point.volume.name]
         source = context.volumes.hold(volume, record.id)
+        if volume.driver not in drivers.BUILTIN:
+            elsewhere[point.destination] = source
         if point.volume.subpath or point.volume.replace:
             fd = places.open_place(source, point.volume, point.destination)
             source = _bind_place(context, record, fd, number)
         if fresh and not point.volume.nocopy and not point.volume.subpath:
             context.volumes.populate(volume, source, rootfs, point.destination, owners)
         brought.append(point._replace(type="bind", source=source))
+    _note_sources(context, record, elsewhere)
     return brought
+
+
+def _note_sources(context: Context, record: Record, sources: dict[str, str]) -> None:
+    """Let ``inspect`` show where plugins have mounted their volumes, which only they decide."""
+    mounts = record.details.get("mounts", ())
+    now = [
+        {**one, "Source": sources.get(one["Destination"], one["Source"])} for one in mounts
+    ]
+    if sources and now != mounts:
+        record.details["mounts"] = now
+        context.store.containers.set_details(record.id, record.details)
 
 
 def _owners(record: Record) -> Any:
