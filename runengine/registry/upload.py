@@ -127,7 +127,7 @@ class UploadClient(RegistryClient):
         """
         path = f"{self._blobs}/uploads/?mount={digest}&from={source}"
         response = self._ask("POST", path, f"blob {digest}", accepted=(201, 202))
-        return None if response.status_code == 201 else self._opened(response, path)
+        return None if response.status_code == 201 else self._opened(response)
 
     def upload(
         self,
@@ -177,20 +177,19 @@ class UploadClient(RegistryClient):
     def _begin(self, blob: Blob) -> Session:
         path = f"{self._blobs}/uploads/"
         response = self._ask("POST", path, f"blob {blob.digest}", accepted=(202,))
-        return self._opened(response, path)
+        return self._opened(response)
 
-    def _opened(self, response: requests.Response, path: str) -> Session:
-        return Session(self._location(response, path))
+    def _opened(self, response: requests.Response) -> Session:
+        return Session(self._location(response))
 
-    def _location(self, response: requests.Response, asked: str) -> str:
+    def _location(self, response: requests.Response) -> str:
         """Where to go on: a path at the registry, or the address of another host."""
         location = response.headers.get("Location", "")
         if not location:
             raise Unavailable(f"registry {self.endpoint.host} does not say where to upload to")
-        scheme = self._schemes[self.endpoint.host]
         try:
-            base = urljoin(f"{scheme}://{self.endpoint.host}", asked)
-            found = urlsplit(urljoin(base, location))
+            # Of who answered: that may be where a redirect led to.
+            found = urlsplit(urljoin(response.url, location))
         except ValueError:
             raise Corrupt(
                 f"registry {self.endpoint.host} sends uploads to {location[:80]!r}"
@@ -237,7 +236,7 @@ class UploadClient(RegistryClient):
             raise
         except EngineError as error:
             raise ChunkRefused from error
-        session.location = self._location(response, session.location)
+        session.location = self._location(response)
         session.offset = _received(response) or end
 
     def _found_again(self, blob: Blob, session: Session | None) -> Session | None:
@@ -252,7 +251,7 @@ class UploadClient(RegistryClient):
             return None
         session.offset = min(_received(response), blob.size)
         if response.headers.get("Location"):
-            session.location = self._location(response, session.location)
+            session.location = self._location(response)
         return session
 
     def _ask(

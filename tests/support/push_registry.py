@@ -35,6 +35,8 @@ class PushRegistry(FakeRegistry):
         """What happens to the next bodies of blobs."""
         self.refuses: dict[str, tuple[int, bytes]] = {}
         """Answers to requests of a method."""
+        self.redirects: dict[str, str] = {}
+        """Where requests of a method are sent on to (307), once each."""
         self.location = "/v2/{name}/blobs/uploads/{id}?_state=x"
         self.mounts = True
         self.answers_with_range = True
@@ -85,7 +87,7 @@ class _Pushes(Handler):
         self._say_where(202, match["name"], number)
 
     def do_PATCH(self) -> None:  # noqa: N802
-        if not self.is_let_in() or self._is_refused():
+        if not self.is_let_in() or self._is_sent_on() or self._is_refused():
             return
         match = _UPLOADS.match(self.path)
         assert match
@@ -98,7 +100,7 @@ class _Pushes(Handler):
             self._say_where(202, match["name"], match["id"])
 
     def do_PUT(self) -> None:  # noqa: N802
-        if not self.is_let_in():
+        if not self.is_let_in() or self._is_sent_on():
             return
         if "/manifests/" in self.path:
             self._take_manifest()
@@ -155,6 +157,13 @@ class _Pushes(Handler):
         if self.registry.answers_with_range:
             headers["Range"] = f"0-{max(len(self.registry.uploads[number]) - 1, 0)}"
         self.answer(status, b"", headers)
+
+    def _is_sent_on(self) -> bool:
+        target = self.registry.redirects.pop(self.command, None)
+        if target is not None:
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            self.answer(307, b"", {"Location": target})
+        return target is not None
 
     def _is_refused(self) -> bool:
         found = self.registry.refuses.get(self.command)

@@ -181,10 +181,10 @@ def test_one_connection_does_for_everything(fake, blob) -> None:
 @settings(max_examples=100, deadline=None)
 def test_any_location_is_a_path_here_an_address_or_refused(location) -> None:
     client = UploadClient(parse("127.0.0.1:5000/a/b:1"), credentials=AuthFiles([]))
-    client._schemes["127.0.0.1:5000"] = "http"
-    answer: Any = SimpleNamespace(headers={"Location": location})
+    url = "http://127.0.0.1:5000/v2/a/b/blobs/uploads/"
+    answer: Any = SimpleNamespace(headers={"Location": location}, url=url)
     with suppress(Unavailable, Corrupt):
-        found = client._location(answer, "/v2/a/b/blobs/uploads/")
+        found = client._location(answer)
         assert found.startswith("/") or "://" in found
 
 
@@ -276,3 +276,22 @@ def test_a_part_can_be_sent_again(tmp_path) -> None:
     part = FilePart(str(path), 10, 90)
     assert len(part) == 80
     assert b"".join(part) == b"".join(part) == bytes(range(10, 90))
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_body_goes_along_with_a_redirect_and_the_password_does_not(
+    fake, blob, method
+) -> None:
+    source = GivenCredentials(fake.host, Credentials("bob", "right"))
+    fake.authorize = lambda _path, header: (
+        None if header else {"WWW-Authenticate": "Basic realm=x"}
+    )
+    with PushRegistry() as storage, opened(fake, credentials=source) as client:
+        storage.uploads["1"] = b""
+        target = f"http://{storage.host}/v2/{NAME}/blobs/uploads/1?digest={DIGEST}"
+        fake.redirects[method] = target
+        if method == "PATCH":
+            fake.breaks = [Break(10, 0)]
+        client.upload(blob)
+        assert storage.blobs[DIGEST] == DATA
+        assert not any(asked.authorization for asked in storage.asked)
