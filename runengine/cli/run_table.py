@@ -114,7 +114,8 @@ _LIFE = (
     flag("--cidfile", help="Write the container ID to the file"),
     flag("--name", help="Assign a name to the container"),
     flag("--platform", help="Set platform if server is multi-platform capable"),
-    flag("--pull", help="Pull image before running (always, missing, never, newer)", default="missing"),
+    flag("--pull", default="missing",
+         help="Pull image before running (always, missing, never, newer)"),
     flag("-q --quiet", "bool", help="Suppress the pull output"),
     flag(
         "--restart",
