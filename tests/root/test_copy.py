@@ -112,8 +112,13 @@ def test_the_container_s_user_gets_what_is_archived_in(engine, runner, files):
 
 def archive_of(archive):
     read, write = os.pipe()
+
+    def send() -> None:
+        archive.write(write)
+        os.close(write)
+
     with os.fdopen(read, "rb") as stream:
-        thread = threading.Thread(target=lambda: (archive.write(write), os.close(write)))
+        thread = threading.Thread(target=send)
         thread.start()
         with tarfile.open(fileobj=stream, mode="r|") as tar:
             found = list(tar)
@@ -210,7 +215,7 @@ def test_a_slow_reader_holds_nobody_up(engine, runner):
     runner.exec(container, "dd", "if=/dev/zero", "of=/large", "bs=1M", "count=8")
     for verb in ("stop", "start", "remove"):
         read, write = os.pipe()
-        failures = []
+        failures: list[BaseException] = []
         thread = threading.Thread(target=stream_out, args=(engine, container, write, failures))
         thread.start()
         assert os.read(read, 1)

@@ -169,12 +169,14 @@ def test_what_is_no_such_archive_is_refused(other, exported):
     archive, _ = exported
     with pytest.raises(Corrupt, match="no container that was exported with its settings"):
         bring(other, tars.archive(tars.member("etc/passwd", b"x")))
-    for changes in ({"format": 99}, {"config": []}, {"id": "../../etc"}, {"more": 1}):
+    for key, value in (("format", 99), ("config", []), ("id", "../../etc"), ("more", 1)):
         with pytest.raises(Corrupt):
-            bring(other, altered(archive, changes))
+            bring(other, altered(archive, {key: value}))
 
 
 def altered(archive, changes):
     with tarfile.open(archive) as tar:
-        document = json.load(tar.extractfile("container.json")) | changes
+        member = tar.extractfile("container.json")
+        assert member
+        document = json.load(member) | changes
     return tars.archive(tars.member("container.json", json.dumps(document).encode()))

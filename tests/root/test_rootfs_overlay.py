@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from runengine.errors import Conflict, EngineError, InvalidParameter, Unsupported
-from runengine.linux import libc, mount
+from runengine.linux import holders, libc, mount
 from runengine.rootfs import overlay
 from runengine.rootfs.overlay import mount_overlay, unmount
 from runengine.rootfs.unpack import unpack_layer
@@ -187,9 +187,10 @@ def test_a_busy_mount_names_who_holds_it(rig):
         assert process.stdin
         assert process.stdout
         process.stdout.readline()
-        with pytest.raises(Conflict, match=rf"is busy: held by .*\(pid {process.pid}\)"):
+        with pytest.raises(Conflict, match=rf"is busy: held by .*\(pid {process.pid}: work"):
             unmount(rig.merged)
-        assert overlay.users(rig.merged) == [process.pid]
+        (holder,) = holders.find(rig.merged)
+        assert (holder.pid, holder.by) == (process.pid, "working directory")
         assert unmount(rig.merged, lazy=True)
         assert not mount.is_mounted(rig.merged)
         process.stdin.close()
