@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 @argument("names", nargs=-1)
 @click.pass_context
 def mount(ctx: click.Context, /, **params: Any) -> None:
-    """Mount the root filesystems of containers and print where; without any, list them."""
+    """Mount the root filesystems of containers to look into them.
+
+    Prints where. Without any CONTAINER those that are mounted are listed.
+    """
     engine, names = context.engine(ctx), _targets(params)
     if not names and not params["all"]:
         _list(engine.containers.list_mounted(), params)
@@ -57,7 +60,10 @@ def mount(ctx: click.Context, /, **params: Any) -> None:
 @argument("names", nargs=-1)
 @click.pass_context
 def unmount(ctx: click.Context, /, **params: Any) -> None:
-    """Unmount the root filesystems of containers; of those that run, only what mount has shown."""
+    """Unmount the root filesystems of containers.
+
+    Of those that run only what `mount` has shown goes; they keep their own.
+    """
     engine, names = context.engine(ctx), _targets(params)
     if params["all"]:
         names = [found.id for found in engine.containers.list_mounted()]

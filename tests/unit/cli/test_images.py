@@ -105,7 +105,7 @@ def test_an_argument_is_a_reference_filter():
 
 def test_pull_prints_the_name_and_plain_lines_where_there_is_no_terminal():
     class Registry:
-        def pull(self, name, *, platform, progress, quiet):
+        def pull(self, name, *, platform, progress):
             progress.line("latest: Pulling from library/debian")
             for count in (0, 5, 10):
                 progress.layer("abababababab", "Downloading", count, 10)
@@ -117,12 +117,13 @@ def test_pull_prints_the_name_and_plain_lines_where_there_is_no_terminal():
     )
 
 
-def test_pull_passes_the_platform_and_refuses_all_tags():
-    manager = Images(pull=SimpleNamespace(reference="x"))
+def test_pull_passes_the_platform_and_takes_all_tags():
+    manager = Images(pull=SimpleNamespace(reference="x"), pull_all=[])
     call("pull", "-q", "--platform", "linux/arm64", "a/b:c", images=manager)
     assert manager.asked[0][2]["platform"] == "linux/arm64"
     result = call("pull", "-a", "x", images=manager)
-    assert (result.exit_code, "pull each tag" in result.stderr) == (1, True)
+    assert (result.exit_code, result.stdout) == (0, "docker.io/library/x\n")
+    assert manager.asked[1][:2] == ("pull_all", ("x",))
 
 
 def test_load_names_what_it_loaded(tmp_path):
