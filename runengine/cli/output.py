@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -9,10 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runengine.errors import InvalidParameter
+from runengine.errors import EngineError, InvalidParameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 @contextmanager
@@ -20,8 +23,20 @@ def archive_output(path: str | None) -> Iterator[int]:
     """An open file to write to; ``path`` None is stdout, which must not be a terminal.
 
     A regular file takes the place of an old one when all of it is there, and only then. Raises
-    InvalidParameter before anything is made.
+    InvalidParameter before anything is made, EngineError for a full disk.
     """
+    try:
+        with _target(path) as fd:
+            yield fd
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        where = path or "standard output"
+        raise EngineError(f"cannot write {where}", details=error.strerror) from error
+
+
+@contextmanager
+def _target(path: str | None) -> Iterator[int]:
     if path is None or path == "-":
         if sys.stdout.isatty():
             raise InvalidParameter(

@@ -34,7 +34,8 @@ def test_a_failed_save_leaves_the_old_file(cli, tmp_path):
     assert "No such image: nope:1" in done.err
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
-    wrong = (tmp_path, "is a directory"), (tmp_path / "no/x", "there is no directory")
+    wrong = [(tmp_path, "is a directory"), (tmp_path / "no/x", "there is no directory")]
+    wrong.append(("/dev/full", "cannot write /dev/full: No space left"))
     for where, says in wrong:
         done = cli.call("save", "-o", str(where), "busybox")
         assert done.code == 1

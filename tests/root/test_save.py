@@ -194,7 +194,7 @@ def test_skopeo_and_umoci_read_both_halves(images, saved, tmp_path):
 def test_a_folder_that_is_no_layout_or_leads_out(images, tmp_path, roots):
     folder = tmp_path / "folder"
     folder.mkdir()
-    with pytest.raises(Corrupt, match=r"no manifest\.json or index\.json"):
+    with pytest.raises(Corrupt, match=r"no index\.json or manifest\.json"):
         images.load(str(folder))
     secret = tmp_path / "secret"
     secret.write_bytes(json.dumps([{"Config": "c", "Layers": []}]).encode())

@@ -1,21 +1,29 @@
 """A directory in place of an archive: an OCI layout on disk, or skopeo's ``dir:``.
 
-Only regular files count, and no link is followed: a layout from elsewhere must not be able to
-make the engine read files of this host.
+Only regular files with the names of these formats count, and no link is followed: a layout from
+elsewhere must not be able to make the engine read files of this host, and a directory named by
+mistake is not read through.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 from runengine.errors import Corrupt, EngineError, InvalidParameter
+from runengine.linux import libc
 from runengine.mgr.image.archive import CHUNK_BYTES, Member
-from runengine.rootfs.walk import descend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_LISTS = frozenset({"index.json", "manifest.json", "oci-layout"})
+_HEX = re.compile(r"[0-9a-f]{64}")
+_BLOBS = "blobs/sha256"
+_INSIDE = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -28,7 +36,10 @@ class Folder:
         self._left = 0
 
     def __iter__(self) -> Iterator[Member]:
-        """Every regular file, by its name below the directory. Raises InvalidParameter."""
+        """Every file that counts, by its name below the directory.
+
+        Raises InvalidParameter if it cannot be read, Corrupt if it says nothing of images.
+        """
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -41,13 +52,39 @@ class Folder:
             os.close(fd)
 
     def _files(self, fd: int) -> Iterator[Member]:
-        for listing in descend(fd):
-            for name, is_file in listing.others:
-                if is_file:
-                    with os.fdopen(os.open(name, _OPEN, dir_fd=listing.fd), "rb") as self._file:
-                        self._left = os.fstat(self._file.fileno()).st_size
-                        path = "/".join([*listing.names, name])
-                        yield Member(path, self._left, is_file=True, target=None)
+        top = sorted(os.listdir(fd))
+        if not _LISTS.intersection(top):
+            raise Corrupt(
+                f"{self._path} has no index.json or manifest.json",
+                resolution="name a directory with an OCI layout",
+            )
+        for name in top:
+            if name in _LISTS or _HEX.fullmatch(name):
+                yield from self._member(fd, name, name)
+        try:
+            blobs = libc.openat2(fd, _BLOBS, os.O_RDONLY | os.O_DIRECTORY, resolve=_INSIDE)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        try:
+            for name in sorted(os.listdir(blobs)):
+                if _HEX.fullmatch(name):
+                    yield from self._member(blobs, name, f"{_BLOBS}/{name}")
+        finally:
+            os.close(blobs)
+
+    def _member(self, fd: int, name: str, path: str) -> Iterator[Member]:
+        """The file, if it is a regular one."""
+        try:
+            opened = os.open(name, _OPEN, dir_fd=fd)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOENT):
+                return
+            raise
+        with os.fdopen(opened, "rb") as self._file:
+            seen = os.fstat(opened)
+            if stat.S_ISREG(seen.st_mode):
+                self._left = seen.st_size
+                yield Member(path, self._left, is_file=True, target=None)
         self._file = None
 
     def chunks(self) -> Iterator[bytes]:
