@@ -311,9 +311,9 @@ def test_lies_are_refused_and_leave_nothing(fake, images, roots, key, value):
     "layer",
     [
         b"no tar at all" * 100,
-        gzip.compress(b"no tar in it" * 100),
-        gzip.compress(tar_of(TOP))[:-8] + b"\0" * 8,
-        gzip.compress(archive(member("../../escaped", b"x"))),
+        gzip.compress(b"no tar in it" * 100, mtime=0),
+        gzip.compress(tar_of(TOP), mtime=0)[:-8] + b"\0" * 8,
+        gzip.compress(archive(member("../../escaped", b"x")), mtime=0),
     ],
 )
 def test_layers_that_cannot_be_unpacked(fake, images, roots, tmp_path, layer):

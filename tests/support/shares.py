@@ -8,8 +8,9 @@ how long a test takes.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
+import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Test = TypeVar("Test")
 SHARE = 12
 """Tests in a share, at most: the last one decides how long one pytest waits for the other."""
+COLLECTED = "collected"
 ENDED = "ended"
 """A file in the common directory, with a byte for each test that has ended."""
 
@@ -53,17 +55,35 @@ def order(count: int, lane: int, lanes: int) -> list[int]:
 
 
 def take(directory: Path, names: Sequence[str], lane: int, lanes: int) -> Iterator[int]:
-    """Indexes of the tests that are this lane's, each as late as possible."""
-    # If they had not collected the same, everything would run twice, but nothing never.
-    common = directory / hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
-    common.mkdir(parents=True, exist_ok=True)
+    """Indexes of the tests that are this lane's, each as late as possible.
+
+    Raises UsageError if another lane has collected others.
+    """
+    _agree(directory, names)
     shares = split(names)
     for number in order(len(shares), lane, lanes):
         try:
-            (common / str(number)).mkdir()
+            (directory / str(number)).mkdir()
         except FileExistsError:
             continue
         yield from shares[number]
+
+
+def _agree(directory: Path, names: Sequence[str]) -> None:
+    """Write down what was collected, or compare it with what the first lane has written down."""
+    with tempfile.NamedTemporaryFile("w", dir=directory, suffix=".json") as mine:
+        json.dump(names, mine)
+        mine.flush()
+        try:
+            (directory / COLLECTED).hardlink_to(mine.name)
+        except FileExistsError:
+            first = json.loads((directory / COLLECTED).read_text())
+            for pair in itertools.zip_longest(first, names):
+                if pair[0] != pair[1]:
+                    raise pytest.UsageError(
+                        f"the lanes did not collect the same tests: {pair!a}; what a test is"
+                        " called must not depend on the time or on the order of a set"
+                    ) from None
 
 
 def with_next(items: Iterable[Test]) -> Iterator[tuple[Test, Test | None]]:
