@@ -108,6 +108,9 @@ def test_the_container_s_user_gets_what_is_archived_in(engine, runner, files):
     with engine.containers.archive_path(container, "/tree") as archive:
         members = {one.name: one for one in archive_of(archive)}
     assert {(one.uid, one.gid) for one in members.values()} == {(123, 456)}
+    for path, first in (("/tree/.", "."), ("/", "."), ("tree/sub/", "sub")):
+        with engine.containers.archive_path(container, path) as archive:
+            assert archive_of(archive)[0].name == first
 
 
 def archive_of(archive):

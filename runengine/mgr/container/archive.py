@@ -86,7 +86,8 @@ class Archive:
         """Write the archive to an open file, pipe or socket. Raises EngineError, OSError of it."""
         from runengine.rootfs.gather import write_archive
 
-        name = "." if copy_rules.names_contents(self._path) else self.stat.name
+        own = copy_rules.own_name(posixpath.join("/", self._path))
+        name = "." if copy_rules.names_contents(self._path) else own
         try:
             write_archive(
                 fd,
