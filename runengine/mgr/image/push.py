@@ -174,9 +174,13 @@ class _Push:
     ) -> None:
         """The name by digest, as after a pull; the event, now that it has happened."""
         images = self._context.store.images
+        pushed = f"{ref.name}@{digest}"
         with suppress(sqlite3.IntegrityError):  # removed meanwhile
-            images.set_name(f"{ref.name}@{digest}", row.image_id, manifest_digest)
-            if manifest_digest != row.manifest_digest:
+            known = images.find_name(pushed)
+            # A write waits for the disk, and most pushes change nothing here.
+            if known is None or known.manifest_digest != manifest_digest:
+                images.set_name(pushed, row.image_id, manifest_digest)
+            if manifest_digest != row.manifest_digest and images.find_name(row.name) == row:
                 images.set_name(row.name, row.image_id, manifest_digest)
         labels = labels_of(self._context, row.image_id)
         self._context.events.image(

@@ -276,3 +276,19 @@ def test_compressing_gives_the_same_bytes_each_time(context, form, level) -> Non
 def test_compression_that_there_is_not(form, level) -> None:
     with pytest.raises(InvalidParameter, match="compression"):
         compressing.chosen(form, level)
+
+
+def test_a_name_that_was_moved_meanwhile_stays_moved(context, fake, put, monkeypatch) -> None:
+    name = f"{fake.host}/a:1"
+    put(name, layers=[(media_types.OCI_LAYER, b"plain")])
+    other = put(layers=[(OCI_GZIP, b"other")], note="other")
+    other_id = json.loads(context.content.read(other, 1 << 20))["config"]["digest"]
+    kept = compressing.compress
+
+    def move(*args: Any) -> Any:
+        context.store.images.set_name(name, other_id, other)
+        return kept(*args)
+
+    monkeypatch.setattr(compressing, "compress", move)
+    go(context, name)
+    assert context.store.images.find_name(name).manifest_digest == other
