@@ -51,7 +51,7 @@ class SpecFacts:
     cgroups_path: str
     """``linux.cgroupsPath``: ``cgroups.layout.container_path(parent, id)``."""
     mounts: list[MountPoint] = field(default_factory=list)
-    """``mounts.resolve_all(host)``, their sources existing (made where create_source says so)."""
+    """``user_mounts.resolve_all(host)``, their sources made where create_source says so."""
     network_files: dict[str, str] = field(default_factory=dict)
     """Container path (/etc/hosts ...) to the host file bound there, unless a user mount is."""
     labels: Labels | None = None

@@ -12,7 +12,7 @@ import pytest
 
 from runengine.cgroups import features, layout, limits
 from runengine.linux import kernel
-from runengine.oci_spec import mounts, runtime, users
+from runengine.oci_spec import runtime, user_mounts, users
 from runengine.oci_spec.build import SpecFacts, build_spec
 from tests.support import specs
 
@@ -49,7 +49,7 @@ class Box:
             "user": users.resolve_user(changes.pop("user", ""), passwd, group),
             "kernel": HERE,
             "cgroups_path": layout.container_path(self.name, "", "box"),
-            "mounts": mounts.resolve_all(host),
+            "mounts": user_mounts.resolve_all(host),
         }
         return SpecFacts(**{**fields, **changes})
 
