@@ -58,7 +58,9 @@ def test_a_container_becomes_an_image(cli, tmp_path):
     target = tmp_path / "box.tar"
     assert cli.ok("export", "-o", str(target), "box") == ""
     with tarfile.open(target) as archive:
-        assert archive.extractfile("new").read() == b"x\n"
+        content = archive.extractfile("new")
+        assert content is not None
+        assert content.read() == b"x\n"
     with cli.begin("export", "box", stdout=subprocess.PIPE) as export:
         assert export.communicate()[0] == target.read_bytes()
     assert cli.ok("import", "--platform", "linux/arm64", str(target), "flat:1").startswith("sha")

@@ -69,7 +69,9 @@ def members(path):
 
 def read(path, name):
     with tarfile.open(path) as archive:
-        return json.load(archive.extractfile(name))
+        document = archive.extractfile(name)
+        assert document is not None
+        return json.load(document)
 
 
 def unpacked(path, directory):

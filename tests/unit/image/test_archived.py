@@ -14,6 +14,7 @@ from runengine.errors import Corrupt, EngineError, Unsupported
 from runengine.ids import Digest
 from runengine.mgr.image.archived import images_of
 from runengine.mgr.image.intake import Taken
+from runengine.mgr.image.unarchive import Unarchived
 from runengine.oci_spec import media_types
 from tests.support.layouts import digest_of, tar_of
 
@@ -35,10 +36,10 @@ MANIFEST = json.dumps(
 ).encode()  # fmt: skip
 
 
-class Content:
+class Content(Unarchived):
     """What was in an archive, without one."""
 
-    def __init__(self, documents):
+    def __init__(self, documents):  # nothing of the other's is needed
         self.documents = documents
 
     def has_document(self, name):

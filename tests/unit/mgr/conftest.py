@@ -39,6 +39,9 @@ class FakeImages:
     def layer_paths(self, layers):
         return [f"/layers/{layer}" for layer in layers]
 
+    def begin_commit(self, image_id, layers, wishes):
+        raise AssertionError("nothing here is committed")
+
     def collect_garbage(self):
         raise AssertionError("nothing here makes garbage")
 

@@ -139,4 +139,5 @@ def test_numbers_that_no_header_holds():
     )
     with tarfile.open(fileobj=io.BytesIO(block + bytes(1024))) as archive:
         info = archive.next()
+    assert info is not None
     assert (info.uid, info.gid, info.size, info.mtime) == (1 << 31, 1 << 30, 9 << 30, -1.5)
