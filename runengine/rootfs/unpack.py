@@ -23,7 +23,6 @@ from runengine.rootfs import attributes
 from runengine.rootfs.attributes import IMPLICIT, Attributes
 from runengine.rootfs.complete import complete_layer
 from runengine.rootfs.content import write_member
-from runengine.rootfs.earlysync import EarlySync
 from runengine.rootfs.layertree import LayerTree, drop_whiteouts
 from runengine.rootfs.reader import LayerReader
 from runengine.rootfs.stream import LayerStream, too_long
@@ -98,14 +97,12 @@ def unpack_layer(source: Source, dest: str, limits: Limits | None = None) -> Unp
         unpacker.run()
         links = unpacker.take_back_links()
         implicit, whiteouts = unpacker.finish(dest)
-        unpacker.early.check()
         diff_id = DiffID("sha256:" + stream.hexdigest())
         return Unpacked(diff_id, stream.tell(), links, implicit, whiteouts)
     except OSError as error:
         raise explain(error, "the layer") from error
     finally:
         stream.close()
-        unpacker.early.close()
         unpacker.tree.close()
         os.close(root_fd)
 
@@ -115,7 +112,6 @@ class _Unpacker:
 
     def __init__(self, root_fd: int, stream: LayerStream, limits: Limits) -> None:
         self.tree = LayerTree(root_fd)
-        self.early = EarlySync(root_fd)
         self._stream = stream
         self._limits = limits
         self._members = 0
@@ -209,7 +205,6 @@ class _Unpacker:
         if limits.max_members is not None and self._members > limits.max_members:
             raise InvalidParameter(f"the layer has more than {limits.max_members} members")
         position = self._stream.tell()
-        self.early.advance(position)
         if limits.max_bytes is not None and position + member.stored > limits.max_bytes:
             raise too_long(limits.max_bytes)
         if limits.min_free_bytes and position >= self._next_space_check:
