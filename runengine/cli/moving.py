@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @argument("file")
 @click.pass_context
 def import_container(ctx: click.Context, /, **params: Any) -> None:
-    """Make the container that 'export --with-config' wrote, and print its id."""
+    """Make the container that export --with-config wrote, and print its id."""
     with _opened(params["file"]) as stream:
         made = context.engine(ctx).containers.import_with_config(stream, name=params["name"])
     context.write(f"{made.id}\n")

@@ -190,12 +190,7 @@ class _Verification:
                 )
 
     def _fault(
-        self,
-        kind: str,
-        name: str,
-        shown: str,
-        trouble: Trouble,
-        mend: Mend | None,
+        self, kind: str, name: str, shown: str, trouble: Trouble, mend: Mend | None
     ) -> bool:
         """Note a fault and have it repaired, if that is wanted; whether it was."""
         repaired, remedy = self._mender.try_to(mend, kind)
