@@ -23,7 +23,7 @@ _SUFFIXES = ("B", "kB", "MB", "GB", "TB", "PB")
 @command(
     "cp",
     usage="[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\trunengine cp [OPTIONS] SRC_PATH|-"
-    " CONTAINER:DEST_PATH",
+    " CONTAINER:DEST_PATH\n\trunengine cp [OPTIONS] CONTAINER:SRC_PATH CONTAINER:DEST_PATH",
     params=[
         flag("-a --archive", "bool", help="Archive mode (copy all uid/gid information)"),
         flag("-L --follow-link", "bool", help="Always follow symbol link in SRC_PATH"),
@@ -38,7 +38,7 @@ _SUFFIXES = ("B", "kB", "MB", "GB", "TB", "PB")
 @argument("target")
 @click.pass_context
 def cp(ctx: click.Context, /, **params: Any) -> None:
-    """Copy files/folders between a container and the local filesystem."""
+    """Copy files/folders between a container and the local filesystem, or another container."""
     source, target = _places(params["source"], params["target"])
     engine = context.engine(ctx)
     if source.path == STREAM and not source.container:
