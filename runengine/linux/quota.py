@@ -77,7 +77,11 @@ def set_limits(fd: int, project: int, limit_bytes: int, limit_inodes: int) -> No
 def account(fd: int, project: int) -> Account:
     """A project's account; ESRCH if the filesystem keeps none for projects."""
     record = _Record()
-    _quotactl(fd, _GET, project, record)
+    try:
+        _quotactl(fd, _GET, project, record)
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # that is xfs's word for a project it has never seen
+            raise
     return Account(record.hard_units * _UNIT, record.hard_inodes, record.bytes, record.inodes)
 
 

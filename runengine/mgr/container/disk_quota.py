@@ -17,11 +17,12 @@ from runengine.oci_spec import disk_quota
 from runengine.oci_spec.disk_quota import ALLOCATE, ROOT, Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from runengine.mgr.container.context import Context
     from runengine.model import HostConfig
     from runengine.oci_spec.mounts import MountPoint
+    from runengine.rootfs.quota import Limits
     from runengine.store.containers import Record
 
 DETAIL = "quota"
@@ -37,11 +38,6 @@ class Project(NamedTuple):
     inodes: int
 
 
-def is_wanted(host: HostConfig) -> bool:
-    """Whether anything is to be limited."""
-    return bool(host.get("DiskQuota") or host.get("StorageOpt"))
-
-
 @contextmanager
 def chosen(context: Context, record: Record) -> Iterator[dict[str, Any]]:
     """What the details of a new container's record say of its budgets; their limits hold already.
@@ -52,10 +48,37 @@ def chosen(context: Context, record: Record) -> Iterator[dict[str, Any]]:
     from runengine.rootfs import quota
 
     budgets = disk_quota.budgets(record.host_config, _volume_places(record))
-    with quota.reserving(context.paths.root), _limits_kept(context, ()) as fresh:
-        for budget in budgets:
-            fresh.append(_make(context, record, budget))
-        yield {DETAIL: [project._asdict() for project in fresh]} if fresh else {}
+    with _Changes(context.paths.root) as changes:
+        # No longer than that: volumes with limits of their own may be made meanwhile.
+        with quota.reserving(context.paths.root):
+            made = [_make(record, budget, changes) for budget in budgets]
+        yield {DETAIL: [project._asdict() for project in made]} if made else {}
+
+
+class _Changes:
+    """Limits of projects, which are put back if the block fails."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._before: list[tuple[int, Limits]] = []
+
+    def set_limits(self, project: int, size_bytes: int, inodes: int) -> None:
+        """Limit a project. Raises Unsupported, InvalidParameter."""
+        from runengine.rootfs import quota
+
+        found = quota.account(self.root, project)
+        self._before.append((project, quota.Limits(found.limit_bytes, found.limit_inodes)))
+        quota.set_limits(self.root, project, quota.Limits(size_bytes, inodes))
+
+    def __enter__(self) -> _Changes:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        from runengine.rootfs import quota
+
+        for project, limits in reversed(self._before if kind else ()):
+            with suppress(EngineError):
+                quota.set_limits(self.root, project, limits)
 
 
 def _volume_places(record: Record) -> list[str]:
@@ -64,14 +87,13 @@ def _volume_places(record: Record) -> list[str]:
     return [point.destination for point in volumes.points_of(record) if point.volume is not None]
 
 
-def _make(context: Context, record: Record, budget: Budget) -> Project:
+def _make(record: Record, budget: Budget, changes: _Changes) -> Project:
     """The budget's project, limited. Another container's may be shared by naming its id."""
     from runengine.rootfs import quota
 
     wanted = disk_quota.quota_id(record.host_config)
-    root = context.paths.root
-    project = wanted if wanted not in (0, ALLOCATE) else quota.free_project(root)
-    quota.set_limits(root, project, quota.Limits(budget.size_bytes, budget.inodes))
+    project = wanted if wanted not in (0, ALLOCATE) else quota.free_project(changes.root)
+    changes.set_limits(project, budget.size_bytes, budget.inodes)
     return Project(project, budget.paths, budget.size_bytes, budget.inodes)
 
 
@@ -160,16 +182,15 @@ def changed(context: Context, record: Record, wanted: Mapping[str, str]) -> Iter
     before = {frozenset(one.paths): one for one in projects_of(record)}
     for budget in budgets:
         _refuse_regrouping(budget, before)
-    with quota.reserving(context.paths.root), _limits_kept(context, before.values()) as fresh:
-        after = dict(before)
-        for budget in budgets:
-            places = frozenset(budget.paths)
-            after[places] = _resized(context, record, budget, before.get(places))
-            if places not in before:
-                fresh.append(after[places])
+    after = dict(before)
+    with _Changes(context.paths.root) as changes:
+        with quota.reserving(context.paths.root):
+            for budget in budgets:
+                places = frozenset(budget.paths)
+                after[places] = _resized(record, budget, before.get(places), changes)
         details = {**record.details, DETAIL: [one._asdict() for one in after.values()]}
         new = record._replace(host_config=host, details=details)
-        if any(ROOT in one.paths for one in fresh):
+        if any(ROOT in places for places in after.keys() - before.keys()):
             claim_layer(context, new)
         context.store.containers.set_details(record.id, details)
         try:
@@ -208,29 +229,11 @@ def _refuse_regrouping(budget: Budget, before: Mapping[frozenset[str], Project])
             )
 
 
-def _resized(context: Context, record: Record, budget: Budget, old: Project | None) -> Project:
-    from runengine.rootfs import quota
-
+def _resized(
+    record: Record, budget: Budget, old: Project | None, changes: _Changes
+) -> Project:
     if old is None:
-        return _make(context, record, budget)
-    limits = quota.Limits(budget.size_bytes, budget.inodes or old.inodes)
-    quota.set_limits(context.paths.root, old.project, limits)
-    return Project(old.project, old.paths, *limits)
-
-
-@contextmanager
-def _limits_kept(context: Context, before: Iterable[Project]) -> Iterator[list[Project]]:
-    """Put the limits back if the block fails, and lift those of the projects that it lists."""
-    from runengine.rootfs import quota
-
-    fresh: list[Project] = []
-    try:
-        yield fresh
-    except BaseException:
-        with suppress(EngineError):
-            for one in before:
-                limits = quota.Limits(one.size_bytes, one.inodes)
-                quota.set_limits(context.paths.root, one.project, limits)
-            for one in fresh:
-                _lift(context, one.project)
-        raise
+        return _make(record, budget, changes)
+    inodes = budget.inodes or old.inodes
+    changes.set_limits(old.project, budget.size_bytes, inodes)
+    return Project(old.project, old.paths, budget.size_bytes, inodes)

@@ -11,6 +11,7 @@ from runengine.errors import Conflict, InvalidParameter, Unsupported
 from runengine.mgr.container import disk_quota
 from runengine.oci_spec.mounts import MountPoint
 from runengine.oci_spec.volume_mounts import VolumeWish
+from runengine.rootfs import quota
 from runengine.rootfs.quota import FIRST_ID
 from tests.support.fake_quota import FakeQuota
 
@@ -92,6 +93,19 @@ def test_nothing_is_left_where_it_cannot_be(context, add, fake):
     with pytest.raises(KeyboardInterrupt), disk_quota.chosen(context, record):
         raise KeyboardInterrupt
     assert fake.limits == {FIRST_ID: (0, 0)}
+
+
+def test_a_limit_that_another_has_survives_a_failed_create(context, add, fake):
+    os.makedirs(context.paths.root, exist_ok=True)
+    fake.limits[99] = (5 * MIB, 6)
+    host = {"DiskQuota": {"/": "1m"}, "QuotaId": "99"}
+    record = add("one", host=host, details={"points": []})
+    with pytest.raises(KeyboardInterrupt), disk_quota.chosen(context, record):
+        assert fake.limits[99] == (MIB, 0)
+        # Volumes with limits of their own may be made by now.
+        quota.limit_directory(context.paths.root, quota.Limits(1))
+        raise KeyboardInterrupt
+    assert fake.limits[99] == (5 * MIB, 6)
 
 
 def test_other_sizes_later(context, box, fake):
