@@ -100,11 +100,16 @@ def test_a_limit_that_another_has_survives_a_failed_create(context, add, fake):
     fake.limits[99] = (5 * MIB, 6)
     host = {"DiskQuota": {"/": "1m"}, "QuotaId": "99"}
     record = add("one", host=host, details={"points": []})
-    with pytest.raises(KeyboardInterrupt), disk_quota.chosen(context, record):
-        assert fake.limits[99] == (MIB, 0)
-        # Volumes with limits of their own may be made by now.
-        quota.limit_directory(context.paths.root, quota.Limits(1))
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with disk_quota.chosen(context, record):
+            assert fake.limits[99] == (MIB, 0)
+            # Volumes with limits of their own may be made by now.
+            quota.limit_directory(context.paths.root, quota.Limits(1))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert fake.limits[99] == (5 * MIB, 6)
 
 
