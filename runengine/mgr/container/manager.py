@@ -196,13 +196,14 @@ class ContainerMgr(FileOperations):
     def restore(self) -> Sequence[str]:
         """Start what is to run, as after a crash or a reboot; returns what went wrong.
 
-        Then clear away what a violent death has left on the host (``mgr.check``).
+        Then clear away what a violent death has left on the host (``mgr.check``), and content that
+        nothing refers to any more.
         """
         from runengine.mgr.check import run
         from runengine.mgr.container import restore
 
         problems = [*restore.restore(self._context), *run.recover(self._context)]
-        self._free_layers()
+        self._context.images.collect_garbage()
         return problems
 
     def reconcile(self) -> Sequence[str]:
