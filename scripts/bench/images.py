@@ -32,7 +32,6 @@ FLOOR = "curl, igzip, tar"
 PEAK_LIMIT_MB = 150
 SAMPLE_S = 0.05
 LARGE = (Budget(WARM, {DOCKER: 0.3, PODMAN: 0.45}), Budget(COLD, {DOCKER: 0.3, PODMAN: 0.45}))
-FILES_BUDGETS = (Budget(WARM, {}), Budget(COLD, {}))
 SMALL = (Budget(WARM, {DOCKER: 0.5, PODMAN: 0.5}), Budget(COLD, {}))
 
 
@@ -53,7 +52,7 @@ def measure(bench: Bench) -> None:
         large, files, small = cases(bench)
         measure_case(bench, large, bench.choose(5, 3), LARGE, synced=True)
         measure_memory(bench, large)
-        measure_case(bench, files, bench.choose(5, 3), FILES_BUDGETS)
+        measure_case(bench, files, bench.choose(5, 3), LARGE)
         measure_case(bench, small, bench.choose(15, 5), SMALL)
 
 
