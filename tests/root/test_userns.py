@@ -32,13 +32,15 @@ def box(shared_roots):
     """Containers in an engine whose volatile directory root of a user namespace gets to."""
     state = tempfile.mkdtemp(prefix="runengine-userns-", dir="/run")
     os.chmod(state, 0o755)
-    with Engine.open(Paths(shared_roots.root, f"{state}/state")) as engine:
-        yield Runner(engine)
-        for entry in engine.containers.list(all=True):
-            engine.containers.remove(entry["Id"], force=True)
-    left = os.listdir(f"{state}/state-userns") if Path(f"{state}/state-userns").exists() else []
-    shutil.rmtree(state)
-    assert not left
+    try:
+        with Engine.open(Paths(shared_roots.root, f"{state}/state")) as engine:
+            yield Runner(engine)
+            for entry in engine.containers.list(all=True):
+                engine.containers.remove(entry["Id"], force=True)
+        places = Path(f"{state}/state-userns")
+        assert not (places.exists() and os.listdir(places))
+    finally:
+        shutil.rmtree(state)
 
 
 def ids_of(pid):
