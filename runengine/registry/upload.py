@@ -187,13 +187,14 @@ class UploadClient(RegistryClient):
         location = response.headers.get("Location", "")
         if not location:
             raise Unavailable(f"registry {self.endpoint.host} does not say where to upload to")
+        refusal = f"registry {self.endpoint.host} sends uploads to {location[:80]!r}"
         try:
             # Of who answered: that may be where a redirect led to.
             found = urlsplit(urljoin(response.url, location))
         except ValueError:
-            raise Corrupt(
-                f"registry {self.endpoint.host} sends uploads to {location[:80]!r}"
-            ) from None
+            raise Corrupt(refusal) from None
+        if found.scheme not in ("http", "https") or not found.netloc:
+            raise Corrupt(refusal)
         if found.netloc.lower() == self.endpoint.host:
             # Behind a TLS proxy some registries take themselves to speak plain HTTP.
             return found._replace(scheme="", netloc="", fragment="").geturl()

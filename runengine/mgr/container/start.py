@@ -206,6 +206,7 @@ def _prepare(
         disk_quota.claim_volumes(record, known.mounts)
     if owner is not None:
         owner.enter(known, path_alone=abilities_of(context, record).mapped_mounts)
+    context.events.mounted(record)
     if sandbox is not None:
         network_files.tell_linked(context, record, sandbox.endpoints)
     spec = build_spec(record.config, record.host_config, known)

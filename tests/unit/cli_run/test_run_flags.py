@@ -292,7 +292,7 @@ def test_limits_of_the_disk():
     for words in (["--storage-opt", "size"], ["--quota-id", "7"], ["--disk-quota", "/=0"]):
         with pytest.raises(InvalidParameter):
             build(*words, "busybox")
-    with pytest.raises(Unsupported, match="dm.basesize"):
+    with pytest.raises(Unsupported, match=r"dm\.basesize"):
         build("--storage-opt", "dm.basesize=1g", "busybox")
 
 

@@ -223,7 +223,7 @@ def test_filters_of_a_list(volumes, make, add):  # P-04
     for filters, expected in [
         ({"name": ["^al"]}, ["alpha"]),
         ({"driver": ["tmpfs"]}, ["beta"]),
-        ({"driver": ["tmpfs", "local"], "name": ["a$"]}, ["alpha", "beta"]),
+        ({"driver": ["tmpfs", "local"], "name": ["(pha|eta)$"]}, ["alpha", "beta"]),
         ({"label": ["a"]}, ["alpha", "beta"]),
         ({"label": ["a=1", "b"]}, ["alpha"]),
         ({"dangling": ["false"]}, ["beta"]),
