@@ -15,7 +15,6 @@ from runengine.errors import (
     NotFound,
     NotModified,
     RuntimeFailed,
-    Unsupported,
 )
 from runengine.model import exec_config
 from runengine.runtime.runc import Runtime
@@ -238,8 +237,8 @@ def test_generated_names_are_windows_of_the_id(runner, engine):
         ({"Runtime": "nosuch"}, InvalidParameter),
         ({"LogConfig": {"Type": "gelf", "Config": {}}}, InvalidParameter),
         ({"LogConfig": {"Type": "cri", "Config": {"max-size": "x"}}}, InvalidParameter),
-        ({"Binds": ["name:/data"]}, Unsupported),
-        ({"Binds": ["relative/x:/data"]}, (InvalidParameter, Unsupported)),
+        ({"Binds": ["relative/x:/data"]}, InvalidParameter),
+        ({"Binds": ["data:/data"], "VolumeDriver": "nosuch"}, NotFound),
         ({"CapAdd": ["NOPE"]}, InvalidParameter),
         ({"SecurityOpt": ["colour=red"]}, InvalidParameter),
     ],

@@ -43,7 +43,7 @@ class Container:
         document = self._bundle / "config.json"
         spec: dict[str, Any] = json.loads(document.read_text())
         spec["process"] |= {"terminal": False, "args": ["/bin/busybox", "sleep", "60"]}
-        spec["linux"]["cgroupsPath"] = f"/runengine-tests/{self.name}"
+        spec["linux"]["cgroupsPath"] = f"/{self.name}"
         for entry in spec["linux"]["namespaces"]:
             if entry["type"] == "network":
                 entry["path"] = path

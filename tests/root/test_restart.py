@@ -128,10 +128,19 @@ def test_wait_returns_at_the_first_exit(runner, engine):
     assert engine.containers.wait(container).exit_code == 5
 
 
-def test_wait_during_the_back_off_is_for_the_next_exit(engine, looping):
+def test_wait_during_the_back_off_is_for_the_next_exit(engine, looping, monkeypatch):
     container, _ = looping
+    begun, look = threading.Event(), pending.look
+
+    def look_and_tell(*args):
+        found = look(*args)
+        begun.set()
+        return found
+
+    monkeypatch.setattr(pending, "look", look_and_tell)
     waiting = threading.Thread(target=engine.containers.wait, args=(container,))
     waiting.start()
+    assert begun.wait(30)
     assert state(engine, container)["Status"] == "restarting"
     engine.containers.start(container)
     waiting.join(30)

@@ -30,8 +30,8 @@ def _clean(engine):
         engine.containers.remove(entry["Id"], force=True)
     engine.volumes.prune({"all": ["true"]})
     assert engine.volumes.list() == []
-    assert os.listdir(f"{engine.config.paths.root}/volumes") == []
-    assert os.listdir(f"{engine.config.paths.state}/volumes") == []
+    for place in (engine.config.paths.root, engine.config.paths.state):
+        assert list(Path(place).glob("volumes/*")) == []
 
 
 def make(engine, name, **options):

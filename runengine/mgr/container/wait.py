@@ -52,6 +52,7 @@ def _await_start(context: Context, container_id: str) -> None:
 def _await_exit(context: Context, container_id: str) -> Waited:
     from runengine.monitor import client
 
+    first: State | None = None
     last: State | None = None
     ran = False
     while True:
@@ -59,7 +60,9 @@ def _await_exit(context: Context, container_id: str) -> Waited:
         if record is None:
             return _result(last)
         last = pending.look(context, record)
-        ran = ran or observe.is_live(last)
+        first = first or last
+        # A run may be over between two looks.
+        ran = ran or observe.is_live(last) or last["StartedAt"] != first["StartedAt"]
         if last["Status"] == pending.RESTARTING and not ran:
             time.sleep(POLL_S)
             continue
