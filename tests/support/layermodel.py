@@ -131,6 +131,9 @@ class Model:
                 target = Node(0)
             if target is None or target.is_directory:
                 raise Refused(info.linkname)
+            is_link = target.kind == stat.S_IFLNK
+            if self._fair and is_link and self._is_below(folder_of_target, info):
+                raise Refused("links to a link below, which it may go through as well")
             parent.children[base] = target
             return
         node = _node(info, data)
@@ -138,6 +141,10 @@ class Model:
             present.look = node.look
         else:
             parent.children[base] = node
+
+    def _is_below(self, folder: Node | None, info: tarfile.TarInfo) -> bool:
+        """Whether a link's target comes from a layer below."""
+        return folder is None or folder.layers.get(split(info.linkname)[-1]) != self.layer
 
     def _check_fair(self, present: Node, info: tarfile.TarInfo) -> None:
         if not present.is_directory or info.type != tarfile.DIRTYPE:
