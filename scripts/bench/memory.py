@@ -100,7 +100,8 @@ def total(figures: dict[int, int], pids: Iterable[int]) -> int:
 def switches(pid: int) -> int:
     """Context switches of all threads, by their own will and against it (proc_pid_status(5))."""
     count = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
+    # A waiting worker may have given way to the next one meanwhile.
+    for task in Path("/proc").glob(f"{pid}/task/*"):
         for line in (task / "status").read_text().splitlines():
             if "voluntary_ctxt_switches" in line:
                 count += int(line.split()[1])
