@@ -9,6 +9,7 @@ import argparse
 import sys
 from contextlib import nullcontext, redirect_stdout
 from io import StringIO
+from pathlib import Path
 
 from scripts.bench import (
     archives,
@@ -25,7 +26,9 @@ from scripts.bench import (
     volumes,
 )
 from scripts.bench.bench import set_up
+from scripts.bench.ending import orderly
 from scripts.bench.harness import host_facts, print_table
+from scripts.bench.peer_root import programs
 from scripts.bench.verdicts import summary
 
 BENCHMARKS = {
@@ -57,6 +60,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=0, help="instead of each one's own number")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller sizes")
     parser.add_argument("--summary", action="store_true", help="print nothing but the budgets")
+    parser.add_argument(
+        "--peers-root",
+        type=Path,
+        metavar="DIRECTORY",
+        help="Docker and Podman as scripts.bench.peer_root got them, not the host's",
+    )
     chosen = parser.parse_args()
     if not chosen.name:
         parser.print_help()
@@ -65,7 +74,9 @@ def main() -> None:
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]}")
-    with set_up(chosen.rounds, quick=chosen.quick) as bench:
+    orderly()
+    theirs = programs(chosen.peers_root) if chosen.peers_root else None
+    with set_up(chosen.rounds, quick=chosen.quick, programs=theirs) as bench:
         for name in names:
             print(f"measuring {name}", file=sys.stderr)
             with redirect_stdout(StringIO()) if chosen.summary else nullcontext():
@@ -87,6 +98,7 @@ def contents() -> str:
             f"  {ALL:8} All of these, in one run.",
             "",
             "python -m scripts.bench.imports: what each command imports, and for how long.",
+            "python -m scripts.bench.peer_root: a newer Docker and Podman to compare with.",
         ]
     )
 

@@ -34,7 +34,10 @@ class Bench(NamedTuple):
 
 
 @contextmanager
-def set_up(rounds: int, *, quick: bool) -> Iterator[Bench]:
-    """Engines on a file system of their own, for as long as the block runs."""
-    with scratch_directory() as scratch, peers(scratch) as found:
+def set_up(rounds: int, *, quick: bool, programs: Path | None) -> Iterator[Bench]:
+    """Engines on a file system of their own, for as long as the block runs.
+
+    ``programs``: where the others are, if they are not to be the host's own.
+    """
+    with scratch_directory() as scratch, peers(scratch, programs) as found:
         yield Bench(scratch, found, bundles(scratch, found), rounds, quick)

@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scripts.bench.processes import kill
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -43,7 +45,10 @@ def scope() -> str:
 
 @contextmanager
 def metering() -> Iterator[None]:
-    """Account this process and what it starts apart from the rest of the machine."""
+    """Account this process and what it starts apart from the rest of the machine.
+
+    What is left of it at the end is killed: engines that were interrupted leave processes behind.
+    """
     if not (CPUACCT / "cpuacct.usage").exists():
         yield
         return
@@ -57,6 +62,7 @@ def metering() -> Iterator[None]:
         finally:
             _Meter.counters = ()
             (before / "cgroup.procs").write_text("0")
+            kill(map(int, (groups[0] / "cgroup.procs").read_text().split()))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.bench.cpu import metering
+from scripts.bench.harness import check_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +34,12 @@ def scratch_directory() -> Iterator[Path]:
     with metering(), tempfile.TemporaryDirectory(prefix="runengine-bench-", dir=parent) as name:
         scratch = Path(name) / "disk"
         scratch.mkdir()
-        if parent is None:
-            mount_disk(Path(name) / "image", scratch)
-        run = scratch / "run"  # in memory, as /run is
-        run.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(run)], check=True)
         try:
+            if parent is None:
+                mount_disk(Path(name) / "image", scratch)
+            run = scratch / "run"  # in memory, as /run is
+            run.mkdir()
+            check_run(["mount", "-t", "tmpfs", "tmpfs", str(run)])
             yield scratch
         finally:
             unmount_below(name)
@@ -50,8 +51,8 @@ def mount_disk(image: Path, target: Path) -> None:
         file.truncate(IMAGE_BYTES)
     # Without lazy initialisation, which would go on in the background of the measurements.
     options = "lazy_itable_init=0,lazy_journal_init=0,nodiscard"
-    subprocess.run(["mkfs.ext4", "-q", "-F", "-E", options, str(image)], check=True)
-    subprocess.run(["mount", "-o", "loop", str(image), str(target)], check=True)
+    check_run(["mkfs.ext4", "-q", "-F", "-E", options, str(image)])
+    check_run(["mount", "-o", "loop", str(image), str(target)])
 
 
 def unmount_below(directory: str) -> None:

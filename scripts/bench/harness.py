@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bench.cpu import cpu_seconds, scope
+from scripts.bench.ending import held
 from scripts.bench.verdicts import judge
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class Sample(NamedTuple):
 
 def check_run(argv: Sequence[str], **options: object) -> str:
     """Run a command that must succeed; returns its output. Exits with its error otherwise."""
-    done = subprocess.run(list(argv), capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    with held():
+        done = subprocess.run(list(argv), capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
     if done.returncode:
         sys.exit(f"bench: {' '.join(argv)} failed ({done.returncode}): {done.stderr.strip()}")
     return str(done.stdout)
@@ -133,11 +135,18 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
 
 
+_engines: list[str] = []
+
+
+def name_engines(versions: Sequence[str]) -> None:
+    """Say with every table from now on who was compared with."""
+    _engines[:] = versions
+
+
 def host_facts() -> str:
-    """What a reader must know of the machine."""
-    uname = os.uname()
-    load = os.getloadavg()[0]
-    return f"{os.cpu_count()} CPUs, governor {governor()}, kernel {uname.release}, load {load:.1f}"
+    """What a reader must know of the machine, and of the engines on it."""
+    machine = [f"{os.cpu_count()} CPUs", f"governor {governor()}", f"kernel {os.uname().release}"]
+    return ", ".join([*machine, f"load {os.getloadavg()[0]:.1f}", *_engines])
 
 
 def governor() -> str:

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.error import URLError
@@ -21,6 +21,7 @@ from urllib.request import urlopen
 
 from runengine.netns import namespace
 from scripts.bench.cpu import left_out
+from scripts.bench.ending import daemon
 from scripts.bench.harness import check_run
 
 if TYPE_CHECKING:
@@ -176,17 +177,14 @@ def registry(storage: Path, where: Host) -> Iterator[None]:
     config.write_text(json.dumps(document))
     settings = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
     log = config.with_suffix(".log")
-    with log.open("wb") as output, left_out(), namespace.entered(where.inside):
-        server = subprocess.Popen(
-            ["docker-registry", "serve", str(config)], stdout=output, stderr=output, env=settings
-        )
-    try:
+    argv = ["docker-registry", "serve", str(config)]
+    with ExitStack() as stack:
+        with left_out():
+            made = daemon(argv, log, where=where.inside, environment=settings)
+            server = stack.enter_context(made)
         with namespace.entered(where.inside):
             _await_answer(server, log)
         yield
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def _await_answer(server: subprocess.Popen[bytes], log: Path) -> None:

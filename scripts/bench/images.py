@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from runengine.netns import namespace
 from scripts.bench import image_data
 from scripts.bench.harness import check_run, host_facts, interleave, print_table, report
-from scripts.bench.memory import family
 from scripts.bench.peers import COLD, DOCKER, PODMAN, WARM, Peer
+from scripts.bench.processes import GONE, family
 from scripts.bench.verdicts import Budget, judge
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def in_use() -> Peak:
     for pid in family(os.getpid())[1:]:
         try:
             text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        except (FileNotFoundError, ProcessLookupError):
+        except GONE:
             continue
         figures = dict(line.split()[:2] for line in text.splitlines()[1:])
         rss, pss = rss + int(figures["Rss:"]), pss + int(figures["Pss:"])

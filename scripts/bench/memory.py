@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bench.harness import host_facts, print_table
 from scripts.bench.peers import IMAGE, WARM, Peer
+from scripts.bench.processes import GONE, family, parent_of
 from scripts.bench.verdicts import judge
 
 if TYPE_CHECKING:
@@ -60,32 +62,13 @@ def begin(peer: Peer, count: int) -> Standing:
     return Standing(monitors, service)
 
 
-def parent_of(pid: int) -> int:
-    """The process that watches the init (proc_pid_stat(5), field 4)."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
-    parents: dict[int, list[int]] = {}
-    for name in Path("/proc").iterdir():
-        if name.name.isdigit():
-            try:
-                parents.setdefault(parent_of(int(name.name)), []).append(int(name.name))
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-    found = [pid]
-    for one in found:
-        found += parents.get(one, [])
-    return found
-
-
 def idle(standing: dict[str, Standing]) -> dict[str, tuple[int, int]]:
     """Times that monitors and service of each engine were switched in while nothing went on."""
     pids = {pid for one in standing.values() for pid in (*one.monitors, *one.service)}
     before = {pid: switches(pid) for pid in pids}
     time.sleep(IDLE_S)
-    during = {pid: switches(pid) - before[pid] for pid in pids}
+    # A waiting worker that gave way to the next one meanwhile counts no more.
+    during = {pid: max(0, switches(pid) - before[pid]) for pid in pids}
     return {
         name: (total(during, one.monitors), total(during, one.service))
         for name, one in standing.items()
@@ -100,17 +83,20 @@ def total(figures: dict[int, int], pids: Iterable[int]) -> int:
 def switches(pid: int) -> int:
     """Context switches of all threads, by their own will and against it (proc_pid_status(5))."""
     count = 0
-    # A waiting worker may have given way to the next one meanwhile.
     for task in Path("/proc").glob(f"{pid}/task/*"):
-        for line in (task / "status").read_text().splitlines():
-            if "voluntary_ctxt_switches" in line:
-                count += int(line.split()[1])
+        with suppress(*GONE):
+            for line in (task / "status").read_text().splitlines():
+                if "voluntary_ctxt_switches" in line:
+                    count += int(line.split()[1])
     return count
 
 
 def smaps(pid: int) -> dict[str, float]:
-    """MiB by kind."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    """MiB by kind; nothing of a process that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    except GONE:
+        return {}
     return {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines}
 
 
@@ -146,9 +132,9 @@ class Weight(NamedTuple):
 
 def weigh(pids: list[int]) -> Weight:
     """All together: what they share counts once."""
-    figures = [smaps(pid) for pid in pids]
+    figures = [figure for figure in map(smaps, pids) if figure]
     pss, dirty = (sum(figure[key] for figure in figures) for key in ("Pss", "Private_Dirty"))
-    return Weight(len(pids), pss, dirty)
+    return Weight(len(figures), pss, dirty)
 
 
 def publish_services(alone: dict[str, Weight], wakeups: dict[str, tuple[int, int]]) -> None:

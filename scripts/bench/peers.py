@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.netns import namespace
-from scripts.bench.harness import check_run
+from scripts.bench.ending import daemon, held
+from scripts.bench.harness import check_run, name_engines
 from scripts.bench.hosts import host
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Peer(NamedTuple):
     def call(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Run a verb that may fail."""
         argv = [*self.argv, *arguments]
-        with namespace.entered(self.host.inside):
+        with namespace.entered(self.host.inside), held():
             return subprocess.run(argv, capture_output=True, check=False, env=self.environment)
 
     def clear(self) -> None:
@@ -67,19 +68,24 @@ WARM, COLD, DOCKER, PODMAN = "runengine", "runengine cold", "docker", "podman"
 
 
 @contextmanager
-def peers(scratch: Path) -> Iterator[dict[str, Peer]]:
+def peers(scratch: Path, programs: Path | None) -> Iterator[dict[str, Peer]]:
     """Our engine with its service and without, on the same containers; Docker and Podman.
 
-    The last two where they are installed. All have ``IMAGE``; at the end no container is left.
+    The last two from ``programs`` or, without it, as they are installed on the host, if they are.
+    All have ``IMAGE``; at the end no container is left.
     """
     tarball = busybox_tar(scratch)
+    search = os.pathsep.join([*([str(programs)] if programs else []), os.environ["PATH"]])
+    theirs = {"PATH": search}
     with ExitStack() as stack:
         cold = runengine(scratch, stack.enter_context(host()))
         found = {WARM: stack.enter_context(service(cold, scratch)), COLD: cold}
-        if shutil.which("dockerd") and shutil.which("docker"):
-            found[DOCKER] = stack.enter_context(docker(scratch, stack.enter_context(host())))
-        if shutil.which("podman"):
-            found[PODMAN] = podman(scratch, stack.enter_context(host()))
+        if shutil.which("dockerd", path=search) and shutil.which("docker", path=search):
+            own = stack.enter_context(host())
+            found[DOCKER] = stack.enter_context(docker(scratch, own, theirs))
+        if shutil.which("podman", path=search):
+            found[PODMAN] = podman(scratch, stack.enter_context(host()), theirs, programs)
+        name_engines(versions(found))
         for peer in found.values():
             if peer is not cold:
                 peer.run("import", str(tarball), IMAGE)
@@ -111,55 +117,66 @@ def service(cold: Peer, scratch: Path) -> Iterator[Peer]:
 
     A warm call that would run cold fails, so that no figure is another's.
     """
-    with (scratch / "serve.log").open("wb") as log, namespace.entered(cold.host.inside):
-        daemon = subprocess.Popen([*cold.argv, "serve"], stdout=log, stderr=log)
-    warm = Peer(WARM, cold.argv, {"RUNENGINE_LAUNCHER": "require"}, cold.host, daemon.pid)
-    try:
-        await_daemon(warm, "version", daemon, scratch / "serve.log")
+    log = scratch / "serve.log"
+    with daemon([*cold.argv, "serve"], log, where=cold.host.inside) as process:
+        settings = {"RUNENGINE_LAUNCHER": "require"}
+        warm = Peer(WARM, cold.argv, settings, cold.host, process.pid)
+        await_daemon(warm, "version", process, log)
         yield warm
-    finally:
-        daemon.terminate()
-        daemon.wait()
 
 
-def await_daemon(peer: Peer, verb: str, daemon: subprocess.Popen[bytes], log: Path) -> None:
+def await_daemon(peer: Peer, verb: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until ``verb`` succeeds; exits with the daemon's last words if it never does."""
     deadline = time.monotonic() + DAEMON_START_S
     while peer.call(verb).returncode:
-        if time.monotonic() > deadline or daemon.poll() is not None:
+        if time.monotonic() > deadline or process.poll() is not None:
             sys.exit(f"bench: the service of {peer.name} does not start: {log.read_text()}")
         time.sleep(0.2)
 
 
 @contextmanager
-def docker(scratch: Path, own: Host) -> Iterator[Peer]:
+def docker(scratch: Path, own: Host, settings: dict[str, str]) -> Iterator[Peer]:
     """A dockerd of our own, ended with the benchmark."""
     socket = f"unix://{scratch}/docker.sock"
     argv = ["dockerd", "--host", socket, "--data-root", f"{scratch}/docker"]
     argv += ["--exec-root", f"{scratch}/run/docker", "--pidfile", f"{scratch}/docker.pid"]
-    with (scratch / "dockerd.log").open("wb") as log, namespace.entered(own.inside):
-        daemon = subprocess.Popen(argv, stdout=log, stderr=log)
-    peer = Peer(DOCKER, ["docker", "--host", socket], {}, own, daemon.pid)
-    try:
-        await_daemon(peer, "info", daemon, scratch / "dockerd.log")
+    log = scratch / "dockerd.log"
+    environment = {**os.environ, **settings}
+    with daemon(argv, log, where=own.inside, environment=environment) as process:
+        peer = Peer(DOCKER, ["docker", "--host", socket], settings, own, process.pid)
+        await_daemon(peer, "info", process, log)
         yield peer
-    finally:
-        daemon.terminate()
-        daemon.wait()
 
 
-def podman(scratch: Path, own: Host) -> Peer:
+def podman(scratch: Path, own: Host, theirs: dict[str, str], programs: Path | None) -> Peer:
     """Podman on scratch storage, with the runtime that the others have, and netavark."""
     # Its own defaults raise limits, which takes CAP_SYS_RESOURCE.
     limits = '"nofile=1024:4096", "nproc=4096:4096"'
+    lines = ["[containers]", f"default_ulimits = [{limits}]"]
+    lines += ["[network]", 'network_backend = "netavark"']
+    lines += [f'network_config_dir = "{scratch}/podman-networks"']
+    if programs:
+        # It does not look for its helpers where PATH leads.
+        lines += ["[engine]", f'conmon_path = ["{programs}/conmon"]']
+        lines += [f'helper_binaries_dir = ["{programs}"]']
     settings = scratch / "containers.conf"
-    network = f'network_backend = "netavark"\nnetwork_config_dir = "{scratch}/podman-networks"'
-    settings.write_text(
-        f"[containers]\ndefault_ulimits = [{limits}]\n[network]\n{network}\n"
-    )
+    settings.write_text("\n".join([*lines, ""]))
     argv = ["podman", "--root", f"{scratch}/podman", "--runroot", f"{scratch}/run/podman"]
     argv += ["--cgroup-manager", "cgroupfs", "--runtime", "runc", "--events-backend", "file"]
-    return Peer(PODMAN, argv, {"CONTAINERS_CONF": str(settings)}, own)
+    argv += ["--storage-driver", "overlay"]
+    quiet = {"PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
+    return Peer(PODMAN, argv, {**theirs, **quiet, "CONTAINERS_CONF": str(settings)}, own)
+
+
+def versions(found: dict[str, Peer]) -> list[str]:
+    """What the others are, and the runtime that all have."""
+    asked = {DOCKER: "Docker {{.Server.Version}}", PODMAN: "Podman {{.Client.Version}}"}
+    theirs = [
+        found[name].run("version", "--format", words).strip()
+        for name, words in asked.items()
+        if name in found
+    ]
+    return [*theirs, check_run(["runc", "--version"]).splitlines()[0].replace(" version", "")]
 
 
 def busybox_tar(scratch: Path) -> Path:
