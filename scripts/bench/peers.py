@@ -150,22 +150,27 @@ def docker(scratch: Path, own: Host, settings: dict[str, str]) -> Iterator[Peer]
 
 def podman(scratch: Path, own: Host, theirs: dict[str, str], programs: Path | None) -> Peer:
     """Podman on scratch storage, with the runtime that the others have, and netavark."""
-    # Its own defaults raise limits, which takes CAP_SYS_RESOURCE.
-    limits = '"nofile=1024:4096", "nproc=4096:4096"'
-    lines = ["[containers]", f"default_ulimits = [{limits}]"]
-    lines += ["[network]", 'network_backend = "netavark"']
-    lines += [f'network_config_dir = "{scratch}/podman-networks"']
-    if programs:
-        # It does not look for its helpers where PATH leads.
-        lines += ["[engine]", f'conmon_path = ["{programs}/conmon"]']
-        lines += [f'helper_binaries_dir = ["{programs}"]']
     settings = scratch / "containers.conf"
-    settings.write_text("\n".join([*lines, ""]))
+    settings.write_text(podman_settings(scratch, programs))
     argv = ["podman", "--root", f"{scratch}/podman", "--runroot", f"{scratch}/run/podman"]
     argv += ["--cgroup-manager", "cgroupfs", "--runtime", "runc", "--events-backend", "file"]
     argv += ["--storage-driver", "overlay"]
     quiet = {"PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
     return Peer(PODMAN, argv, {**theirs, **quiet, "CONTAINERS_CONF": str(settings)}, own)
+
+
+def podman_settings(scratch: Path, programs: Path | None) -> str:
+    """What its command line has no flags for; it does not look for its helpers along ``PATH``."""
+    # Its own defaults raise limits, which takes CAP_SYS_RESOURCE.
+    containers = ['default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]']
+    engine = []
+    if programs:
+        profile = programs.parent / "usr/share/containers/seccomp.json"
+        containers += [f'seccomp_profile = "{profile}"']
+        engine += [f'conmon_path = ["{programs}/conmon"]', f'helper_binaries_dir = ["{programs}"]']
+    network = [f'network_config_dir = "{scratch}/podman-networks"', 'network_backend = "netavark"']
+    sections = {"containers": containers, "engine": engine, "network": network}
+    return "".join(f"[{name}]\n" + "\n".join([*lines, ""]) for name, lines in sections.items())
 
 
 def versions(found: dict[str, Peer]) -> list[str]:

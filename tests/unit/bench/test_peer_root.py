@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
 from scripts.bench import peers
@@ -22,13 +24,20 @@ def test_programs_are_in_a_directory_of_their_own(tmp_path):
 
 
 def test_podman_takes_its_helpers_from_there_too(tmp_path):
-    peer = peers.podman(tmp_path, NOWHERE, {"PATH": "/there:/bin"}, tmp_path / "programs")
+    there = tmp_path / "programs"
+    peer = peers.podman(tmp_path, NOWHERE, {"PATH": "/there:/bin"}, there)
     assert peer.environment["PATH"] == "/there:/bin"
-    settings = (tmp_path / "containers.conf").read_text()
-    assert f'conmon_path = ["{tmp_path}/programs/conmon"]' in settings
-    assert f'helper_binaries_dir = ["{tmp_path}/programs"]' in settings
+    settings = tomllib.loads((tmp_path / "containers.conf").read_text())
+    assert settings["engine"] == {
+        "conmon_path": [f"{there}/conmon"],
+        "helper_binaries_dir": [str(there)],
+    }
+    profile = settings["containers"]["seccomp_profile"]
+    assert profile == f"{tmp_path}/usr/share/containers/seccomp.json"
 
 
 def test_podman_of_the_host_has_its_own(tmp_path):
-    peers.podman(tmp_path, NOWHERE, {"PATH": "/bin"}, None)
-    assert "[engine]" not in (tmp_path / "containers.conf").read_text()
+    settings = tomllib.loads(peers.podman_settings(tmp_path, None))
+    assert settings["engine"] == {}
+    assert list(settings["containers"]) == ["default_ulimits"]
+    assert settings["network"]["network_backend"] == "netavark"
