@@ -8,19 +8,22 @@ these cgroups use during a call is the call's. Without cgroup v1 it is the whole
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.bench.processes import kill
+from scripts.bench.processes import GONE, kill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CPUACCT = Path("/sys/fs/cgroup/cpuacct")
+CGROUPS = Path("/sys/fs/cgroup")
+CPUACCT = CGROUPS / "cpuacct"
 OWN = f"runengine-bench-{os.getpid()}"
 PARENTS = ("docker", "runengine", "libpod_parent")
 """Where the engines put their containers."""
+DEATH_S = 10
 
 
 class _Meter:
@@ -49,6 +52,15 @@ def metering() -> Iterator[None]:
 
     What is left of it at the end is killed: engines that were interrupted leave processes behind.
     """
+    try:
+        with _accounting():
+            yield
+    finally:
+        _clear_away()
+
+
+@contextmanager
+def _accounting() -> Iterator[None]:
     if not (CPUACCT / "cpuacct.usage").exists():
         yield
         return
@@ -62,7 +74,25 @@ def metering() -> Iterator[None]:
         finally:
             _Meter.counters = ()
             (before / "cgroup.procs").write_text("0")
-            kill(map(int, (groups[0] / "cgroup.procs").read_text().split()))
+
+
+def _clear_away() -> None:
+    """Kill who is in the benchmark's cgroups, and remove these; bare ``runc`` has some as well."""
+    tops = [CGROUPS / OWN, *CGROUPS.glob(f"*/{OWN}")]
+    groups = [Path(name) for top in tops for name, *_ in os.walk(top, topdown=False)]
+    kill(pid for group in groups for pid in members(group))
+    deadline = time.monotonic() + DEATH_S
+    for group in groups:
+        while any(members(group)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with suppress(OSError):
+            group.rmdir()
+
+
+def members(group: Path) -> Iterator[int]:
+    """The processes in a cgroup."""
+    with suppress(*GONE):
+        yield from map(int, (group / "cgroup.procs").read_text().split())
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from scripts.bench import memory, processes
+from scripts.bench import cpu, memory, processes
 
 NOBODY = 1 << 22
 """Above the highest pid that the kernel gives (proc_sys_kernel(5), pid_max)."""
@@ -35,3 +35,9 @@ def test_a_family_begins_with_its_head():
     assert processes.family(NOBODY) == [NOBODY]
     assert os.getpid() in processes.family(os.getppid())
     assert processes.parent_of(os.getpid()) == os.getppid()
+
+
+def test_members_of_a_cgroup_that_is_gone_are_none(tmp_path):
+    (tmp_path / "cgroup.procs").write_text("12\n7\n")
+    assert list(cpu.members(tmp_path)) == [12, 7]
+    assert list(cpu.members(tmp_path / "gone")) == []
