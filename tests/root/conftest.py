@@ -17,15 +17,27 @@ if TYPE_CHECKING:
 __all__ = ["cli", "engine", "net", "runner", "shared_cli", "shared_net", "shared_roots"]
 
 
-@pytest.fixture(scope="session", params=[CommandLine, WarmCommandLine], ids=["cold", "warm"])
+LINES = {"cold": CommandLine, "warm": WarmCommandLine}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give the command line a service, a third of the cost; ``ways`` marks what needs another.
+
+    ``ways("cold", "warm")`` is for what a service could do differently: streams, signals,
+    processes that are killed, many at once.
+    """
+    marker = metafunc.definition.get_closest_marker("ways")
+    ways = marker.args if marker else ("warm",)
+    for name in {"shared_cli", "shared_net"}.intersection(metafunc.fixturenames):
+        metafunc.parametrize(name, ways, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def shared_cli(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path
 ) -> Iterator[CommandLine]:
-    """The command line on an engine that has the image busybox; shared by the whole run.
-
-    Without and with a service: there must be no difference.
-    """
-    shared: CommandLine = request.param(tmp_path_factory.mktemp("cli"))
+    """The command line on an engine that has the image busybox; shared by the whole run."""
+    shared = LINES[request.param](tmp_path_factory.mktemp("cli"))
     shared.ok("import", str(busybox_tar), "busybox")
     yield shared
     shared.close()
@@ -38,12 +50,12 @@ def cli(shared_cli: CommandLine) -> Iterator[CommandLine]:
     shared_cli.clear()
 
 
-@pytest.fixture(scope="session", params=[False, True], ids=["cold", "warm"])
+@pytest.fixture(scope="session")
 def shared_net(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path
 ) -> Iterator[NetEngine]:
-    """An engine on a host of its own, without and with a service; shared by the whole run."""
-    shared = NetEngine(tmp_path_factory.mktemp("net"), warm=request.param)
+    """An engine on a host of its own; shared by the whole run."""
+    shared = NetEngine(tmp_path_factory.mktemp("net"), warm=request.param == "warm")
     shared.cli.ok("import", str(busybox_tar), "busybox")
     yield shared
     shared.close()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.support.command_line import CommandLine
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
+both = pytest.mark.ways("cold", "warm")
 
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
 
@@ -30,6 +31,7 @@ def exit_code(cli: CommandLine, name: str) -> int:
     return int(cli.ok("inspect", "--format", "{{.State.ExitCode}}", name))
 
 
+@both
 def test_several_targets_in_one_command(cli: CommandLine):  # 0-5
     begin(cli, "a1", "b1", "c1")
     assert cli.ok("pause", "a1", "b1") == "a1\nb1"
@@ -171,6 +173,7 @@ def test_removed_twice(cli: CommandLine):  # E-46
     assert "No such container: a1" in done.err
 
 
+@both
 def test_exec(cli: CommandLine):
     begin(cli, "a1")
     assert cli.ok("exec", "a1", "echo", "-n", "x") == "x"
@@ -187,6 +190,7 @@ def test_exec(cli: CommandLine):
     assert done == (3, "out\n", "err\n")
 
 
+@both
 def test_exec_in_a_container_that_ends(cli: CommandLine):
     begin(cli, "a1")
     process = cli.begin("exec", "a1", "sh", "-c", "echo ready; sleep 600", stdout=-1, stderr=-1)

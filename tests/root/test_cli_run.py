@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tests.support.command_line import CommandLine
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
+both = pytest.mark.ways("cold", "warm")
 
 LOOP = "echo ready; while :; do sleep 0.05; done"
 
@@ -30,6 +32,7 @@ def run(cli: CommandLine, *words: str) -> str:
 # Exit codes
 
 
+@both
 @pytest.mark.parametrize(
     ("command", "code"),
     [
@@ -63,6 +66,7 @@ def test_failed_start_keeps_code_and_reason(cli: CommandLine):  # E-26
     assert "nosuch" in cli.ok("inspect", "--format", "{{.State.Error}}", "f1")
 
 
+@both
 def test_failed_detached_start_still_tells_the_id(cli: CommandLine):
     done = cli.call("run", "-d", "busybox", "nosuch")
     assert done.code == 127
@@ -75,17 +79,20 @@ def test_failed_detached_start_still_tells_the_id(cli: CommandLine):
 # Streams
 
 
+@both
 def test_streams_stay_apart(cli: CommandLine):
     done = cli.call("run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2")
     assert (done.out, done.err) == ("out\n", "err\n")
 
 
+@both
 def test_stdin_is_read_to_its_end(cli: CommandLine):
     data = os.urandom(3 << 20).hex().encode()
     done = cli.call("run", "--rm", "-i", "busybox", "cat", stdin=data)
     assert done.out.encode() == data
 
 
+@both
 def test_stdin_only_with_interactive(cli: CommandLine):
     assert cli.call("run", "--rm", "busybox", "cat", stdin=b"x").out == ""
 
@@ -96,13 +103,15 @@ def test_attach_chooses_streams(cli: CommandLine):
     assert (done.out, done.err) == ("", "err\n")
 
 
+@both
 def test_large_output_comes_whole(cli: CommandLine):
     done = cli.call("run", "--rm", "busybox", "sh", "-c", "yes 0123456 | head -c 20000000")
     assert len(done.out) == 20_000_000
 
 
+@both
 def test_closed_standard_streams(cli: CommandLine):
-    quoted = " ".join(cli.command("run", "--rm", "-i", "busybox", "cat"))
+    quoted = shlex.join(cli.command("run", "--rm", "-i", "busybox", "cat"))
     for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
         assert os.system(f"{_exports(cli)} {quoted} </dev/null {closed} 2>/dev/null") == 0
 
@@ -112,6 +121,7 @@ def _exports(cli: CommandLine) -> str:
     return " ".join(f"{word}={cli.environment[word]}" for word in words)
 
 
+@both
 def test_full_disk_on_stdout_is_an_error(cli: CommandLine):
     with open("/dev/full", "wb") as full:
         process = cli.begin("run", "--rm", "busybox", "echo", "x", stdout=full, stderr=-1)
@@ -129,6 +139,7 @@ def test_full_disk_on_stdout_of_a_listing(cli: CommandLine, words: list[str]):
     assert (process.returncode, err) == (1, b"Error: No space left on device\n")
 
 
+@both
 def test_reader_that_leaves(cli: CommandLine):
     process = cli.begin("run", "--name", "y1", "busybox", "yes", stdout=-1, stderr=-1)
     assert process.stdout
@@ -158,6 +169,7 @@ def _wait_until(done) -> None:
         time.sleep(0.05)
 
 
+@both
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_signals_go_on_to_the_process(cli: CommandLine, number: signal.Signals):
     name = number.name.removeprefix("SIG")
@@ -167,6 +179,7 @@ def test_signals_go_on_to_the_process(cli: CommandLine, number: signal.Signals):
     assert process.returncode == 9
 
 
+@both
 def test_third_interrupt_leaves_the_container_alone(cli: CommandLine):
     with _begin_loop(cli, f"trap '' INT; {LOOP}", "--rm", "--name", "i1") as process:
         for _ in range(3):
@@ -177,6 +190,7 @@ def test_third_interrupt_leaves_the_container_alone(cli: CommandLine):
     assert cli.state_of("i1") == "running"
 
 
+@both
 def test_without_signal_proxy(cli: CommandLine):
     with _begin_loop(cli, LOOP, "--sig-proxy=false", "--name", "i1") as process:
         process.send_signal(signal.SIGINT)
@@ -185,6 +199,7 @@ def test_without_signal_proxy(cli: CommandLine):
     assert cli.state_of("i1") == "running"
 
 
+@both
 def test_killed_client_harms_nobody(cli: CommandLine):
     with _begin_loop(cli, "echo ready; sleep 1", "--rm", "--name", "k1") as process:
         process.kill()
@@ -192,6 +207,7 @@ def test_killed_client_harms_nobody(cli: CommandLine):
     _wait_until(lambda: cli.names() == [])
 
 
+@both
 @pytest.mark.parametrize("delay_s", [0.02, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2])
 def test_client_killed_at_any_time(cli: CommandLine, delay_s: float):
     process = cli.begin("run", "--rm", "--name", "k2", "busybox", "sleep", "0.3")
@@ -253,6 +269,7 @@ def test_options_behind_the_image_are_the_commands(cli: CommandLine):
     assert run(cli, "busybox", "echo", "--rm", "-it", "--name") == "--rm -it --name"
 
 
+@both
 def test_environment_of_the_caller(cli: CommandLine, tmp_path: Path):  # E-03 E-04
     file = tmp_path / "env"
     file.write_text("FROM_FILE=1\nMINE\nABSENT\nBOTH=file\n")
@@ -337,6 +354,7 @@ def test_cidfile_of_a_failed_create_goes(cli: CommandLine, tmp_path: Path):
     assert not path.exists()
 
 
+@both
 def test_remove_with_detach(cli: CommandLine):  # E-14
     cli.ok("run", "-d", "--rm", "--name", "d2", "busybox", "true")
     _wait_until(lambda: cli.names() == [])
@@ -359,6 +377,7 @@ def test_input_alone_is_passed_on_and_left(cli: CommandLine):
     assert cli.ok("logs", container_id) == "300001"
 
 
+@both
 @pytest.mark.parametrize("command", [["kill"], ["stop", "-t", "0"], ["rm", "-f"]])
 def test_ended_from_elsewhere(cli: CommandLine, command: list[str]):
     with _begin_loop(cli, LOOP, "--rm", "--name", "o1") as process:

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
     from tests.support.command_line import CommandLine
 
-pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.ways("cold", "warm"),
+    needs("runc", "overlay", "busybox"),
+]
 
 PROMPT = b"# "
 TIMEOUT_S = 30

@@ -41,6 +41,7 @@ def test_this_host_can_run_containers(fresh: CommandLine):
     assert not fresh.state.exists()
 
 
+@pytest.mark.ways("cold", "warm")
 def test_it_sees_the_service(cli: CommandLine):
     """Of a warm command line it is itself a worker of it."""
     report = json.loads(cli.ok("doctor", "--format", "json"))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import hostile, needs
-from tests.support.command_line import WarmCommandLine
 from tests.support.trees import GROUP, PASSWD
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.root,
     needs("runc", "overlay", "busybox", "device-nodes"),
-    # The same containers as without a service, at a third of the time.
-    pytest.mark.parametrize("shared_cli", [WarmCommandLine], ids=["warm"], indirect=True),
 ]
 
 NULL, ZERO = (1, 3), (1, 5)

@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.support import needs, probes
-from tests.support.command_line import CommandLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.support.command_line import CommandLine
+
 pytestmark = [
     pytest.mark.root,
     needs("runc", "overlay", "busybox", "gcc"),
-    # A service makes the same containers; test_escapes_leaks has what could differ.
-    pytest.mark.parametrize("shared_cli", [CommandLine], ids=["cold"], indirect=True),
 ]
 
 PRIVILEGED = ("--privileged",)

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
     from tests.support.command_line import CommandLine
 
-pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.ways("cold", "warm"),
+    needs("runc", "overlay", "busybox"),
+]
 
 SLEEP = ("busybox", "sleep", "1000")
 DESCRIPTORS = "ls -l /proc/$$/fd; exit"  # of the shell, which waits

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.root,
     needs("runc", "overlay", "busybox", "ip", "nft"),
-    pytest.mark.parametrize("shared_net", [False], ids=["cold"], indirect=True),
 ]
 
 PORT = 7000

@@ -12,7 +12,7 @@ from runengine.netns.types import Published
 from tests.support.capabilities import needs
 from tests.support.hosts import await_true
 from tests.support.site import ALPHA, BRIDGES, CLIENT, CLIENT6, HOST, HOST6, Site
-from tests.support.traffic import Server, ask, reaches
+from tests.support.traffic import Server, ask, open_ways, reaches
 
 pytestmark = [pytest.mark.root, needs("nft", "ip")]
 
@@ -20,12 +20,25 @@ PORT = 8080
 DEVICE = ALPHA.device
 
 
-@pytest.fixture(params=[False, True], ids=["routed", "bridged-filtered"])
-def site(request, tmp_path):
-    with Site(tmp_path) as site:
+@pytest.fixture(scope="module", params=[False, True], ids=["routed", "bridged-filtered"])
+def shared_site(request, tmp_path_factory):
+    with Site(tmp_path_factory.mktemp("site")) as site:
         if not site.filter_bridged(on=request.param):
             pytest.skip("no br_netfilter in this kernel")
         yield site
+
+
+@pytest.fixture
+def site(shared_site):
+    """It and its firewall as they were made, before and after."""
+    yield shared_site
+    shared_site.host.ok("nft", "flush", "ruleset")  # iptables-nft's rules with it
+    for program in ("iptables-legacy", "ip6tables-legacy"):
+        if shutil.which(program):
+            for options in ("-P FORWARD ACCEPT", "-F", "-X"):
+                shared_site.host.ok(program, *options.split())
+    with shared_site.entered():
+        shared_site.firewall.replay(BRIDGES, ())
 
 
 def accept(site) -> list[str]:
@@ -34,7 +47,7 @@ def accept(site) -> list[str]:
 
 
 def works(site) -> list[bool]:
-    """Out, in, and between containers of a network, in both families."""
+    """Whether out, in, and between containers of a network, in both families."""
     ports = [
         Published("tcp", "0.0.0.0", PORT, site.a1.ip, 80),
         Published("tcp", "::", PORT, site.a1.ip6, 80),
@@ -44,17 +57,16 @@ def works(site) -> list[bool]:
         Server(site.client, "tcp", 80),
         site.published(*ports),
     ):
-        return [
-            reaches(who, address, port)
-            for who, address, port in (
-                (site.a1.netns_fd, CLIENT, 80),
-                (site.a1.netns_fd, CLIENT6, 80),
-                (site.client, HOST, PORT),
-                (site.client, HOST6, PORT),
-                (site.a2.netns_fd, site.a1.ip, 80),
-                (site.a2.netns_fd, site.a1.ip6, 80),
-            )
-        ]
+        ways = (
+            (site.a1.netns_fd, CLIENT, 80),
+            (site.a1.netns_fd, CLIENT6, 80),
+            (site.client, HOST, PORT),
+            (site.client, HOST6, PORT),
+            (site.a2.netns_fd, site.a1.ip, 80),
+            (site.a2.netns_fd, site.a1.ip6, 80),
+        )
+        found = open_ways(*ways)
+        return [way in found for way in ways]
 
 
 def docker_rules(site, suffix: str = "") -> None:
@@ -96,7 +108,7 @@ def test_dockers_policy(site, suffix):
 def test_what_docker_lets_through_for_us_is_still_judged_by_us(site):
     docker_rules(site)
     accept(site)
-    site.router_host.ok("ip", "route", "add", "10.81.0.0/24", "via", HOST)
+    site.router_host.ok("ip", "route", "replace", "10.81.0.0/24", "via", HOST)
     with Server(site.a1.netns_fd, "tcp", 80, "a1"):
         assert not reaches(site.router, site.a1.ip, 80)
         assert not reaches(site.b1.netns_fd, site.a1.ip, 80)

@@ -15,7 +15,16 @@ from runengine.netns.ruleset import LOOPBACK_SOURCE
 from runengine.netns.types import Published
 from tests.support.capabilities import needs
 from tests.support.site import BRIDGES, CLIENT, CLIENT6, HOST, HOST6, Site
-from tests.support.traffic import PATIENCE_S, SHORT_S, Server, ask, connect, finish, reaches
+from tests.support.traffic import (
+    PATIENCE_S,
+    SHORT_S,
+    Server,
+    ask,
+    connect,
+    finish,
+    open_ways,
+    reaches,
+)
 
 pytestmark = [pytest.mark.root, needs("nft", "ip")]
 
@@ -52,12 +61,10 @@ def addresses(container):
 
 
 def test_ports_that_are_not_published(site, protocol):
+    ways = [(site.client, address, 80) for address in (HOST, HOST6, *addresses(site.a1))]
+    ways += [(site.router, address, 80) for address in addresses(site.a1)]
     with Server(site.a1.netns_fd, protocol, 80, "a1"):
-        for address in (HOST, HOST6):
-            assert not reaches(site.client, address, 80, protocol=protocol)
-        for address in addresses(site.a1):
-            assert not reaches(site.router, address, 80, protocol=protocol)
-            assert not reaches(site.client, address, 80, protocol=protocol)
+        assert open_ways(*ways, protocol=protocol) == []
 
 
 def test_published_ports_by_the_containers_own_address(site, protocol):
@@ -66,8 +73,8 @@ def test_published_ports_by_the_containers_own_address(site, protocol):
         Published(protocol, "::1", PORT, site.a1.ip6, 80),
     ]
     with Server(site.a1.netns_fd, protocol, 80, "a1"), site.published(*ports):
-        for address in addresses(site.a1):
-            assert not reaches(site.router, address, 80, protocol=protocol)
+        ways = [(site.router, address, 80) for address in addresses(site.a1)]
+        assert open_ways(*ways, protocol=protocol) == []
         assert ask(site.netns_fd, "127.0.0.1", PORT, protocol=protocol).server == "a1"
         assert ask(site.netns_fd, "::1", PORT, protocol=protocol).server == "a1"
 
@@ -79,25 +86,29 @@ def test_withdrawn_ports(site, protocol, address):
     with Server(site.a1.netns_fd, protocol, 80, "a1"):
         with site.published(port):
             assert ask(site.client, address, PORT, protocol=protocol).server == "a1"
-        assert not reaches(site.client, address, PORT, protocol=protocol)
-        assert not reaches(site.netns_fd, address, PORT, protocol=protocol)
+        ways = [(who, address, PORT) for who in (site.client, site.netns_fd)]
+        assert open_ways(*ways, protocol=protocol) == []
 
 
 def test_other_networks_containers(site, protocol):
-    with Server(site.a1.netns_fd, protocol, 80, "a1"):
-        for who in (site.b1, site.i1, site.d1):
-            for address in addresses(site.a1):
-                assert not reaches(who.netns_fd, address, 80, protocol=protocol)
-    with Server(site.i1.netns_fd, protocol, 80, "i1"):
-        for address in addresses(site.i1):
-            assert not reaches(site.a1.netns_fd, address, 80, protocol=protocol)
+    ways = [
+        (who.netns_fd, address, 80)
+        for who, target in ((site.b1, site.a1), (site.i1, site.a1), (site.d1, site.a1),
+                            (site.a1, site.i1))
+        for address in addresses(target)
+    ]  # fmt: skip
+    with (
+        Server(site.a1.netns_fd, protocol, 80, "a1"),
+        Server(site.i1.netns_fd, protocol, 80, "i1"),
+    ):
+        assert open_ways(*ways, protocol=protocol) == []
 
 
 def test_containers_that_may_not_talk(site, protocol):
     """An internal network's may, among themselves."""
     with Server(site.d1.netns_fd, protocol, 80, "d1"):
-        for address in addresses(site.d1):
-            assert not reaches(site.d2.netns_fd, address, 80, protocol=protocol)
+        ways = [(site.d2.netns_fd, address, 80) for address in addresses(site.d1)]
+        assert open_ways(*ways, protocol=protocol) == []
     with Server(site.i1.netns_fd, protocol, 80, "i1"):
         for address in addresses(site.i1):
             assert ask(site.i2.netns_fd, address, 80, protocol=protocol).server == "i1"
@@ -109,14 +120,18 @@ def test_out_of_an_internal_network_and_into_it(site, protocol):
         run_in(site.i1.netns_fd, "ip", "route", "replace", "default", "via", via)
     port = Published(protocol, "0.0.0.0", PORT, site.a1.ip, 80)
     with Server(site.client, protocol, 80, "client"):
+        ways = [(site.i1.netns_fd, address, 80) for address in (CLIENT, CLIENT6)]
+        assert open_ways(*ways, protocol=protocol) == []
         for address in (CLIENT, CLIENT6):
-            assert not reaches(site.i1.netns_fd, address, 80, protocol=protocol)
             assert ask(site.a1.netns_fd, address, 80, protocol=protocol).server == "client"
-    with Server(site.a1.netns_fd, protocol, 80, "a1"), site.published(port):
-        assert not reaches(site.i1.netns_fd, HOST, PORT, protocol=protocol)
-    with Server(site.i1.netns_fd, protocol, 80, "i1"):
-        for address in addresses(site.i1):
-            assert not reaches(site.router, address, 80, protocol=protocol)
+    ways = [(site.i1.netns_fd, HOST, PORT)]
+    ways += [(site.router, address, 80) for address in addresses(site.i1)]
+    with (
+        Server(site.a1.netns_fd, protocol, 80, "a1"),
+        Server(site.i1.netns_fd, protocol, 80, "i1"),
+        site.published(port),
+    ):
+        assert open_ways(*ways, protocol=protocol) == []
 
 
 def test_ports_of_an_internal_network_are_the_hosts_alone(site, protocol):
@@ -127,8 +142,9 @@ def test_ports_of_an_internal_network_are_the_hosts_alone(site, protocol):
     with Server(site.i1.netns_fd, protocol, 80, "i1"), site.published(*ports):
         for address in (HOST, HOST6):
             assert ask(site.netns_fd, address, PORT, protocol=protocol).server == "i1"
-            assert not reaches(site.client, address, PORT, protocol=protocol)
-            assert not reaches(site.a1.netns_fd, address, PORT, protocol=protocol)
+        others = (site.client, site.a1.netns_fd)
+        ways = [(who, address, PORT) for who in others for address in (HOST, HOST6)]
+        assert open_ways(*ways, protocol=protocol) == []
 
 
 def test_link_local_addresses_are_the_hosts_own(site):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.support.net_engines import NetEngine
 
 pytestmark = [pytest.mark.root, needs("runc", "busybox")]
+both = pytest.mark.ways("cold", "warm")
 
 
 @pytest.fixture
@@ -33,6 +34,7 @@ def interfaces(net: NetEngine, name: str) -> list[str]:
     return [one for one in net.sh(name, "ls /sys/class/net").split() if one != "lo"]
 
 
+@both
 def test_connect_and_disconnect_while_it_runs(two: NetEngine):  # M-01, M-02
     two.web("web", "--network", "one")
     two.cli.ok("network", "connect", "--alias", "front", "two", "web")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.root, needs("runc", "busybox")]
 DUAL = ("--subnet", SUBNET, "--ipv6", "--subnet", SUBNET6)
+both = pytest.mark.ways("cold", "warm")
 
 # The keys of Docker 28's inspect.
 ENDPOINT_KEYS = {
@@ -43,6 +44,7 @@ SETTINGS_KEYS = {
 # The default network
 
 
+@both
 def test_a_container_is_on_the_default_network(net: NetEngine):
     net.run("web")
     found = net.settings("web")
@@ -85,6 +87,7 @@ def test_what_a_run_had_is_given_back(net: NetEngine):
 # Ports
 
 
+@both
 def test_a_published_port_from_everywhere(net: NetEngine):  # O-19
     net.network("mine", *DUAL)
     net.web("web", "--network", "mine", "-p", "8080:80", "-p", "8443:443")
@@ -206,6 +209,7 @@ def test_a_program_that_listens_has_its_port(net: NetEngine):
 # Names
 
 
+@both
 def test_names_on_a_network_of_the_users(net: NetEngine):
     net.network("mine", *DUAL)
     container_id = net.run("db", "--network", "mine", "--network-alias", "store", "-h", "inside")

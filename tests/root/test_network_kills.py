@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.root, needs("runc", "busybox")]
 
-# The killed command is the library's: a service makes no difference to it.
-cold = pytest.mark.parametrize("shared_net", [False], ids=["cold"], indirect=True)
+# Without a service there is but the monitor to see an end. What is killed else is a command of the
+# library's, to which it makes no difference.
+both = pytest.mark.ways("cold", "warm")
 
 KILLED_START = """
 import os, sys
@@ -65,6 +66,7 @@ def die_in(net: NetEngine, action: str, module: str, function: str, *, after: bo
     assert done.code in (-signal.SIGKILL, 128 + signal.SIGKILL), done
 
 
+@both
 def test_a_killed_init(one: NetEngine):
     before = one.state_of_host()
     one.run("web", "--network", "one", "-p", "8080:80")
@@ -83,6 +85,7 @@ def test_a_program_that_ends_by_itself(one: NetEngine):
     assert one.cli.ok("wait", "brief") == "0"
 
 
+@both
 def test_a_killed_monitor(one: NetEngine):
     before = one.state_of_host()
     one.web("web", "--network", "one", "-p", "8080:80")
@@ -98,7 +101,6 @@ def test_a_killed_monitor(one: NetEngine):
     assert one.get(f"http://{HOST_IP}:8080/") == "web"
 
 
-@cold
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
     ("module", "function"),
@@ -128,7 +130,6 @@ def test_a_start_killed_at_any_step(one: NetEngine, module: str, function: str, 
     }
 
 
-@cold
 def test_a_start_killed_when_the_container_runs(one: NetEngine):
     before = one.state_of_host()
     script = "mkdir /www; echo here >/www/index.html; exec httpd -f -h /www"
@@ -141,7 +142,6 @@ def test_a_start_killed_when_the_container_runs(one: NetEngine):
     assert one.state_of_host() == before
 
 
-@cold
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
     ("module", "function"),
@@ -162,7 +162,6 @@ def test_a_teardown_killed_at_any_step(one: NetEngine, module: str, function: st
     assert one.cli.call("exec", "other", "ping", "-c1", "web").code
 
 
-@cold
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("function", ["_attach", "_for_run", "_published"])
 def test_a_connect_killed_at_any_step(one: NetEngine, function: str, after: bool):
@@ -177,7 +176,6 @@ def test_a_connect_killed_at_any_step(one: NetEngine, function: str, after: bool
     assert one.state_of_host() == before
 
 
-@cold
 def test_a_disconnect_killed_half_way(one: NetEngine):
     one.run("web", "--network", "one", "--network", "two")
     action = "engine.containers.disconnect('web', 'two')"

@@ -11,32 +11,22 @@ import time
 
 import pytest
 
-from tests.support.hosts import Host, HostCommandLine, await_true
+from tests.support.hosts import await_true
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("overlay")]
+# No service: it would see to what nobody is left for, and is another process than the killed one.
+cold = pytest.mark.ways("cold")
 
-MANY = 12
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory, busybox_tar):
-    """A host and the command line of an engine on it that has the image busybox."""
-    with Host(tmp_path_factory.mktemp("host")) as host:
-        cli = HostCommandLine(tmp_path_factory.mktemp("engine"), host)
-        cli.ok("import", str(busybox_tar), "busybox")
-        yield cli
-        cli.close()
+MANY = 8
 
 
 @pytest.fixture
-def cli(shared):
-    """The same without containers, networks, bridges and rules, before and after."""
-    yield shared
-    shared.clear()
-    left = shared.call("network", "prune", "--force")
-    assert left.code == 0, left
-    assert shared.ok("network", "ls", "--filter", "type=custom", "-q") == ""
-    assert [name for name in links(shared) if name.startswith(("br-", "ve", "t"))] == []
+def cli(net):
+    """The command line of an engine on a host of its own, without networks before and after."""
+    yield net.cli
+    net.clear()
+    assert net.cli.ok("network", "ls", "--filter", "type=custom", "-q") == ""
+    assert [name for name in links(net.cli) if name.startswith(("br-", "ve", "t"))] == []
 
 
 def links(cli):
@@ -188,10 +178,11 @@ def test_many_at_once_get_subnets_apart(cli):
         with one:
             error = one.stderr.read().decode()
         assert one.returncode == 0, error
+    names = (f"n{number}" for number in range(MANY))
     subnets = [
         ipaddress.ip_network(config["Subnet"])
-        for number in range(MANY)
-        for config in inspect(cli, f"n{number}")["IPAM"]["Config"]
+        for network in json.loads(cli.ok("network", "inspect", *names))
+        for config in network["IPAM"]["Config"]
     ]
     assert len(subnets) == 2 * MANY
     for number, subnet in enumerate(subnets):
@@ -202,6 +193,7 @@ def test_many_at_once_get_subnets_apart(cli):
 # Cut short
 
 
+@cold
 def test_a_pool_of_ended_containers_is_not_exhausted(cli):
     create(cli, "--subnet", "10.44.0.0/29", "net")
     names = [f"c{number}" for number in range(5)]
@@ -215,6 +207,7 @@ def test_a_pool_of_ended_containers_is_not_exhausted(cli):
     assert cli.address_of("late", "net") in ("10.44.0.3", "10.44.0.5")
 
 
+@cold
 def test_a_port_of_an_ended_container_is_free(cli):
     create(cli, "net")
     start(cli, "web", "-p", "8080:80")
@@ -248,6 +241,7 @@ def alive(pid):
         return False
 
 
+@cold
 def test_a_create_that_is_killed_anywhere_leaves_nothing_that_stays(cli):
     begun = time.monotonic()
     create(cli, "whole")

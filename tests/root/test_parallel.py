@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.root,
+    pytest.mark.ways("cold", "warm"),
     needs("runc", "overlay", "busybox"),
     pytest.mark.timeout(600),
 ]

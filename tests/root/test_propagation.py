@@ -10,7 +10,6 @@ import pytest
 
 from runengine.linux import mount
 from tests.support import hostile, needs
-from tests.support.command_line import WarmCommandLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.root,
     needs("runc", "overlay", "busybox"),
-    # The same containers as without a service, at a third of the time.
-    pytest.mark.parametrize("shared_cli", [WarmCommandLine], ids=["warm"], indirect=True),
 ]
 
 

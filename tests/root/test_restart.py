@@ -13,6 +13,7 @@ from runengine.mgr.container import policy as policy_module
 from runengine.mgr.container.start import engine_command
 from runengine.model import exec_config
 from runengine.monitor.protocol import AttachOptions
+from runengine.store.containers import Restarts
 from tests.support.engines import collect
 from tests.support.monitors import wait_for
 from tests.support.restarts import (
@@ -28,10 +29,21 @@ from tests.support.restarts import (
 pytestmark = [pytest.mark.root, pytest.mark.needs("runc", "overlay", "busybox")]
 
 
+# Its first run ends when it is told to, all others at once.
+FAILING = """
+[ -e /again ] && exit 1
+touch /again; trap 'exit 1' USR1; echo ready
+while :; do sleep 0.05; done
+"""
+
+
 @pytest.fixture
 def looping(runner, engine):
-    """A container that fails again and again, in a long wait between two runs."""
-    container = runner.start("false", name="looping", **policy("always"))
+    """A container that has failed four times, as the engine sees it, in the long wait after it."""
+    container = runner.start("sh", "-c", FAILING, name="looping", **policy("always"))
+    wait_for(lambda: b"ready" in logs(engine, container))
+    engine.store.containers.set_desired(container, policy_module.RUNNING, Restarts(3, 1.6))
+    engine.containers.kill(container, "USR1")
     yield container, back_off(engine, container)
     if engine.containers.list(all=True):
         engine.containers.remove(container, force=True)
@@ -44,9 +56,10 @@ def is_over(note):
 # Running
 
 
-def test_it_runs_again_and_again_and_shows_it(engine, looping):
+def test_it_runs_again_and_again_and_shows_it(runner, engine):
     # U-04, C-20
-    container, note = looping
+    container = runner.start("false", **policy("always"))
+    note = back_off(engine, container)
     found = state(engine, container)
     assert (found["Status"], found["Running"], found["Restarting"]) == ("restarting", True, True)
     assert (found["Pid"], found["ExitCode"]) == (0, 1)

@@ -12,7 +12,11 @@ import pytest
 
 from tests.support import needs
 
-pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.ways("cold", "warm"),
+    needs("runc", "overlay", "busybox"),
+]
 
 BOTH_STREAMS = ("run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2; exit 3")
 WAIT_S = 30
