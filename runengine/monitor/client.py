@@ -10,17 +10,21 @@ import os
 import select
 import socket
 import time
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from runengine import errors
+from runengine.linux.locks import locked
 from runengine.monitor import wire
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
     from runengine.monitor.protocol import AttachOptions, ExecRequest, ExitRecord, Job
 
 RECEIVE_SIZE = 256 << 10
+LOCK_PATIENCE_S = 1.0
 SPAWN_ANSWER_TIMEOUT_S = 120.0
 """The runtime may have to wait for hooks and slow disks; far beyond that it hangs."""
 
@@ -127,6 +131,10 @@ class Connection:
         self._send(wire.control({"op": "detach"}))
         self.close()
 
+    def give_up(self) -> None:
+        """Have the container's process killed, or its start called off; the monitor then ends."""
+        self._send(wire.control({"op": "give-up"}))
+
     # Standard input
 
     def send_stdin(self, data: bytes) -> None:
@@ -177,12 +185,20 @@ class Connection:
                 raise errors.TimedOut("the container's monitor does not answer")
         return self._ready.pop(0)
 
-    def request(self, message: dict[str, Any], answer: str) -> dict[str, Any]:
+    def request(
+        self, message: dict[str, Any], answer: str, *, lock_fd: int | None = None
+    ) -> dict[str, Any]:
         """Send a request and return its answer; output that comes first is kept for the reader.
 
+        With ``lock_fd`` the monitor has that lock as well, from the moment it is sent.
         Raises what the monitor's error event says, Unavailable if the monitor went away.
         """
-        self._send(wire.control(message))
+        data = wire.control(message)
+        if lock_fd is not None:
+            flags = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+            with suppress(OSError):  # a broken connection is noticed by the reader
+                data = data[socket.send_fds(self._sock, [data], [lock_fd], flags) :]
+        self._send(data)
         kept: list[Frame] = []
         while True:
             frame = self.read_frame(SPAWN_ANSWER_TIMEOUT_S)
@@ -300,12 +316,14 @@ class Monitor:
 
         If this process dies from now on the container goes on (if it had started), and the
         monitor runs ``on_exit`` when it ends. Raises CommandNotFound, CommandNotExecutable,
-        RuntimeFailed, Unavailable; nothing of the container is then left, the mount is the
-        caller's to undo.
+        RuntimeFailed, Conflict, Unavailable; nothing of the container is then left, the mount is
+        the caller's to undo.
         """
         self._await_birth()
         fields = attach_fields(attach) if attach else None
-        event = self.connection.request({"op": "run", "job": job, "attach": fields}, "started")
+        message = {"op": "run", "job": job, "attach": fields}
+        with _lock_of(job) as fd:
+            event = self.connection.request(message, "started", lock_fd=fd)
         return Started(event["pid"], event["start_time"], self.connection if attach else None)
 
     def pend(self, state_dir: str, command: list[str], delay_s: float) -> None:
@@ -318,6 +336,11 @@ class Monitor:
         self.connection.request(message, "pending")
         self.close()
 
+    def abandon(self) -> None:
+        """Let go of the monitor of a start that failed: what it has begun ends, and so does it."""
+        self.connection.give_up()
+        self.close()
+
     def take_over(self) -> bool:
         """Claim the teardown after the exit frame; False if the monitor has begun it itself."""
         return self.connection.take_over()
@@ -327,6 +350,20 @@ class Monitor:
         self.connection.close()
         if self._birth is not None:
             self._birth.close()
+
+
+@contextmanager
+def _lock_of(job: Job) -> Iterator[int]:
+    """The lock that the container's monitor holds. Raises Conflict if there is a monitor."""
+    # For a moment, whoever looks whether a monitor holds it has it as well.
+    path = f"{job['state_dir']}/{wire.LOCK_NAME}"
+    with ExitStack() as stack:
+        try:
+            fd = stack.enter_context(locked(path, timeout_s=LOCK_PATIENCE_S))
+        except TimeoutError:
+            brief = f"container {job['id'][:12]} has a monitor already"
+            raise errors.Conflict(brief) from None
+        yield fd
 
 
 def attach_fields(options: AttachOptions) -> dict[str, bool]:

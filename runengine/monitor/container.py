@@ -18,18 +18,23 @@ from runengine.runtime import argv
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    import signal
     from typing import Any
 
     from runengine.monitor.health import Health
-    from runengine.monitor.loop import Loop
+    from runengine.monitor.loop import Loop, Timer
     from runengine.monitor.pending import Pending
     from runengine.monitor.programs import Programs
     from runengine.monitor.protocol import Job
     from runengine.monitor.session import Log
     from runengine.monitor.starting import Process
     from runengine.runtime.messages import Failure
+else:
+    import _signal as signal
 
 STARTING, RUNNING, ENDING, ENDED = "starting", "running", "ending", "ended"
+START_TIMEOUT_S = 120.0
+"""How long the runtime may take once the command that waited for it is gone."""
 CHANGEABLE = frozenset(("events", "on_exit", "restart"))
 """Keys of the job that are looked at only when something happens, so that they may change."""
 
@@ -38,7 +43,13 @@ class Container:
     """The monitor's state; everything happens in the loop's callbacks."""
 
     def __init__(
-        self, loop: Loop, programs: Programs, job: Job, control: Peer, request: dict[str, Any]
+        self,
+        loop: Loop,
+        programs: Programs,
+        job: Job,
+        lock_fd: int,
+        control: Peer,
+        request: dict[str, Any],
     ) -> None:
         self.loop = loop
         self.programs = programs
@@ -56,28 +67,31 @@ class Container:
         self.teardown_waits = False
         """For somebody who has the container's lock."""
         self.pending: Pending | None = None
+        self._starting: Starting | None = None
+        self._given_up = False
+        self._patience: Timer | None = None
         self._began = 0.0
         self._attach: dict[str, Any] | None = request.get("attach")
-        self._server = Server(loop, job["state_dir"], self._on_connect)
+        self._server = Server(loop, job["state_dir"], lock_fd, self._on_connect)
         self._log: Log | None = None
 
     # Start
 
     def start(self) -> None:
-        """Take the lock, open the log, and let the runtime begin."""
+        """Open the log and the socket, and let the runtime begin."""
         try:
-            if not self._server.lock():
-                self._refuse("Conflict", f"container {self.job['id'][:12]} has a monitor already")
-                return
             self._open_log()
             cgroup.leave_session(self.job["cgroup"])
             self._server.listen()
-            Starting(self.loop, self.programs, self._plan(), self._started).begin()
+            self._starting = Starting(self.loop, self.programs, self._plan(), self._started)
+            self._starting.begin()
         except OSError as error:
             self._server.close()
-            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            name = self.job["id"][:12]
-            self._refuse("RuntimeFailed", f"cannot start container {name}: {reason}")
+            self._refuse("RuntimeFailed", self._cannot_start(error))
+
+    def _cannot_start(self, error: OSError) -> str:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return f"cannot start container {self.job['id'][:12]}: {reason}"
 
     def _open_log(self) -> None:
         if self.job["log"]["driver"] != "none":
@@ -105,15 +119,19 @@ class Container:
         )
 
     def _started(self, process: Process | None, failure: Failure | None) -> None:
+        self._starting = None
+        if self._patience:
+            self._patience.cancel()
         if process is None:
             self._start_failed(failure)
+            return
+        if not self._may_run(process):
             return
         self.process = process
         self.phase = RUNNING
         self._began = time.monotonic()
         self.memory = MemoryWatch(self.loop, self.job["cgroup"])
         self._begin_health_check(process.pid)
-        self._write_init(process)
         # Before the answer, and by us: the end comes to us as well, so it cannot overtake.
         journal.started(self.job, attached=bool(self._attach))
         self.control.event(
@@ -126,6 +144,23 @@ class Container:
         process.session.begin()
         process.on_exit(self._init_ended)
         self.loop.tidy()
+
+    def _may_run(self, process: Process) -> bool:
+        """Write down who the init is; without that it must end, as nobody would find it."""
+        brief = f"the start of container {self.job['id'][:12]} was given up"
+        if not self._given_up:
+            try:
+                self._write_init(process)
+            except OSError as error:
+                brief = self._cannot_start(error)
+            else:
+                return True
+        from runengine.runtime.messages import Failure
+
+        if not process.exit:
+            os.kill(process.pid, signal.SIGKILL)
+        self._start_failed(Failure("RuntimeFailed", brief))
+        return False
 
     def _begin_health_check(self, init_pid: int) -> None:
         spec = self.job.get("health")
@@ -166,6 +201,7 @@ class Container:
             peer.close()
         self.control.error(kind, brief, resolution)
         self.control.end()
+        self.stop_if_done()  # where the control had gone before
 
     # Requests
 
@@ -177,6 +213,9 @@ class Container:
         self.peers.discard(peer)
         if peer in self.waiters:
             self.waiters.remove(peer)
+        if peer is self.control and self._starting:
+            # Nobody is there any more who would lose patience with a runtime that hangs.
+            self._patience = self.loop.later(START_TIMEOUT_S, self._give_up)
         if self.phase is ENDED:
             if peer is self.control:
                 ending.leave_alone(self)
@@ -276,6 +315,17 @@ class Container:
             journal.detached(self.job, self.execs.find(peer.session))
         peer.writes_stdin = False
         peer.close()
+
+    def _on_give_up(self, _peer: Peer, _request: dict[str, Any]) -> None:
+        self._give_up()
+        if self.process and not self.process.exit:
+            os.kill(self.process.pid, signal.SIGKILL)
+
+    def _give_up(self) -> None:
+        """End a start that is under way."""
+        if self._starting:
+            self._given_up = True
+            self._starting.abort()
 
     def _on_take_over(self, peer: Peer, _: dict[str, Any]) -> None:
         ending.take_over(self, peer)
@@ -389,6 +439,7 @@ _ACTIONS = {
     "status": Container._on_status,
     "update": Container._on_update,
     "detach": Container._on_detach,
+    "give-up": Container._on_give_up,
     "take-over": Container._on_take_over,
 }
 

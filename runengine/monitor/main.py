@@ -9,7 +9,7 @@ import prctl
 
 from runengine.monitor.container import Container, note
 from runengine.monitor.loop import Loop
-from runengine.monitor.peer import Peer
+from runengine.monitor.peer import Control
 from runengine.monitor.programs import Programs
 from runengine.monitor.wire import CONTROL_FD
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from runengine.monitor.peer import Peer
     from runengine.monitor.pending import Pending
 else:
     import _signal as signal
@@ -52,7 +53,7 @@ class Monitor:
         self.loop = Loop(self._report)
         self._programs = Programs()
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, control_fd)
-        self._control = Peer(self.loop, sock, self)
+        self._control = Control(self.loop, sock, self)
 
     def serve(self) -> None:
         """Return when the container has ended and everybody has been told."""
@@ -77,7 +78,8 @@ class Monitor:
             if Monitor.entitle:
                 engine = self._state_dir.partition("/containers/")[0]
                 Monitor.entitle(f"{NAME} {job['id'][:12]} {engine}")
-            container = Container(self.loop, self._programs, job, peer, request)
+            lock_fd = self._control.take_lock()
+            container = Container(self.loop, self._programs, job, lock_fd, peer, request)
             container.start()
             self._container = container
         except (KeyError, TypeError, ValueError) as error:

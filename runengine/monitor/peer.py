@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import _socket
+import os
+import sys
 
 from runengine.monitor import wire
 from runengine.monitor.loop import READ, WRITE
@@ -177,7 +179,7 @@ class Peer:
         if self.closed:
             return False
         try:
-            data = self._sock.recv(RECEIVE_SIZE)
+            data = self._take()
             frames = self._splitter.feed(data)
         except BlockingIOError:
             return False
@@ -190,6 +192,9 @@ class Peer:
             self.close()
         return bool(data)
 
+    def _take(self) -> bytes:
+        return self._sock.recv(RECEIVE_SIZE)
+
     def _on_frame(self, stream: int, payload: bytes) -> None:
         if stream == wire.CONTROL:
             try:
@@ -200,3 +205,30 @@ class Peer:
                 self._host.on_request(self, request)
         elif stream == wire.STDIN and self.session and self.writes_stdin:
             self.session.feed(payload)
+
+
+class Control(Peer):
+    """Whoever has started the monitor: with the job comes the container's lock."""
+
+    __slots__ = ("_lock_fd",)
+
+    def __init__(self, loop: Loop, sock: _socket.socket, host: Host) -> None:
+        self._lock_fd: int | None = None
+        super().__init__(loop, sock, host)
+
+    def take_lock(self) -> int:
+        """The lock's descriptor, which is the caller's from then on. Raises ValueError."""
+        fd, self._lock_fd = self._lock_fd, None
+        if fd is None:
+            raise ValueError(f"{wire.LOCK_NAME} did not come with it")
+        return fd
+
+    def _take(self) -> bytes:
+        room = _socket.CMSG_LEN(wire.FD_BYTES)
+        data, ancillary, _, _ = self._sock.recvmsg(RECEIVE_SIZE, room, _socket.MSG_CMSG_CLOEXEC)
+        for level, kind, packed in ancillary:
+            if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+                if self._lock_fd is not None:
+                    os.close(self._lock_fd)
+                self._lock_fd = int.from_bytes(packed[: wire.FD_BYTES], sys.byteorder)
+        return data

@@ -73,6 +73,8 @@ class Pending:
         }
         try:
             fsatomic.replace(self._path, wire.dumps(note), durable=False)
+        except FileNotFoundError:
+            self._due = 0.0  # the container is gone: so the command says at once
         except OSError as error:
             self._report(f"cannot write {self._path}: {error}")
 

@@ -3,7 +3,10 @@
 Requests (client to monitor, control frames):
 
 ``{"op": "run", "job": Job, "attach": {...} | null}``
-    on the control socket only, once. Answers: ``started`` or ``error``, later ``exit``.
+    on the control socket only, once, with the container's lock as a descriptor. Answers:
+    ``started`` or ``error``, later ``exit``.
+``{"op": "give-up"}``
+    end what has been started, or is being started. No answer.
 ``{"op": "take-over"}``
     on the control socket after ``exit``: the caller does the teardown. Answer: ``taken``; without
     an answer (end of file) the monitor has done it or is doing it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _socket
 import os
+import sys
 
 from runengine.linux import inheritance
 from runengine.monitor import ending, wire
@@ -69,9 +70,7 @@ class _Play:
 
     def run(self) -> bool:
         """Return when the container is over; False if that takes too long."""
-        streams = {"stdin": True, "stdout": True, "stderr": True}
-        attach = streams if self._attached else None
-        self._request(self._sockets[0], {"op": "run", "job": self._job(), "attach": attach})
+        self._begin()
         self._loop.later(TIMEOUT_S, self._give_up)
         self._monitor.serve()
         if Loop.give_back:
@@ -79,6 +78,18 @@ class _Play:
         for sock in self._sockets:
             sock.close()
         return self._in_time
+
+    def _begin(self) -> None:
+        """Send the job, with the container's lock."""
+        streams = {"stdin": True, "stdout": True, "stderr": True}
+        attach = streams if self._attached else None
+        data = wire.control({"op": "run", "job": self._job(), "attach": attach})
+        path = f"{self._directory}/{wire.LOCK_NAME}"
+        lock_fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        packed = lock_fd.to_bytes(wire.FD_BYTES, sys.byteorder)
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)
+        self._sockets[0].sendmsg([data], [rights])
+        os.close(lock_fd)
 
     def _give_up(self) -> None:
         self._in_time = False

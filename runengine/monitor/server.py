@@ -1,9 +1,14 @@
-"""The container's lock and its listening socket."""
+"""The container's lock and its listening socket.
+
+The lock is taken by whoever starts the container, who holds the container itself meanwhile, and
+comes with the job: an open file's lock is held by all who have it, on its way as well (flock(2),
+unix(7)). So whoever comes next, and would settle or remove the container, finds it locked from
+before the job is sent to after the monitor's end, whatever dies in between.
+"""
 
 from __future__ import annotations
 
 import _socket
-import fcntl
 import os
 
 from runengine.monitor import wire
@@ -20,28 +25,17 @@ class Server:
     """Held for the container's life: ``monitor.lock``, ``monitor.sock``."""
 
     def __init__(
-        self, loop: Loop, directory: str, on_connect: Callable[[_socket.socket], None]
+        self,
+        loop: Loop,
+        directory: str,
+        lock_fd: int,
+        on_connect: Callable[[_socket.socket], None],
     ) -> None:
         self._loop = loop
         self._directory = directory
+        self._lock_fd: int | None = lock_fd
         self._on_connect = on_connect
-        self._lock_fd: int | None = None
         self._listener: _socket.socket | None = None
-
-    def lock(self) -> bool:
-        """Take the lock; False if another monitor has it. Raises OSError."""
-        while True:
-            path = f"{self._directory}/{wire.LOCK_NAME}"
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(fd)
-                return False
-            if os.fstat(fd).st_nlink:
-                self._lock_fd = fd
-                return True
-            os.close(fd)  # removed between open and lock: that lock counts for nothing
 
     def listen(self) -> None:
         """Accept clients; only root can connect. Raises OSError."""

@@ -30,8 +30,6 @@ PTS_MAJOR = 136
 """First major number of pseudo-terminals, 256 each (Linux, admin-guide/devices.txt)."""
 TIOCGPTN = 0x80045430
 """Number of a master's terminal (ioctl_tty(2))."""
-FD_BYTES = 4
-"""A descriptor in a control message; the array module that does this costs half a megabyte."""
 SETTLE_INTERVAL_S = 0.002
 SETTLE_ATTEMPTS = 50
 """How often to look whether the init has become the program; then it counts as started."""
@@ -197,14 +195,14 @@ class Starting:
             return
         try:
             _, ancillary, _, _ = self._console.recvmsg(
-                4096, _socket.CMSG_LEN(FD_BYTES), _socket.MSG_CMSG_CLOEXEC
+                4096, _socket.CMSG_LEN(wire.FD_BYTES), _socket.MSG_CMSG_CLOEXEC
             )
         except BlockingIOError:
             return
         self._close_console()
         for level, kind, data in ancillary:
             if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
-                self._use_terminal(int.from_bytes(data[:FD_BYTES], sys.byteorder))
+                self._use_terminal(int.from_bytes(data[: wire.FD_BYTES], sys.byteorder))
 
     def _use_terminal(self, fd: int) -> None:
         self._streams = Streams(fd, {fd: wire.STDOUT}, terminal=True)

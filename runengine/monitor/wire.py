@@ -25,6 +25,8 @@ MAX_PAYLOAD = 16 << 20
 
 CONTROL_FD = 3
 """Where a monitor finds its control socket."""
+FD_BYTES = 4
+"""A descriptor in a control message; the array module that does this costs half a megabyte."""
 SOCKET_NAME = "monitor.sock"
 LOCK_NAME = "monitor.lock"
 INIT_NAME = "init.json"

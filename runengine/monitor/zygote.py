@@ -23,7 +23,7 @@ from runengine.monitor import rehearsal
 from runengine.monitor.loop import Loop
 from runengine.monitor.main import Monitor, become, close_all_but, settle, take_place
 from runengine.monitor.title import Title
-from runengine.monitor.wire import CONTROL_FD
+from runengine.monitor.wire import CONTROL_FD, FD_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ READY = b"R"
 """Told to the launcher once requests are taken."""
 VIOLENCE = b"V"
 """Told to the launcher when a monitor was killed: it could not say how its container ended."""
-FD_BYTES = 4
 DESCRIPTORS = 2
 HIGHEST_FD = 64
 """Far above any descriptor that this process has."""

@@ -14,6 +14,7 @@ import pytest
 from runengine import errors
 from runengine.linux import libc, mount, pidfd
 from runengine.linux.locks import locked
+from runengine.monitor.client import Connection
 from runengine.monitor.protocol import AttachOptions
 from runengine.runtime.runc import Runtime
 from tests.support import monitors
@@ -179,6 +180,16 @@ def _kill_first_child(parent: int, delay_s: float) -> None:
         os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
     finally:
         os._exit(0)
+
+
+def test_a_container_that_cannot_be_written_down_is_none(host: Host) -> None:
+    job = host.job("sleep", "1000")
+    note = Path(job["state_dir"], "init.json")
+    note.mkdir()
+    with pytest.raises(errors.RuntimeFailed, match=r"init\.json.*: Is a directory"):
+        host.run(job)
+    wait_for(lambda: has_ended(host.monitors[-1].pid))
+    assert not host.leftovers(job)
 
 
 def test_malformed_job(host: Host) -> None:
@@ -369,26 +380,20 @@ def test_command_runs_only_if_whoever_has_the_lock_does_not(
     assert note.exists() is not torn_down
 
 
-def test_client_that_dies_with_its_start_under_way(host: Host, tmp_path: Path) -> None:
+def test_client_that_dies_with_its_start_under_way(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     note = tmp_path / "note"
     job = host.job(*sh("sleep 0.2; exit 7"), on_exit=["/bin/touch", str(note)])
+    monkeypatch.setattr(Connection, "read_frame", lambda *_: os._exit(0))
     pid = os.fork()
     if pid == 0:
-        try:
-            monitor = host.spawn()
-            os.write(monitor.connection.fileno(), _run_frame(job))
-        finally:
-            os._exit(0)
+        host.run(job, None)
     os.waitpid(pid, 0)
+    monkeypatch.undo()
     wait_for(note.exists)
     assert json.loads(Path(job["data_dir"], "exit.json").read_text())["exit_code"] == 7
     assert not host.leftovers(job)
-
-
-def _run_frame(job: Any) -> bytes:
-    from runengine.monitor import wire
-
-    return wire.control({"op": "run", "job": job, "attach": None})
 
 
 def test_monitor_without_a_job_goes_away(host: Host) -> None:

@@ -161,7 +161,8 @@ def is_frozen(cgroup: dict[str, str]) -> bool | None:
 def monitor_lives(context: Context, container_id: str) -> bool:
     """Whether the container's monitor holds its lock."""
     try:
-        fd = try_lock(f"{context.state_dir(container_id)}/monitor.lock")
+        # Shared, so that one who looks is not taken for a monitor by another.
+        fd = try_lock(f"{context.state_dir(container_id)}/monitor.lock", shared=True)
     except FileNotFoundError:
         return False
     if fd is None:

@@ -17,6 +17,8 @@ from runengine.mgr.container.context import discard_directory, make_private_dire
 from runengine.mgr.network.modes import has_networks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runengine.mgr.container.context import Context
     from runengine.store.containers import Record, State
 
@@ -29,15 +31,20 @@ RECLAIM_PATIENCE_S = 5.0
 def settle(context: Context, record: Record) -> State:
     """The true state, written down, with the leftovers of an ended run cleared away.
 
-    The caller holds the container's lock. Waits for a monitor that is recording an exit.
+    The caller holds the container's lock. Waits for a monitor that is recording an exit, or
+    starting the container.
     """
     state = observe.observe(context, record)
+    if not _lives(state):
+        # It records an exit, or starts the container for a command that was killed.
+        wait_for_monitor(
+            context, record.id, unless=lambda: _lives(observe.observe(context, record))
+        )
+        state = observe.observe(context, record)
     if _lives(state):
         if state is not record.state:
             context.store.containers.set_state(record.id, state)
         return state
-    wait_for_monitor(context, record.id)
-    state = observe.observe(context, record)
     tear_down(context, record)
     if state is not record.state:
         context.store.containers.set_state(record.id, state)
@@ -51,13 +58,15 @@ def _lives(state: State) -> bool:
     return observe.is_live(state) and pidfd.is_alive(state["Pid"], state["StartTime"])
 
 
-def wait_for_monitor(context: Context, container_id: str) -> None:
+def wait_for_monitor(
+    context: Context, container_id: str, *, unless: Callable[[], bool] = lambda: False
+) -> None:
     """Wait until the container's monitor has finished. Raises TimedOut if it hangs."""
     import time
 
     deadline = time.monotonic() + MONITOR_GRACE_S
     pause_s = 0.001
-    while observe.monitor_lives(context, container_id):
+    while observe.monitor_lives(context, container_id) and not unless():
         if time.monotonic() > deadline:
             raise TimedOut(
                 f"the monitor of container {container_id[:12]} does not finish",
@@ -75,6 +84,10 @@ def tear_down(context: Context, record: Record) -> None:
     from runengine.linux.mount import unmount
 
     state_dir = context.state_dir(record.id)
+    if os.path.lexists(f"{state_dir}/monitor.sock"):
+        from runengine.mgr.container import orphans
+
+        orphans.end(context, record.id)
     if os.path.exists(f"{context.paths.runtime_root}/{record.id}"):
         _delete_from_runtime(context, record)
     _clear_cgroups(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -72,13 +73,28 @@ def _remove(
         )
 
 
+def _call_start_off(context: Context, container_id: str) -> None:
+    if not os.path.lexists(f"{context.state_dir(container_id)}/monitor.sock"):
+        return
+    from runengine.monitor import client
+
+    connection = client.connect(context.state_dir(container_id))
+    if connection is not None:
+        with connection:
+            connection.give_up()
+
+
 def _hurry(context: Context, container_id: str) -> None:
-    """Cut an operation short that holds the container while it waits for its end (``stop``)."""
+    """Cut an operation short that holds the container while it waits for its end (``stop``).
+
+    A start, too, that goes on although the command that wanted it was killed.
+    """
     from runengine.mgr.container import stop
 
     try:
-        with context.locked(container_id, timeout_s=stop.LOCK_PATIENCE_S):
-            return
+        with context.locked(container_id, timeout_s=stop.LOCK_PATIENCE_S) as record:
+            if not observe.is_live(observe.observe(context, record)):
+                _call_start_off(context, container_id)
     except TimedOut:
         with suppress(Conflict):
             stop.kill_beside(context, container_id, stop.SIGKILL)

@@ -9,11 +9,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from runengine.errors import Conflict, EngineError, NotModified, Unavailable
+from runengine.errors import Conflict, EngineError, NotModified, TimedOut, Unavailable
 from runengine.linux import clock
 from runengine.mgr.container import observe, pending, policy, shown, volumes
 from runengine.mgr.container.context import make_private_directory
-from runengine.mgr.container.recover import settle, tear_down
+from runengine.mgr.container.recover import settle, tear_down, wait_for_monitor
 from runengine.mgr.container.runtime import abilities_of, argv_of
 from runengine.mgr.network.modes import CONTAINER, has_networks
 from runengine.store.containers import Restarts
@@ -96,7 +96,7 @@ def start_settled(
         job["events"] = context.events.for_job(record, began_ns)
         started = monitor.run(job, attach)
     except BaseException as error:
-        monitor.close()
+        monitor.abandon()
         failure = _explained(context, record, error)
         _undo(context, record, failure)
         if failure is not error:
@@ -143,7 +143,9 @@ def _explained(context: Context, record: Record, error: BaseException) -> BaseEx
 
 def _undo(context: Context, record: Record, error: BaseException) -> None:
     """Leave the container as one that did not start, with the reason and Docker's code."""
-    tear_down(context, record)
+    with contextlib.suppress(TimedOut):
+        wait_for_monitor(context, record.id)
+        tear_down(context, record)
     if isinstance(error, EngineError):
         code = error.exit_code if error.exit_code in (126, 127) else START_FAILED
         state: Any = {**record.state, "ExitCode": code, "Error": str(error)}
