@@ -6,6 +6,9 @@ import os
 import select
 import signal
 
+MAX_POLL_MS = (1 << 31) - 1
+"""The longest that poll(2) sleeps at a time, some 24 days."""
+
 
 def start_time(pid: int) -> int | None:
     """Start time in clock ticks since boot (proc_pid_stat(5), field 22); None if it is gone.
@@ -62,4 +65,9 @@ def wait(fd: int, timeout_s: float | None = None) -> bool:
     """Wait until the pidfd's process has ended; False after ``timeout_s``."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    return bool(poll.poll(None if timeout_s is None else max(0, int(timeout_s * 1000))))
+    left_ms = None if timeout_s is None else max(0, int(timeout_s * 1000))
+    while left_ms is not None and left_ms > MAX_POLL_MS:
+        if poll.poll(MAX_POLL_MS):
+            return True
+        left_ms -= MAX_POLL_MS
+    return bool(poll.poll(left_ms))

@@ -29,9 +29,9 @@ WRITE = select.POLLOUT
 GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 UNSTARTED = "runc:[2:INIT]"
 """Name of a process that is still the runtime's, not yet the program it is to become."""
-
-
 TIDY_S = 1.0
+LONGEST_MS = (1 << 31) - 1
+"""As long as poll(2) can sleep, some 24 days; then it is a turn in which nothing is due."""
 
 
 class Timer:
@@ -127,7 +127,8 @@ class Loop:
             return None
         soonest = min(timer.due for timer in self._timers)
         # Rounded up, or poll would come back just before the time and spin.
-        return max(0.0, (soonest - time.monotonic()) * 1000 + 0.5)
+        left_ms = (soonest - time.monotonic()) * 1000 + 0.5
+        return min(max(0.0, left_ms), LONGEST_MS)
 
     def _run_timers(self) -> None:
         if not self._timers:

@@ -26,6 +26,8 @@ MAX_DELAY_S = 60.0
 LONG_RUN_S = 10.0
 """A run that lasted as long was a good one: the next delay is the first again."""
 RUNNING, STOPPED = "running", "stopped"
+MAX_DIGITS = 18
+"""Of a count: so many fit into 63 bits, which is what readers of the document expect."""
 
 
 class Decision(NamedTuple):
@@ -44,7 +46,7 @@ def parse(text: str) -> RestartPolicy:
     if colon and not name:
         raise InvalidParameter("invalid restart policy format: no policy provided before colon")
     digits = count[1:] if count[:1] in ("-", "+") else count
-    if count and not (digits.isascii() and digits.isdigit()):
+    if count and not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS):
         raise InvalidParameter(
             "invalid restart policy format: maximum retry count must be an integer"
         )

@@ -63,6 +63,8 @@ def test_spellings(text, name, count):
         ("on-failure:1.5", "maximum retry count must be an integer"),
         ("on-failure:3:4", "maximum retry count must be an integer"),
         ("on-failure:٣", "maximum retry count must be an integer"),
+        ("on-failure:9999999999999999999", "maximum retry count must be an integer"),
+        ("on-failure:" + "9" * 5000, "maximum retry count must be an integer"),
         ("on-failure:-1", "maximum retry count cannot be negative"),
         ("always:3", "can only be used with 'on-failure'$"),
         ("no:1", "can only be used with 'on-failure'$"),
