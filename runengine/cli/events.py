@@ -28,6 +28,20 @@ _FIELDS = {
     "Time": "time",
     "TimeNano": "timeNano",
 }
+_EXAMPLE: dict[str, Any] = {
+    "status": "die",
+    "id": "0" * 64,
+    "from": "image",
+    "Type": "container",
+    "Action": "die",
+    "Actor": {
+        "ID": "0" * 64,
+        "Attributes": {"exitCode": "0", "image": "image", "name": "name"},
+    },
+    "scope": "local",
+    "time": 0,
+    "timeNano": 0,
+}
 
 
 @command(
@@ -46,7 +60,8 @@ def events(ctx: click.Context, /, **options: Any) -> None:
     Without --since and --until only new events are shown, until it is interrupted. With one of
     them also those of the past that the journal still has; --until ends it at that time.
 
-    Filters: container, event, image, label, network, type, volume.
+    Filters: container, event, image, label, network, scope, type, volume. Values of one filter are
+    alternatives, of label they all have to be there.
     """
     render = renderer(options["form"])
     with context.engine(ctx).system.subscribe_to_events(
@@ -70,6 +85,8 @@ def renderer(form: str) -> Callable[[dict[str, Any]], str]:
     from runengine.cli.template import Template
 
     template = Template(form)
+    # Of a mistake nobody wants to hear when the first event comes, hours later.
+    template.render(MessageRow(_EXAMPLE))
     return lambda message: template.render(MessageRow(message))
 
 

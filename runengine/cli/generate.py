@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "/usr/local/bin/runengine"
 DEFAULT_STOP_TIMEOUT_S = 10
-_BY_HAND = 'write a unit with "runengine run --rm" in it: see docs/systemd.md'
+_BY_HAND = 'write a unit with "runengine run --rm" in it: see docs/service.md'
 
 
 @command(
@@ -31,7 +31,7 @@ _BY_HAND = 'write a unit with "runengine run --rm" in it: see docs/systemd.md'
         flag("--new", "bool", hidden=True),
         flag("--restart-policy", help="When systemd starts it again", default="on-failure"),
         flag("--restart-sec", "int", help="Seconds to wait before that"),
-        flag("-t --time", "int", help="Seconds that the container has to stop"),
+        flag("-t --time --stop-timeout", "int", help="Seconds that the container has to stop"),
         flag("--start-timeout", "int", help="Seconds that the start may take"),
         flag("--container-prefix", help="How the unit's name begins", default="container"),
         flag("--separator", help="What follows in the unit's name", default="-"),
@@ -48,6 +48,7 @@ def systemd(ctx: click.Context, /, **params: Any) -> None:
     The unit runs the container in the foreground of the service manager: its end is the unit's
     end, its exit code the unit's, its output goes to the journal. Install it with:
     runengine generate systemd --name web > /etc/systemd/system/container-web.service
+    systemctl daemon-reload && systemctl enable --now container-web
     """
     from runengine.mgr.systemd_unit import container_unit
 
@@ -113,8 +114,12 @@ def _stop_signal(found: dict[str, Any]) -> int:
 
 
 def _seconds(option: str, value: int | None) -> int | None:
+    from runengine.mgr.systemd_unit import LONGEST_S
+
     if value is not None and value < 0:
         raise InvalidParameter(f"invalid {option} {value}: it cannot be negative")
+    if value is not None and value > LONGEST_S:
+        raise InvalidParameter(f"invalid {option} {value}: systemd does not count so far")
     return value
 
 

@@ -17,7 +17,7 @@ def compile_filters(filters: Mapping[str, Sequence[str]]) -> Callable[[Message],
     """What says whether a message is wanted. Raises InvalidParameter naming the known filters."""
     unknown = sorted(set(filters) - set(_TESTS))
     if unknown:
-        known = ", ".join(sorted(_TESTS))
+        known = ", ".join(sorted(set(_TESTS) - set(_ELSEWHERE)))
         brief = f"invalid filter '{unknown[0]}'"
         raise InvalidParameter(brief, resolution=f"filters are: {known}")
     tests = [
@@ -93,12 +93,20 @@ def _label(message: Message, value: str) -> bool:
     return found is not None and (not equals or found == wanted)
 
 
+def _scope(message: Message, value: str) -> bool:
+    return bool(message.get("scope") == value)
+
+
+# Docker's kinds that do not happen here: to ask for them is no mistake.
+_ELSEWHERE = ("config", "daemon", "node", "plugin", "secret", "service")
 _TESTS: dict[str, Test] = {
+    **{kind: _object(kind) for kind in _ELSEWHERE},
     "container": _object("container"),
     "event": _event,
     "image": _image,
     "label": _label,
     "network": _object("network"),
+    "scope": _scope,
     "type": _type,
     "volume": _object("volume"),
 }

@@ -16,6 +16,8 @@ RESTART_POLICIES = (
 )
 STOP_MARGIN_S = 15
 """What systemd allows above the container's own stop time, for the teardown."""
+LONGEST_S = 10**12
+"""What systemd can count in microseconds with something to spare."""
 MAX_NAME_BYTES = 255
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?\.[a-z]+")
 _NAME_PART = re.compile(r"[A-Za-z0-9:_.\\-]*")
@@ -158,6 +160,7 @@ def _list(key: str, names: tuple[str, ...] | list[str]) -> str:
 def _service(options: UnitOptions) -> list[str]:
     time = ["--time", str(options.stop_timeout_s)] if options.stop_option else []
     limit_s = options.stop_timeout_s
+    limit = limit_s + STOP_MARGIN_S if 0 <= limit_s <= LONGEST_S else "infinity"
     lines = [
         "[Service]",
         "Type=exec",
@@ -165,7 +168,7 @@ def _service(options: UnitOptions) -> list[str]:
         f"Restart={options.restart_policy}",
         _number("RestartSec", options.restart_delay_s),
         _number("TimeoutStartSec", options.start_timeout_s),
-        f"TimeoutStopSec={'infinity' if limit_s < 0 else limit_s + STOP_MARGIN_S}",
+        f"TimeoutStopSec={limit}",
         # As for any service, to end by the signal to stop is no failure.
         f"SuccessExitStatus={128 + options.stop_signal}",
         f"ExecStart={_command(options, 'start', '--attach')}",

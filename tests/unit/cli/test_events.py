@@ -127,6 +127,25 @@ def test_wrong_input(words, code, text):
     assert text in done.stderr
 
 
+@pytest.mark.parametrize(
+    "form", ["{{.Nosuch}}", "{{.Actor.Nosuch}}", "{{json .Actor.Attributes.name.first}}"]
+)
+def test_a_format_that_fits_no_event_is_refused_before_one_comes(form):
+    assert call("events", "--format", form, system=FakeSystem()).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{{slice .ID 0 12}} {{slice .Actor.ID 0 12}}",
+        "{{.Actor.Attributes.nosuch}}",
+        "{{if eq .Type \"volume\"}}{{.Actor.Attributes.driver}}{{end}}",
+    ],
+)
+def test_a_format_that_fits_some_events_is_taken(form):
+    assert call("events", "--format", form, system=FakeSystem()).exit_code == 0
+
+
 def test_what_the_engine_refuses_is_one_line():
     system = FakeSystem(error=InvalidParameter("invalid filter 'x'", resolution="filters are: y"))
     done = call("events", "-f", "x=1", system=system)

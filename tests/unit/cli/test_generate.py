@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -54,6 +56,12 @@ def test_a_stop_time_that_is_asked_for():
     assert setting(result, "ExecStop") == ["/usr/local/bin/runengine stop --time 0 web"]
 
 
+@pytest.mark.parametrize("stop_s", [-1, 10**12 + 1, 2**63 - 1])
+def test_a_stop_time_that_systemd_cannot_count_is_none(stop_s):
+    assert setting(generate("web", StopTimeout=stop_s), "TimeoutStopSec") == ["infinity"]
+    assert setting(generate("-t", str(stop_s), "web"), "TimeoutStopSec") == ["infinity"]
+
+
 def test_other_directories_and_settings_go_along(monkeypatch):
     monkeypatch.setenv("RUNENGINE_STATE", "/run/a b")
     monkeypatch.setenv("RUNENGINE_CONFIG", "/etc/c.json")
@@ -88,6 +96,14 @@ def test_two_that_restart_it_are_warned_of():
     assert generate("web").stderr == ""
 
 
+def test_what_stands_for_new_is_told_in_a_page_that_exists():
+    told = generate("--new", "web").stderr
+    pages = Path(__file__).parents[3] / "docs"
+    named = re.findall(r"docs/([\w.-]+\.md)", told)
+    assert named
+    assert all("run --rm" in (pages / name).read_text() for name in named)
+
+
 @pytest.mark.parametrize(
     ("args", "options", "words"),
     [
@@ -95,6 +111,8 @@ def test_two_that_restart_it_are_warned_of():
         ([], {"removes": True}, "removed when it ends"),
         (["--restart-policy", "unless-stopped"], {}, "systemd knows no, on-success"),
         (["--restart-sec", "-1"], {}, "cannot be negative"),
+        (["--restart-sec", "9999999999999"], {}, "systemd does not count so far"),
+        (["--start-timeout", "9999999999999"], {}, "systemd does not count so far"),
         (["--start-timeout", "x"], {}, "not a valid integer"),
         (["--after", "a b"], {}, "invalid --after 'a b'"),
         (["--container-prefix", "a/b"], {}, "invalid --container-prefix"),

@@ -67,6 +67,11 @@ NETWORK = message("network", "connect", "f00" + "1" * 61, {"name": "net", "conta
         ({"label": ["a", "b=2"]}, container(a="1", b="2"), True),
         ({"volume": ["data"]}, VOLUME, True),
         ({"volume": ["data"]}, NETWORK, False),
+        ({"scope": ["local"]}, container(), True),
+        ({"scope": ["swarm"]}, container(), False),
+        ({"scope": ["local", "swarm"], "type": ["volume"]}, VOLUME, True),
+        ({"daemon": ["host"]}, container(), False),
+        ({"plugin": ["sshfs"], "type": ["volume"]}, VOLUME, False),
         ({"network": ["net"]}, NETWORK, True),
         ({"network": ["f00"]}, NETWORK, True),
         ({"type": ["container"], "event": ["die"]}, container(), False),
@@ -80,4 +85,4 @@ def test_filters(filters, one, wanted):  # R-09
 def test_an_unknown_filter_is_refused_with_the_known_ones():
     with pytest.raises(InvalidParameter, match="invalid filter 'nosuch'") as caught:
         compile_filters({"type": ["image"], "nosuch": ["x"]})
-    assert "container, event, image, label, network, type, volume" in str(caught.value)
+    assert "container, event, image, label, network, scope, type, volume" in str(caught.value)
