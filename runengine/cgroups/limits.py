@@ -22,6 +22,12 @@ UNLIMITED = -1
 CPU_SHARES = (2, 262144)
 """What the kernel takes; the runtime refuses what it would have to bend."""
 NANO = 1_000_000_000
+MOST_QUOTA_US = (1 << 44) - 1
+"""Above it the kernel's scheduler cannot count."""
+MOST_PIDS = 1 << 22
+"""As many as a kernel of 64 bits can ever have."""
+MOST_BYTES = (1 << 63) - 1
+MOST_RATE = (1 << 64) - 1
 LITTLE_MEMORY_BYTES = 2 << 30
 UNKNOWN = Machine()
 
@@ -123,7 +129,7 @@ def check(
     """
     result: HostConfig = host.copy()
     if result["Memory"] > 0 and result["MemorySwap"] == 0:
-        result["MemorySwap"] = 2 * result["Memory"]
+        result["MemorySwap"] = min(2 * result["Memory"], MOST_BYTES)
     if result["PidsLimit"] == 0:
         result["PidsLimit"] = UNLIMITED  # 0 is left for kernels that do not count
     check_ranges(result, min_memory_bytes=min_memory_bytes, machine=machine)
@@ -175,6 +181,12 @@ def check_ranges(host: HostConfig, *, min_memory_bytes: int, machine: Machine) -
     _check_realtime(host)
     _check_cpusets(host, machine)
     _check_block_io(host)
+    pids = host["PidsLimit"]
+    if pids is not None and pids > MOST_PIDS:
+        raise InvalidParameter(
+            f"invalid --pids-limit {pids}: no kernel has more than {MOST_PIDS}",
+            resolution="use -1 for no limit",
+        )
     if not -1000 <= host["OomScoreAdj"] <= 1000:
         raise InvalidParameter(
             f"invalid --oom-score-adj {host['OomScoreAdj']}: the range is -1000 to 1000"
@@ -214,6 +226,11 @@ def _check_cpu(host: HostConfig, machine: Machine) -> None:
     if quota < -1 or 0 < quota < 1000:
         raise InvalidParameter(
             f"invalid --cpu-quota {quota}: CPU cfs quota cannot be less than 1ms (1000)"
+        )
+    if quota > MOST_QUOTA_US:
+        raise InvalidParameter(
+            f"invalid --cpu-quota {quota}: the most is {MOST_QUOTA_US}",
+            resolution="use -1 for no limit",
         )
     if period and not 1000 <= period <= 1_000_000:
         raise InvalidParameter(
@@ -286,7 +303,7 @@ def _check_block_io(host: HostConfig) -> None:
             raise InvalidParameter(f"invalid {flag}: {weight}: the range is 10 to 1000")
     for key in THROTTLES:
         for device in host[key]:  # type: ignore[literal-required]  # keys of the table below
-            if device["Rate"] < 0:
+            if not 0 <= device["Rate"] <= MOST_RATE:
                 raise InvalidParameter(f"invalid rate {device['Rate']} for {device['Path']}")
 
 

@@ -162,6 +162,9 @@ def test_swappiness_of_minus_one_asks_for_nothing():  # A-41
         ({"BlkioWeight": 1001}, "10 to 1000"),
         ({"BlkioWeightDevice": [{"Path": DEVICE, "Weight": 9}]}, "/dev/sda"),
         ({"BlkioDeviceReadBps": [{"Path": DEVICE, "Rate": -1}]}, "invalid rate -1"),
+        ({"BlkioDeviceWriteIOps": [{"Path": DEVICE, "Rate": 1 << 64}]}, "invalid rate 184467440"),
+        ({"PidsLimit": 4194305}, "--pids-limit 4194305: no kernel has more than 4194304"),
+        ({"CpuQuota": 1 << 44}, "--cpu-quota 17592186044416: the most is 17592186044415"),
         ({"NanoCpus": 10**9, "CpuQuota": 5000}, "exclude each other"),
         ({"NanoCpus": 10**9, "CpuPeriod": 5000}, "exclude each other"),
         ({"NanoCpus": 1}, "the least is 0.01"),
@@ -218,6 +221,9 @@ def test_refused_whatever_the_kernel_can(features, changes, words):
         {"CpuRealtimePeriod": 1000, "CpuRealtimeRuntime": 1000},
         {"CpuRealtimeRuntime": 1000},
         {"Memory": 0, "MemorySwap": -1},
+        {"PidsLimit": 4194304},
+        {"CpuQuota": (1 << 44) - 1},
+        {"BlkioDeviceReadIOps": [{"Path": DEVICE, "Rate": (1 << 64) - 1}]},
     ],
 )
 def test_edges_that_pass(changes):
@@ -233,6 +239,8 @@ def test_the_floor_is_a_setting():  # A-17
 def test_swap_defaults_to_twice_the_memory_before_the_checks():
     assert check(Memory=64 * MIB).host["MemorySwap"] == 128 * MIB
     assert check(Memory=64 * MIB, MemorySwap=-1).host["MemorySwap"] == -1
+    most = (1 << 63) - 1
+    assert check(Memory=most).host["MemorySwap"] == most  # what the runtime can read
 
 
 @pytest.mark.parametrize(("total", "advised"), [(None, True), (1 << 30, True), (4 << 30, False)])
