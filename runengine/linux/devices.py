@@ -115,6 +115,15 @@ def host_devices() -> list[DeviceEntry]:
     return sorted(_walk("/dev", "/dev", "rwm"))
 
 
+def is_null(path: str) -> bool:
+    """Whether the null device is there, and not a link to it or to anything else."""
+    try:
+        info = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISCHR(info.st_mode) and info.st_rdev == os.makedev(1, 3)
+
+
 def block_number(path: str) -> tuple[int, int]:
     """Major and minor of a block device, for rate limits and weights.
 

@@ -94,6 +94,7 @@ def _mounts(context: Context, record: Record, rootfs: str) -> list[MountPoint]:
     for point in points:
         ensure_source(point)
     points = volumes.bring(context, record, points, rootfs)
+    check_devices_of(points)
     if propagation.needs_table(points):
         propagation.check_propagation(points, mount.mounts())
     return points
@@ -153,6 +154,25 @@ def check_destinations(root: str, points: list[MountPoint]) -> None:
         traced = _traced(root, [point.destination for point in points])
         for point, real in zip(points, traced, strict=True):
             destinations.check(point, real)
+
+
+def check_devices_of(points: list[MountPoint]) -> None:
+    """Raise InvalidParameter for a /dev of the user's own whose null is not the null device.
+
+    Runtimes hide what is masked behind the container's /dev/null. Were that a link, to a file of
+    /proc, they would show and open that instead (CVE-2025-31133; runc from 1.2.8 looks itself).
+    """
+    from runengine.linux import devices
+    from runengine.oci_spec import destinations
+
+    for point in points:
+        if point.destination == destinations.DEV and point.source:
+            path = f"{point.source}/null"
+            if not devices.is_null(path):
+                raise InvalidParameter(
+                    f"mount on /dev is refused: {path} is not the null device",
+                    resolution="mount the host's /dev, or leave it out and use --device",
+                )
 
 
 def _traced(root: str, paths: list[str]) -> list[str]:

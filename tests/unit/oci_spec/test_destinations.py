@@ -42,3 +42,11 @@ def test_where_a_link_leads_is_told():
     point = mounts.parse_bind("/srv:/link")
     with pytest.raises(InvalidParameter, match="/link, which leads to /proc/sys, is refused"):
         destinations.check(point, "/proc/sys")
+
+
+@pytest.mark.parametrize("real", ["/", "/dev"])
+def test_no_link_leads_to_where_the_runtime_makes_its_nodes(real):
+    with pytest.raises(InvalidParameter, match=f"/link, which leads to {real}, is refused"):
+        destinations.check(mounts.parse_bind("/srv:/link"), real)
+    destinations.check(mounts.parse_bind("/srv:/link"), "/dev/link")
+    destinations.check(mounts.parse_bind("/dev:/dev"), "/dev")
