@@ -13,6 +13,8 @@ import pytest
 from runengine import Engine
 from runengine.errors import NotFound
 from runengine.linux import pidfd
+from runengine.mgr.container import stop
+from runengine.mgr.container.runtime import runtime_of
 from runengine.mgr.container.start import engine_command
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("runc", "overlay", "busybox")]
@@ -179,6 +181,20 @@ def test_a_removal_cut_short_is_taken_up(runner, engine):
     with pytest.raises(NotFound):
         engine.containers.inspect(container)
     assert not os.path.exists(engine.config.paths.container(container))
+
+
+def test_a_pause_that_comes_between_the_look_and_the_kill(runner, engine, monkeypatch):
+    """The runtime of a killed ``pause`` does that: what is frozen acts on no signal."""
+    container = runner.start("sleep", "1000")
+    send = stop._send
+
+    def send_late(context, record, fd, number):
+        runtime_of(context, record).pause(record.id)
+        send(context, record, fd, number)
+
+    monkeypatch.setattr(stop, "_send", send_late)
+    engine.containers.remove(container, force=True)
+    assert left_of(engine, container) == []
 
 
 def test_the_cleanup_command_is_harmless_at_any_time(runner, engine):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STOP_TIMEOUT_S = 10
 KILL_TIMEOUT_S = 30.0
+FREEZE_PATIENCE_S = 0.5
 THAW_TIMEOUT_S = 1.0
 """For an end that the runtime has noticed before us."""
 LOCK_PATIENCE_S = 0.2
@@ -121,7 +122,7 @@ def kill_and_settle(
         try:
             _send(context, record, fd, SIGKILL)
             _thaw(context, record, state, fd)
-            if not pidfd.wait(fd, KILL_TIMEOUT_S):
+            if not _await_end(context, record, state, fd):
                 raise TimedOut(
                     f"container {record.name}: pid {state['Pid']} does not end after SIGKILL",
                     resolution="it waits inside the kernel; see /proc/PID/stack and dmesg",
@@ -129,6 +130,21 @@ def kill_and_settle(
         finally:
             os.close(fd)
     return settle(context, context.store.containers.get(record.id))
+
+
+def _await_end(context: Context, record: Record, state: State, fd: int) -> bool:
+    """Wait for the end of an init that got SIGKILL; False if it does not come.
+
+    The runtime of a ``pause`` that was killed may go on and freeze it only now.
+    """
+    if pidfd.wait(fd, FREEZE_PATIENCE_S):
+        return True
+    from runengine.mgr.container import orphans
+
+    orphans.end(context, record.id)
+    if observe.is_frozen(record.details.get("cgroup", {})):
+        _thaw(context, record, {**state, "Status": "paused"}, fd)
+    return pidfd.wait(fd, KILL_TIMEOUT_S)
 
 
 def _thaw(context: Context, record: Record, state: State, fd: int) -> None:
