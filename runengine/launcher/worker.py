@@ -170,12 +170,28 @@ def _step_into(call: Call, pid: int, world: caller.World) -> None:
     time.tzset()
 
 
+def _agree(sock: socket.socket, numbers: list[int]) -> bool:
+    """Tell the caller who works for it and take its streams; False if it did not wait.
+
+    Raises OSError, ValueError if they did not come as announced.
+    """
+    try:
+        sock.sendall(front.READY + os.getpid().to_bytes(front.NUMBER_BYTES, "big"))
+    except ConnectionError:
+        return False
+    sock.settimeout(None)  # a caller that is stopped now goes on some day
+    return _take_streams(sock, numbers)
+
+
 def _take_streams(sock: socket.socket, numbers: list[int]) -> bool:
     """Wait for ``GO`` and put the streams in their places; False if the caller did not wait.
 
     Raises OSError, ValueError if they did not come.
     """
-    word, fds = _receive_once(sock, 1)
+    try:
+        word, fds = _receive_once(sock, 1)
+    except ConnectionError:
+        return False
     if word != front.GO:
         return False
     streams = dict(zip(numbers, fds, strict=True))
@@ -205,9 +221,7 @@ def _work(sock: socket.socket, call: Call, here: Here) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.enable()
     gc.set_threshold(COLLECT_THRESHOLD)
-    sock.sendall(front.READY + os.getpid().to_bytes(front.NUMBER_BYTES, "big"))
-    sock.settimeout(None)  # a caller that is stopped now goes on some day
-    if not _take_streams(sock, call.streams):
+    if not _agree(sock, call.streams):
         return 0  # the caller did not wait: it runs the command itself
     end = die_with(sock)
     sys.argv = ["runengine", *call.args]
