@@ -9,10 +9,10 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import requests
 import urllib3
 
 from runengine.errors import Corrupt, EngineError, Unavailable
+from runengine.registry.lean import requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

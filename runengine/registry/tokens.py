@@ -8,13 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import requests
-from oras.auth import get_auth_backend
-from oras.auth.utils import authHeader
-
 from runengine.errors import Corrupt, Unauthorized, Unavailable
 from runengine.registry import answers
 from runengine.registry.auth import login_needed, refused_credentials
+from runengine.registry.lean import oras, requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,11 +48,11 @@ class Authorizer:
     ) -> str:
         """The Authorization for a challenge. Raises Unauthorized, Unavailable, Corrupt."""
         if challenge.scheme == "basic" and credentials:
-            backend = get_auth_backend("basic", self._session)
+            backend = oras.auth.get_auth_backend("basic", self._session)
             # Always set: oras would else take $ORAS_USER and $ORAS_PASS for any registry.
             backend.set_basic_auth(credentials.username, credentials.password)
         else:
-            backend = get_auth_backend("token", self._session)
+            backend = oras.auth.get_auth_backend("token", self._session)
             backend.set_token_auth(self._token(challenge, endpoint, credentials))
         return str(backend.get_auth_header()["Authorization"])
 
@@ -80,8 +77,8 @@ class Authorizer:
 def _ask_through_oras(
     door: _TokenDoor, challenge: Challenge, credentials: Credentials | None, *, verify_tls: bool
 ) -> Any:
-    backend = get_auth_backend("token", door, tls_verify=verify_tls)
-    wanted = authHeader(
+    backend = oras.auth.get_auth_backend("token", door, tls_verify=verify_tls)
+    wanted = oras.auth.utils.authHeader(
         {
             "realm": challenge.realm,
             "service": challenge.service or None,

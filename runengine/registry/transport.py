@@ -11,22 +11,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import oras.provider
 import urllib3
-from oras.auth.base import AuthBackend
-from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
 
 from runengine import __version__
 from runengine.registry import answers, certificates, mirrors
 from runengine.registry.certificates import Certificates
+from runengine.registry.lean import oras, requests
 from runengine.registry.tokens import Authorizer
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Mapping
-
-    import requests
 
     from runengine.registry.auth import Grants
     from runengine.registry.mirrors import Endpoint
@@ -160,7 +155,7 @@ class _Refused(Exception):
         self.response = response
 
 
-class StepUp(AuthBackend):  # type: ignore[misc]
+class StepUp(oras.auth.base.AuthBackend):  # type: ignore[misc]
     """The hook that oras's ``do_request`` calls on a 401 or 403: the next better authorization."""
 
     def __init__(self, endpoint: Endpoint, grants: Grants, authorizer: Authorizer) -> None:
@@ -197,7 +192,7 @@ class StepUp(AuthBackend):  # type: ignore[misc]
         return {**(headers or {}), "Authorization": authorization}, True
 
 
-class Adapter(HTTPAdapter):
+class Adapter(requests.adapters.HTTPAdapter):
     """What oras leaves to requests' defaults: timeouts, proxies and authorities, hop by hop."""
 
     def __init__(self, timeout_s: float, certs: Certificates) -> None:
@@ -260,7 +255,7 @@ class Adapter(HTTPAdapter):
         super().close()
 
 
-class _OwnContext(HTTPAdapter):
+class _OwnContext(requests.adapters.HTTPAdapter):
     """Connections with a TLS context of their own, through a proxy as well."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
@@ -274,7 +269,7 @@ class _OwnContext(HTTPAdapter):
         return super().proxy_manager_for(proxy, ssl_context=self._context, **more)
 
 
-def _close_pools(adapter: HTTPAdapter) -> None:
+def _close_pools(adapter: requests.adapters.HTTPAdapter) -> None:
     managers = [getattr(adapter, "poolmanager", None), *adapter.proxy_manager.values()]
     for pools in (getattr(manager, "pools", {}) for manager in managers):
         for key in list(pools.keys()):
@@ -283,4 +278,6 @@ def _close_pools(adapter: HTTPAdapter) -> None:
 
 def proxies_for(url: str) -> dict[str, str]:
     """The proxies by scheme that the environment wants for a URL; none for this machine."""
-    return {} if mirrors.is_loopback(urlsplit(url).netloc) else get_environ_proxies(url)
+    if mirrors.is_loopback(urlsplit(url).netloc):
+        return {}
+    return requests.utils.get_environ_proxies(url)
