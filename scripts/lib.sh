@@ -96,12 +96,17 @@ make_environment() {
     "$PYTHON" -m venv "$1" || die "$PYTHON cannot make a virtual environment in $1"
 }
 
-pip_install() {
-    local python=$1
-    shift
+pip_install() { run_pip "$1" install "${@:2}"; }
+
+# pip_wheel PYTHON DIRECTORY PACKAGE...
+pip_wheel() { run_pip "$1" wheel --wheel-dir "${@:2}"; }
+
+run_pip() {
+    local python=$1 command=$2
+    shift 2
     # pip 23.0 (Debian 12) would build python-prctl the old way, with a warning.
     PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore PIP_USE_PEP517=1 \
-        "$python" -m pip install --quiet --progress-bar off "$@"
+        "$python" -m pip "$command" --quiet --progress-bar off "$@"
 }
 
 # hash_of FILE|DIRECTORY...: changes when any of them does.
@@ -126,13 +131,19 @@ install_program() {
     write_launcher "$prefix/venv" "$launcher"
 }
 
-# pip builds in the directory it is given and leaves stale files there: give it a copy.
-install_copy() {
-    local venv=$1 copy status=0
-    shift
+# copy_source: pip builds in the directory it is given and leaves stale files there; says where.
+copy_source() {
+    local copy
     copy=$(mktemp -d)
     (cd "$ROOT_DIR" && cp -r runengine setup.cfg pyproject.toml README.md LICENSE "$copy")
     find "$copy" -name __pycache__ -prune -exec rm -rf {} +
+    echo "$copy"
+}
+
+install_copy() {
+    local venv=$1 copy status=0
+    shift
+    copy=$(copy_source)
     pip_install "$venv/bin/python" "$@" "$copy" || status=$?
     rm -rf "$copy"
     [ "$status" -eq 0 ] || die "pip could not install runengine into $venv"

@@ -8,11 +8,15 @@ import pytest
 
 from tests.support.command_line import CommandLine, WarmCommandLine
 from tests.support.engines import engine, runner, shared_roots
+from tests.support.images import image_mgr
 from tests.support.net_engines import NetEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from runengine.mgr.image.manager import ImageMgr
+    from runengine.paths import Paths
 
 __all__ = ["cli", "engine", "net", "runner", "shared_cli", "shared_net", "shared_roots"]
 
@@ -66,3 +70,10 @@ def net(shared_net: NetEngine) -> Iterator[NetEngine]:
     """The same without containers and networks, before and after."""
     yield shared_net
     shared_net.clear()
+
+
+@pytest.fixture
+def images(roots: Paths) -> Iterator[ImageMgr]:
+    """An image manager on directories of the test's own."""
+    with image_mgr(roots) as manager:
+        yield manager

@@ -10,16 +10,10 @@ import pytest
 from runengine.errors import NotFound, Unsupported
 from runengine.ids import hex_of
 from tests.support.fake_registry import FakeRegistry
-from tests.support.images import image_mgr, residue
+from tests.support.images import residue
 from tests.support.layouts import Layout
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def images(roots):
-    with image_mgr(roots) as manager:
-        yield manager
 
 
 @pytest.fixture

@@ -17,26 +17,18 @@ from runengine.mgr.image import garbage
 from runengine.model import container_config, host_config
 from runengine.store.containers import Record, created_state
 from tests.support.images import (
+    ONE,
+    TWO,
     docker_files,
     image_config,
-    image_mgr,
     needy_layers,
     read_layers,
     residue,
     tar_stream,
 )
-from tests.support.layouts import digest_of, tar_of
+from tests.support.layouts import digest_of
 
 pytestmark = pytest.mark.root
-
-ONE = tar_of({"one": b"1" * 3000})
-TWO = tar_of({"two": b"2" * 3000})
-
-
-@pytest.fixture
-def images(roots):
-    with image_mgr(roots) as manager:
-        yield manager
 
 
 def add_container(images, image_id, status="exited", name="box"):

@@ -23,10 +23,11 @@ from runengine.ids import hex_of
 from runengine.oci_spec import media_types
 from tests.support import needs
 from tests.support.images import (
+    ONE,
+    TWO,
     Lines,
     docker_files,
     image_config,
-    image_mgr,
     layout_files,
     needy_layers,
     read_layers,
@@ -37,16 +38,6 @@ from tests.support.layouts import Layout, digest_of, tar_of
 from tests.support.tars import archive, directory, member
 
 pytestmark = pytest.mark.root
-
-ONE = tar_of({"one": b"1" * 3000})
-TWO = tar_of({"two": b"2" * 3000})
-
-
-@pytest.fixture
-def images(roots):
-    with image_mgr(roots) as manager:
-        yield manager
-
 
 # load: docker archives
 

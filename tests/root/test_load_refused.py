@@ -18,28 +18,19 @@ from runengine.errors import (
 from runengine.mgr.image import workers
 from runengine.oci_spec import media_types
 from tests.support.images import (
+    ONE,
+    TWO,
     docker_files,
     image_config,
-    image_mgr,
     layout_files,
     read_layers,
     residue,
     tar_stream,
 )
-from tests.support.layouts import Layout, tar_of
+from tests.support.layouts import Layout
 from tests.support.tars import archive, member, symlink
 
 pytestmark = pytest.mark.root
-
-ONE = tar_of({"one": b"1" * 3000})
-TWO = tar_of({"two": b"2" * 3000})
-
-
-@pytest.fixture
-def images(roots):
-    with image_mgr(roots) as manager:
-        yield manager
-
 
 # Refused
 

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.root, needs("runc", "busybox")]
 # Without a service there is but the monitor to see an end. What is killed else is a command of the
 # library's, to which it makes no difference.
 both = pytest.mark.ways("cold", "warm")
+either_side = pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 
 KILLED_START = """
 import os, sys
@@ -101,10 +102,9 @@ def test_a_killed_monitor(one: NetEngine):
     assert one.get(f"http://{HOST_IP}:8080/") == "web"
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(
-    ("module", "function"),
-    [
+@either_side
+def test_a_start_killed_at_any_step(one: NetEngine, after: bool):
+    for module, function in (
         ("mgr.network.sandbox", "for_run"),
         ("netns.namespace", "new"),
         ("mgr.network.sandbox", "attach"),
@@ -112,22 +112,26 @@ def test_a_killed_monitor(one: NetEngine):
         ("mgr.network.up", "publish"),
         ("mgr.network.names", "refresh"),
         ("mgr.container.start", "write_spec"),
-    ],
-)
-def test_a_start_killed_at_any_step(one: NetEngine, module: str, function: str, after: bool):
+    ):
+        check_a_killed_start(one, module, function, after=after)
+        one.cli.ok("rm", "-f", "web")
+
+
+def check_a_killed_start(one: NetEngine, module: str, function: str, *, after: bool) -> None:
+    """It leaves nothing, and whoever comes next can have all that it had."""
     before = one.state_of_host()
     one.cli.ok("create", "--name", "web", "--network", "one", "--network", "two", "-p", "8080:80",
                "--network-alias", "front", "busybox", "sleep", "1000")  # fmt: skip
     die_in(one, "engine.containers.start('web')", module, function, after=after)
     one.run("other", "--network", "one", "-p", "8080:80")  # takes what is left of it over
-    assert one.cli.call("exec", "other", "ping", "-c1", "front").code
+    assert one.cli.call("exec", "other", "ping", "-c1", "front").code, function
     one.cli.ok("rm", "-f", "other")
     assert one.cli.names("status=created") == ["web"]  # a look puts right what is left
-    await_true(lambda: one.state_of_host() == before, "nothing is left")
+    await_true(lambda: one.state_of_host() == before, f"nothing is left of {function}")
     one.cli.ok("start", "web")
     assert one.settings("web")["Ports"] == {
         "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]
-    }
+    }, function
 
 
 def test_a_start_killed_when_the_container_runs(one: NetEngine):
@@ -142,38 +146,36 @@ def test_a_start_killed_when_the_container_runs(one: NetEngine):
     assert one.state_of_host() == before
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(
-    ("module", "function"),
-    [
+@either_side
+def test_a_teardown_killed_at_any_step(one: NetEngine, after: bool):
+    before = one.state_of_host()
+    for module, function in (
         ("mgr.network.sandbox", "delete_host_ends"),
         ("netns.firewall", "Firewall.withdraw"),
         ("store.endpoints", "Endpoints.release"),
         ("mgr.network.names", "refresh"),
-    ],
-)
-def test_a_teardown_killed_at_any_step(one: NetEngine, module: str, function: str, after: bool):
-    before = one.state_of_host()
-    one.run("web", "--network", "one", "-p", "8080:80")
-    die_in(one, "engine.containers.stop('web', timeout_s=0)", module, function, after=after)
-    await_true(lambda: one.cli.names("status=exited") == ["web"], "its end is noticed")
-    await_true(lambda: one.state_of_host() == before, "nothing is left")
-    one.run("other", "--network", "one", "-p", "8080:80")
-    assert one.cli.call("exec", "other", "ping", "-c1", "web").code
+    ):
+        one.run("web", "--network", "one", "-p", "8080:80")
+        die_in(one, "engine.containers.stop('web', timeout_s=0)", module, function, after=after)
+        await_true(lambda: one.cli.names("status=exited") == ["web"], "its end is noticed")
+        await_true(lambda: one.state_of_host() == before, "nothing is left")
+        one.run("other", "--network", "one", "-p", "8080:80")
+        assert one.cli.call("exec", "other", "ping", "-c1", "web").code, function
+        one.cli.ok("rm", "-f", "web", "other")
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("function", ["_attach", "_for_run", "_published"])
-def test_a_connect_killed_at_any_step(one: NetEngine, function: str, after: bool):
+@either_side
+def test_a_connect_killed_at_any_step(one: NetEngine, after: bool):
     one.run("web", "--network", "one", "-p", "8080:80")
     before = one.state_of_host()
     module = "mgr.network.connect"
-    die_in(one, "engine.containers.connect('web', 'two')", module, function, after=after)
-    done = one.cli.call("network", "connect", "two", "web")
-    assert done.code == 0 or "already exists" in done.err
-    assert "64 bytes from" in one.once("--network", "two", script="ping -c1 web")
-    one.cli.ok("network", "disconnect", "two", "web")
-    assert one.state_of_host() == before
+    for function in ("_attach", "_for_run", "_published"):
+        die_in(one, "engine.containers.connect('web', 'two')", module, function, after=after)
+        done = one.cli.call("network", "connect", "two", "web")
+        assert done.code == 0 or "already exists" in done.err
+        assert "64 bytes from" in one.once("--network", "two", script="ping -c1 web")
+        one.cli.ok("network", "disconnect", "two", "web")
+        assert one.state_of_host() == before, function
 
 
 def test_a_disconnect_killed_half_way(one: NetEngine):

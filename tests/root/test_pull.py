@@ -40,12 +40,6 @@ def registry(tmp_path_factory):
 
 
 @pytest.fixture
-def images(roots):
-    with image_mgr(roots) as manager:
-        yield manager
-
-
-@pytest.fixture
 def fake():
     with FakeRegistry() as running:
         yield running
@@ -177,12 +171,11 @@ def test_platform_of_an_index(registry, images, tmp_path):
         images.pull(name, platform="linux/ppc64le")
 
 
-def test_many_layers_and_some_that_need_others(registry, images, tmp_path, roots):
+def test_many_layers_and_some_that_need_others(fake, images, roots):
     tars = [archive(directory("d", mode=0o710), member("d/target", b"shared"))]
     tars += [tar_of({f"file{number}": b"%d" % number}) for number in range(120)]
     tars += [archive(link("d/other", "d/target")), archive(member("d/last", b"x"))]
-    layout = packed(tars, gzip.compress, "+gzip")
-    name = push(registry, tmp_path, "team/many:1", layout)
+    name = serve(fake, packed(tars, gzip.compress, "+gzip"))
     images.pull(name)
     keys = images.lookup(name).layers
     assert keys[:-2] == [hex_of(digest_of(tar)) for tar in tars[:-2]]

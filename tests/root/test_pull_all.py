@@ -24,12 +24,6 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def images(roots):
-    with image_mgr(roots) as manager:
-        yield manager
-
-
-@pytest.fixture
 def fake():
     with FakeRegistry() as running:
         yield running

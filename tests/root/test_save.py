@@ -14,25 +14,17 @@ import pytest
 from runengine.errors import Corrupt, InvalidParameter, NotFound, Unsupported
 from runengine.oci_spec import media_types
 from tests.support.images import (
+    ONE,
+    TWO,
     docker_files,
     image_config,
-    image_mgr,
     layout_files,
     residue,
     tar_stream,
 )
-from tests.support.layouts import Layout, digest_of, tar_of
+from tests.support.layouts import Layout, digest_of
 
 pytestmark = pytest.mark.root
-
-ONE = tar_of({"one": b"1" * 3000})
-TWO = tar_of({"two": b"2" * 3000})
-
-
-@pytest.fixture
-def images(roots):
-    with image_mgr(roots) as manager:
-        yield manager
 
 
 @pytest.fixture

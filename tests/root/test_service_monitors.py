@@ -22,17 +22,34 @@ PRIVATE_DIRTY_KB = 2200
 """Exec'd, or forked from the launcher, it is 3,400 and more; on a busy machine 1,500 to 1,700."""
 
 
-@pytest.fixture
-def service(tmp_path, busybox_tar):
-    """One of the test's own: what it kills comes back as another process."""
-    own = Service(tmp_path)
+def whole(directory, busybox_tar):
+    """A service that is ready for everything."""
+    made = Service(directory)
     try:
-        own.ok("import", str(busybox_tar), "busybox")
-        eventually(lambda: zygote_of(own))
-        eventually(lambda: len(own.workers()) <= 1)
-        yield own
+        made.ok("import", str(busybox_tar), "busybox")
+        eventually(lambda: zygote_of(made))
+        eventually(lambda: len(made.workers()) <= 1)
+        yield made
     finally:
-        own.close()
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, busybox_tar):
+    yield from whole(tmp_path_factory.mktemp("service"), busybox_tar)
+
+
+@pytest.fixture
+def service(shared):
+    """For tests that kill nothing of it."""
+    yield shared
+    shared.clear()
+
+
+@pytest.fixture
+def mortal(tmp_path, busybox_tar):
+    """One of the test's own: what it kills comes back as another process."""
+    yield from whole(tmp_path, busybox_tar)
 
 
 def zygote_of(service: Service) -> int:
@@ -95,60 +112,60 @@ def test_the_launcher_keeps_nothing_of_a_monitor(service):
     eventually(lambda: service.descriptors() <= before)
 
 
-def test_killed_it_is_back_and_its_monitors_go_on(service):
-    monitor, first = begin(service, "one"), zygote_of(service)
+def test_killed_it_is_back_and_its_monitors_go_on(mortal):
+    monitor, first = begin(mortal, "one"), zygote_of(mortal)
     end(first)
-    eventually(lambda: zygote_of(service) not in (0, first))
-    assert service.ok("exec", "one", "echo", "here") == "here"
-    other = begin(service, "two")
-    assert parent_of(other) == zygote_of(service)
-    assert parent_of(monitor) not in (first, service.pid)
+    eventually(lambda: zygote_of(mortal) not in (0, first))
+    assert mortal.ok("exec", "one", "echo", "here") == "here"
+    other = begin(mortal, "two")
+    assert parent_of(other) == zygote_of(mortal)
+    assert parent_of(monitor) not in (first, mortal.pid)
 
 
-def test_an_orphan_that_is_killed_is_seen(service):
+def test_an_orphan_that_is_killed_is_seen(mortal):
     """The zygote that would have told of it is gone: the launcher watches by itself."""
-    monitor, first = begin(service, "one", "--restart", "always"), zygote_of(service)
+    monitor, first = begin(mortal, "one", "--restart", "always"), zygote_of(mortal)
     end(first)
-    eventually(lambda: zygote_of(service) not in (0, first))
-    begun = service.init("one")["pid"]
+    eventually(lambda: zygote_of(mortal) not in (0, first))
+    begun = mortal.init("one")["pid"]
     end(monitor)
     end(begun)
-    eventually(lambda: service.state_of("one") == "running")
-    eventually(lambda: service.init("one")["pid"] != begun)
+    eventually(lambda: mortal.state_of("one") == "running")
+    eventually(lambda: mortal.init("one")["pid"] != begun)
 
 
-def test_killed_again_and_again_while_containers_start(service):
+def test_killed_again_and_again_while_containers_start(mortal):
     for number in range(5):
-        found = zygote_of(service)
-        call = service.begin("run", "--rm", "--network", "none", "busybox", "echo", str(number))
+        found = zygote_of(mortal)
+        call = mortal.begin("run", "--rm", "--network", "none", "busybox", "echo", str(number))
         if found:
             end(found)
         assert call.wait(60) == 0
-    eventually(lambda: zygote_of(service))
+    eventually(lambda: zygote_of(mortal))
 
 
-def test_stopped_it_costs_a_call_a_while(service):
-    found = zygote_of(service)
+def test_stopped_it_costs_a_call_a_while(mortal):
+    found = zygote_of(mortal)
     end(found, signal.SIGSTOP)
     try:
-        monitor = begin(service, "one")
+        monitor = begin(mortal, "one")
     finally:
         end(found, signal.SIGCONT)
     assert parent_of(monitor) != found
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_it_ends_with_the_launcher_and_its_monitors_do_not(service, number):
-    begin(service, "one")
-    found = os.pidfd_open(zygote_of(service))
+def test_it_ends_with_the_launcher_and_its_monitors_do_not(mortal, number):
+    begin(mortal, "one")
+    found = os.pidfd_open(zygote_of(mortal))
     if number == signal.SIGKILL:
-        service.kill()
+        mortal.kill()
     else:
-        service.stop()
+        mortal.stop()
     assert ended(found)
-    assert service.cold("exec", "one", "echo", "here") == "here"
-    service.begin_again()
-    eventually(lambda: zygote_of(service))
+    assert mortal.cold("exec", "one", "echo", "here") == "here"
+    mortal.begin_again()
+    eventually(lambda: zygote_of(mortal))
 
 
 def ended(fd: int) -> bool:

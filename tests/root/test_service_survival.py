@@ -14,8 +14,8 @@ from tests.support.service import Service, eventually
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox"), pytest.mark.timeout(300)]
 
-COUNT = 12
-LINES = "i=0; while [ ! -e /stop ]; do echo $i; i=$((i+1)); sleep 0.05; done; exit {0}"
+COUNT = 6
+LINES = "i=0; while [ ! -e /stop ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit {0}"
 
 
 @pytest.fixture
@@ -81,15 +81,17 @@ def test_a_service_finds_containers_that_were_started_before_it(service):
     eventually(lambda: service.state_of("one") == "running")
 
 
-@pytest.mark.parametrize("same", ["root", "state", "root and state"])
-def test_a_second_service_is_told_who_holds_the_directories(service, same, tmp_path):
-    root = service.root if "root" in same else tmp_path / "another-root"
-    state = service.state if "state" in same else tmp_path / "another-state"
-    where = ["--root", str(root), "--state", str(state)]
+def test_a_second_service_is_told_who_holds_the_directories(service, tmp_path):
     environment = {**service.environment, "RUNENGINE_LAUNCHER": "off"}
-    done = service.call(*where, "serve", env=environment)
-    assert done.code == 1
-    assert f"is running already: pid {service.pid} (" in done.err
+    for root, state in (
+        (service.root, service.state),
+        (service.root, tmp_path / "another-state"),
+        (tmp_path / "another-root", service.state),
+    ):
+        where = ("--root", str(root), "--state", str(state))
+        done = service.call(*where, "serve", env=environment)
+        assert done.code == 1
+        assert f"is running already: pid {service.pid} (" in done.err
     assert service.ok("ps", "-q") == ""
 
 

@@ -13,7 +13,7 @@ from runengine import config
 from runengine.mgr.events import Events
 from runengine.mgr.image.manager import ImageMgr
 from runengine.store.store import Store
-from tests.support.layouts import Layout, digest_of
+from tests.support.layouts import Layout, digest_of, tar_of
 from tests.support.tars import archive, directory, link, member
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runengine.paths import Paths
+
+ONE = tar_of({"one": b"1" * 3000})
+TWO = tar_of({"two": b"2" * 3000})
+"""Layers of one file each."""
 
 
 @contextmanager
