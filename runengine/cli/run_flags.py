@@ -288,13 +288,13 @@ def _local_path(source: str) -> str:
 def _set_security(options: tuple[str, ...], host: HostConfig) -> None:
     from runengine.oci_spec import security_opt
 
-    kept = []
+    kept, names = [], ("", security_opt.DEFAULT, security_opt.UNCONFINED)
     for option in options:
         parsed = security_opt.parse([option])
         if parsed.systempaths_unconfined:
             host["MaskedPaths"] = []
             host["ReadonlyPaths"] = []
-        elif parsed.seccomp and parsed.seccomp != security_opt.UNCONFINED:
+        elif parsed.seccomp not in names:
             kept.append(f"seccomp={_profile(parsed.seccomp)}")
         else:
             kept.append(option)

@@ -1,13 +1,15 @@
 """Users' seccomp profiles: models of Docker's form, and its reduction to the OCI form.
 
 Source: Docker documentation, "Seccomp security profiles for Docker"; config-linux.md#seccomp.
+Podman's own profile has names of errors beside the numbers; they are understood, too.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import errno
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from runengine.errors import InvalidParameter
@@ -23,6 +25,15 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
+def _known_error(name: str) -> str:
+    if name and not hasattr(errno, name):
+        raise ValueError("no such error; see errno(3)")
+    return name
+
+
+ErrorName = Annotated[str, AfterValidator(_known_error)]
+
+
 class ArchMap(_Model):
     """A native architecture and the others to allow beside it."""
 
@@ -35,7 +46,7 @@ class Filter(_Model):
 
     caps: list[str] = Field(default_factory=list)
     arches: list[str] = Field(default_factory=list)
-    min_kernel: str = Field(default="", pattern=r"^([0-9]+\.[0-9]+)?$")
+    min_kernel: str = Field(default="", pattern=r"^([0-9]+\.[0-9]+(\..*)?)?$")
 
 
 class Rule(_Model):
@@ -45,6 +56,8 @@ class Rule(_Model):
     names: list[str] | None = None
     action: runtime.SeccompAction
     errno_ret: int | None = Field(default=None, ge=0, le=4095)
+    errno: ErrorName = ""
+    """Stands for its number, whatever ``errno_ret`` says."""
     args: list[runtime.SeccompArg] | None = None
     comment: str = ""
     includes: Filter | None = None
@@ -62,6 +75,7 @@ class Profile(_Model):
 
     default_action: runtime.SeccompAction
     default_errno_ret: int | None = Field(default=None, ge=0, le=4095)
+    default_errno: ErrorName = ""
     architectures: list[runtime.SeccompArch] | None = None
     arch_map: list[ArchMap] | None = None
     flags: list[runtime.SeccompFlag] | None = None
@@ -86,14 +100,20 @@ def load(text: str, target: Target, machine: Machine | None) -> dict[str, Any]:
     profile = _parse(text)
     section: dict[str, Any] = {
         "defaultAction": profile.default_action,
-        "defaultErrnoRet": profile.default_errno_ret,
+        "defaultErrnoRet": _number(profile.default_errno, profile.default_errno_ret),
         "architectures": _architectures(profile, machine),
         "flags": profile.flags,
         "listenerPath": profile.listener_path,
         "listenerMetadata": profile.listener_metadata,
         "syscalls": _syscalls(profile, target, machine),
     }
-    return {key: value for key, value in section.items() if value not in (None, "", [])}
+    # No flags at all are not the same as no word on them, for which runtimes have a default.
+    kept = {key: value for key, value in section.items() if value not in (None, "", [])}
+    return kept if profile.flags is None else {**kept, "flags": profile.flags}
+
+
+def _number(name: str, number: int | None) -> int | None:
+    return getattr(errno, name) if name else number
 
 
 def _parse(text: str, name: str = "") -> Profile:
@@ -131,8 +151,9 @@ def _syscalls(profile: Profile, target: Target, machine: Machine | None) -> list
         if not _counts(rule, target, machine.docker if machine else ""):
             continue
         entry: dict[str, Any] = {"names": rule.names or [rule.name], "action": rule.action}
-        if rule.errno_ret is not None:
-            entry["errnoRet"] = rule.errno_ret
+        number = _number(rule.errno, rule.errno_ret)
+        if number is not None:
+            entry["errnoRet"] = number
         if rule.args:
             entry["args"] = [arg.model_dump(by_alias=True, exclude_none=True) for arg in rule.args]
         entries.append(entry)
@@ -153,5 +174,5 @@ def _counts(rule: Rule, target: Target, arch: str) -> bool:
 
 
 def _version(text: str) -> tuple[int, int]:
-    major, _, minor = text.partition(".")
+    major, minor = text.split(".")[:2]
     return int(major), int(minor)

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from runengine.model import HostConfig
 
 UNCONFINED = "unconfined"
-# Every spelling of "the engine's own profile": Docker's, Kubernetes's, Pouch's.
-DEFAULT_NAMES = frozenset(
-    {"", "default", "builtin", "runtime/default", "docker/default", "pouch/default"}
-)
+DEFAULT = "runtime/default"
+"""The engine's own profile, asked for: privileged containers have it too."""
+# Every spelling of it: Docker's, Kubernetes's, Pouch's.
+DEFAULT_NAMES = frozenset({DEFAULT, "default", "builtin", "docker/default", "pouch/default"})
 LOCALHOST_PREFIX = "localhost/"
 _KEYS = (
     "apparmor",
@@ -35,11 +35,11 @@ class SecurityOptions(NamedTuple):
 
     no_new_privileges: bool = False
     seccomp: str = ""
-    """Empty: the default profile; ``unconfined``; else a profile's JSON text."""
+    """Empty: nothing is said; DEFAULT; ``unconfined``; else a profile's JSON text."""
     seccomp_arch: tuple[str, ...] = ()
     """Further architectures whose system calls are allowed: ``all`` or their names."""
     apparmor: str = ""
-    """Empty: the default profile; ``unconfined``; else a loaded profile's name."""
+    """Empty: nothing is said; DEFAULT; ``unconfined``; else a loaded profile's name."""
     labels: tuple[str, ...] = ()
     systempaths_unconfined: bool = False
     mask: tuple[str, ...] = ()
@@ -61,6 +61,8 @@ def parse(options: Iterable[str]) -> SecurityOptions:
 def apparmor_of(host: HostConfig, default: str) -> str:
     """The AppArmor profile of a container, where the kernel has any."""
     chosen = parse(host["SecurityOpt"]).apparmor
+    if chosen == DEFAULT:
+        return default
     return chosen or (UNCONFINED if host["Privileged"] else default)
 
 
@@ -70,7 +72,8 @@ def _one(text: str, before: SecurityOptions) -> dict[str, Any]:
         case "no-new-privileges" | "writable-cgroups":
             return {key.replace("-", "_"): _boolean(value, text)}
         case "seccomp" | "apparmor":
-            return {key: "" if value in DEFAULT_NAMES else value.removeprefix(LOCALHOST_PREFIX)}
+            name = DEFAULT if value in DEFAULT_NAMES else value.removeprefix(LOCALHOST_PREFIX)
+            return {key: name}
         case "seccomp-arch":
             return {"seccomp_arch": before.seccomp_arch + _architectures(value, text)}
         case "label":

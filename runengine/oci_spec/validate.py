@@ -49,7 +49,7 @@ def discard_unsupported(host: HostConfig, kernel: Kernel) -> Discarded:
     kept, warnings = [], []
     for text in host["SecurityOpt"]:
         key, _, value = text.replace(":", "=", 1).partition("=")
-        if lacking.get(key) and value not in (security_opt.UNCONFINED, "disable"):
+        if lacking.get(key) and value not in ("", security_opt.UNCONFINED, "disable"):
             name = "SELinux labels" if key == "label" else key
             warnings.append(
                 f"Current Kernel does not support {name}, discard --security-opt {text}"
@@ -105,7 +105,7 @@ def check(
 
 def check_profile(profile: str, kernel: Kernel) -> None:
     """Raise InvalidParameter for a seccomp profile that cannot be used."""
-    if profile in ("", security_opt.UNCONFINED):
+    if profile in ("", security_opt.DEFAULT, security_opt.UNCONFINED):
         return
     if not profile.lstrip().startswith("{"):
         raise InvalidParameter(

@@ -94,9 +94,11 @@ def _filter(
     )
     if options.seccomp == security_opt.UNCONFINED:
         return None
-    if options.seccomp:
+    if options.seccomp not in ("", security_opt.DEFAULT):
         return seccomp.load_profile(options.seccomp, target)
-    return None if host["Privileged"] else seccomp.default_profile(target)
+    if host["Privileged"] and not options.seccomp:
+        return None
+    return seccomp.default_profile(target)
 
 
 def _without_mitigations(section: dict[str, Any], facts: SpecFacts) -> dict[str, Any]:
@@ -104,11 +106,16 @@ def _without_mitigations(section: dict[str, Any], facts: SpecFacts) -> dict[str,
 
     The mitigation of speculative store bypass keeps a process's own code from reading its own
     memory; it protects nobody else (seccomp(2), SECCOMP_FILTER_FLAG_SPEC_ALLOW). A profile with
-    flags of its own is left alone. Where the runtime does not know the flag it stays out.
+    flags of its own, or with an empty list of them, is left alone. Where the runtime does not know
+    the flag it stays out, also a profile's own: runc before 1.2 refuses all flags, and has no
+    default of its own; later ones set it where there is no list.
     """
-    if "flags" in section or _SPEC_ALLOW not in facts.seccomp_flags:
+    able = _SPEC_ALLOW in facts.seccomp_flags
+    if "flags" not in section:
+        return {**section, "flags": [_SPEC_ALLOW]} if able else section
+    if able:
         return section
-    return {**section, "flags": [_SPEC_ALLOW]}
+    return {**section, "flags": [flag for flag in section["flags"] if flag != _SPEC_ALLOW]}
 
 
 def set_apparmor(

@@ -293,6 +293,42 @@ def test_mitigations_are_not_forced_where_the_runtime_can_say_so():
     assert "flags" not in section()
 
 
+@pytest.mark.parametrize("runtime", [(), (ALLOW_FLAG,)])
+@pytest.mark.parametrize("given", [[], [ALLOW_FLAG], ["SECCOMP_FILTER_FLAG_LOG", ALLOW_FLAG]])
+def test_only_what_speeds_up_is_dropped_where_the_runtime_cannot(runtime, given):
+    """An empty list is no flags; without one, runc from 1.2 sets the flag itself."""
+    text = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "flags": given})
+    changes = {"SecurityOpt": [f"seccomp={text}"]}
+    section = specs.build(host_changes=changes, seccomp_flags=runtime)["linux"]["seccomp"]
+    assert section["flags"] == [flag for flag in given if runtime or flag != ALLOW_FLAG]
+
+
+def test_names_of_errors_as_podman_writes_them():
+    text = json.dumps(
+        {
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "defaultErrnoRet": 1,
+            "defaultErrno": "ENOSYS",
+            "syscalls": [
+                {"names": ["a"], "action": "SCMP_ACT_ERRNO", "errnoRet": 2, "errno": "EPERM"},
+                {"names": ["b"], "action": "SCMP_ACT_ERRNO", "errnoRet": 2, "errno": ""},
+            ],
+        }
+    )
+    section = seccomp.load_profile(text, DEFAULT)
+    assert section["defaultErrnoRet"] == 38
+    assert [rule["errnoRet"] for rule in section["syscalls"]] == [1, 2]
+    with pytest.raises(InvalidParameter, match="defaultErrno: Value error, no such error"):
+        seccomp.load_profile(text.replace("ENOSYS", "ENOTHING"), DEFAULT)
+
+
+@pytest.mark.parametrize(("least", "counts"), [("4.8.0", True), ("99.1.2-rc", False), ("", True)])
+def test_kernel_versions_with_more_than_two_parts(least, counts):
+    rule = {"names": ["a"], "action": "SCMP_ACT_LOG", "includes": {"minKernel": least}}
+    text = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+    assert ("syscalls" in seccomp.load_profile(text, DEFAULT)) is counts
+
+
 def test_a_profiles_own_flags_stay():
     text = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_LOG"]})
     changes = {"SecurityOpt": [f"seccomp={text}"]}

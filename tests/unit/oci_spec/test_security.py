@@ -75,15 +75,15 @@ def test_inheritable_and_ambient_stay_empty():
         ("writable-cgroups=false", "writable_cgroups", False),
         ("seccomp=unconfined", "seccomp", "unconfined"),
         ("seccomp:unconfined", "seccomp", "unconfined"),
-        ("seccomp=builtin", "seccomp", ""),
-        ("seccomp=runtime/default", "seccomp", ""),
-        ("seccomp=docker/default", "seccomp", ""),
-        ("seccomp=pouch/default", "seccomp", ""),
+        ("seccomp=builtin", "seccomp", security_opt.DEFAULT),
+        ("seccomp=runtime/default", "seccomp", security_opt.DEFAULT),
+        ("seccomp=docker/default", "seccomp", security_opt.DEFAULT),
+        ("seccomp=pouch/default", "seccomp", security_opt.DEFAULT),
         ("seccomp=localhost/p.json", "seccomp", "p.json"),
         ('seccomp={"a":"b=c"}', "seccomp", '{"a":"b=c"}'),
         ("seccomp-arch=x86,x32", "seccomp_arch", ("x86", "x32")),
         ("apparmor=mine", "apparmor", "mine"),
-        ("apparmor=runtime/default", "apparmor", ""),
+        ("apparmor=runtime/default", "apparmor", security_opt.DEFAULT),
         ("label=disable", "labels", ("disable",)),
         ("label:type:svirt_t", "labels", ("type:svirt_t",)),
         ("systempaths=unconfined", "systempaths_unconfined", True),
@@ -98,7 +98,7 @@ def test_options(option, field, value):  # AA-05, A-03 to A-08
 
 def test_the_last_wins_and_lists_add_up():
     found = parse(["seccomp=unconfined", "mask=/a", "mask=/b", "seccomp=default"])
-    assert (found.seccomp, found.mask) == ("", ("/a", "/b"))
+    assert (found.seccomp, found.mask) == (security_opt.DEFAULT, ("/a", "/b"))
 
 
 @pytest.mark.parametrize(
@@ -181,6 +181,18 @@ def test_privileged_has_no_filter_but_one_asked_for():  # AA-02
     assert runtime.Seccomp.model_validate(linux["seccomp"]).default_action == "SCMP_ACT_LOG"
 
 
+@pytest.mark.parametrize("name", sorted(security_opt.DEFAULT_NAMES))
+def test_privileged_has_the_default_profiles_if_they_are_asked_for(name):  # AA-02, AA-04
+    kernel = specs.KERNEL._replace(apparmor=True)
+    changes: dict[str, Any] = {
+        "Privileged": True,
+        "SecurityOpt": [f"seccomp={name}", f"apparmor={name}"],
+    }
+    spec = specs.build(host_changes=changes, kernel=kernel, apparmor_profile="ours")
+    assert spec["linux"]["seccomp"]["defaultAction"] == "SCMP_ACT_ERRNO"
+    assert spec["process"]["apparmorProfile"] == "ours"
+
+
 def test_unconfined_leaves_no_empty_filter():  # AA-02
     assert "seccomp" not in specs.build()["linux"]
 
@@ -193,4 +205,5 @@ def test_no_filter_without_the_kernels_support():  # AA-03
 
 def test_every_default_name_is_a_default_name():
     for name in security_opt.DEFAULT_NAMES:
-        assert parse([f"seccomp={name}"]).seccomp == ""
+        assert parse([f"seccomp={name}"]).seccomp == security_opt.DEFAULT
+    assert parse(["seccomp="]).seccomp == ""
