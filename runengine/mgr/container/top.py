@@ -18,6 +18,8 @@ PS_TIMEOUT_S = 20
 DEFAULT = "-ef"
 QUICK_LIMIT = 1000
 """Processes up to which ps is told whom to look at, which spares it a walk through all."""
+_WITH_SPACES = frozenset({"CMD", "COMMAND", "STARTED"})
+"""Titles of columns whose values may have several words."""
 
 
 def top(context: Context, name: str, ps_args: Sequence[str]) -> dict[str, Any]:
@@ -61,7 +63,8 @@ def _run_ps(arguments: list[str], pids: set[int]) -> str:
         if quick.returncode == 0:
             return quick.stdout
     done = _ps(arguments)
-    if done.returncode:
+    # It fails as well where it has found nothing, and has titles to show and nothing to say then.
+    if done.returncode and (done.stderr or not done.stdout):
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[0]
         raise InvalidParameter(f"ps {' '.join(arguments)}: {reason}")
     return done.stdout
@@ -86,15 +89,22 @@ def _ps(arguments: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def parse_ps(text: str, pids: set[int]) -> dict[str, Any]:
-    """The rows of ps's output whose PID is in ``pids``; the last column takes the overflow."""
+    """The rows of ps's output whose PID is in ``pids``, and those of their threads (``-m``).
+
+    The last column takes the overflow; the first does if several words come before the PID.
+    """
     lines = text.splitlines()
     titles = lines[0].split() if lines else []
     _with_pid({"Titles": titles})
     column = titles.index("PID")
-    rows = []
+    split = str.split if _WITH_SPACES.isdisjoint(titles[:column]) else str.rsplit
+    rows, inside = [], False
     for line in lines[1:]:
-        fields = line.split(maxsplit=len(titles) - 1)
-        if len(fields) > column and fields[column].isdigit() and int(fields[column]) in pids:
+        fields = split(line, maxsplit=len(titles) - 1)
+        pid = fields[column] if len(fields) > column else ""
+        if pid != "-":
+            inside = pid.isdigit() and int(pid) in pids
+        if inside:
             rows.append(fields)
     return {"Titles": titles, "Processes": rows}
 

@@ -28,6 +28,23 @@ def test_only_the_containers_rows_and_the_rest_of_the_line_in_the_last():
     ]
 
 
+def test_a_command_before_the_pid_takes_the_overflow():
+    text = "COMMAND  PID USER\nsleep 121 x  12 root\nsh -c 12    7 root\nps         121 root\n"
+    assert top.parse_ps(text, {12, 121})["Processes"] == [
+        ["sleep 121 x", "12", "root"],
+        ["ps", "121", "root"],
+    ]
+
+
+def test_threads_are_shown_below_their_process():
+    text = "PID LWP CMD\n7 - a\n- 7 -\n12 - b\n- 12 -\n- 13 -\n8 - c\n- 8 -\n"
+    assert top.parse_ps(text, {12})["Processes"] == [
+        ["12", "-", "b"],
+        ["-", "12", "-"],
+        ["-", "13", "-"],
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "COMMAND\nsleep\n", "Usage:\n ps [options]\n"])
 def test_without_a_pid_nothing_can_be_told_apart(text):
     with pytest.raises(InvalidParameter, match="Couldn't find PID field"):
@@ -70,6 +87,14 @@ def test_so_do_very_many_processes(monkeypatch):
     ps = Ps(monkeypatch)
     top.show(["-ef"], set(range(1, top.QUICK_LIMIT + 2)))
     assert ps.calls == [["-ef"]]
+
+
+def test_nothing_found_is_no_refusal(monkeypatch):
+    def run(words, **_options):
+        return subprocess.CompletedProcess(words, 1, "PID CMD\n", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert top.show(["-u", "nobody"], {12}) == {"Titles": ["PID", "CMD"], "Processes": []}
 
 
 def test_what_ps_refuses_is_refused_in_its_words(monkeypatch):
