@@ -76,7 +76,8 @@ def _values(fields: Sequence[str], text: str) -> dict[str, str]:
             key, value = "count", field
         if key not in _KEYS:
             raise InvalidParameter(
-                f"unexpected key {key!r} in --gpus {text!r}", resolution=f"one of {_KEYS}"
+                f"unexpected key {key!r} in --gpus {text!r}",
+                resolution=f"one of {', '.join(_KEYS)}",
             )
         if key in values:
             raise InvalidParameter(f"gpu request key {key!r} can be specified only once")

@@ -148,7 +148,9 @@ def check_exclusions(config: ContainerConfig, host: HostConfig) -> None:
             "can't create 'AutoRemove' container with restart policy",
             resolution="use --rm or --restart, not both",
         )
-    if config["Hostname"] and host["UTSMode"] == namespaces.HOST:
+    shared = host["UTSMode"] == namespaces.HOST or host["UTSMode"].startswith(namespaces.CONTAINER)
+    if shared and (config["Hostname"] or config["Domainname"]):
         raise InvalidParameter(
-            "conflicting options: hostname and the UTS mode", resolution="leave out --hostname"
+            "conflicting options: hostname and the UTS mode",
+            resolution="leave out --hostname and --domainname",
         )

@@ -46,10 +46,11 @@ def update(context: Context, name: str, changes: Changes) -> list[str]:
     wanted = resources.given(changes.resources)
     if changes.restart_policy is not None:
         policy.check(changes.restart_policy)
+    container_id = context.resolve(name)
     if not wanted and not any(changes[1:]):
         return []
     began_ns = time.monotonic_ns()
-    with context.locked(context.resolve(name)) as record:
+    with context.locked(container_id) as record:
         _check_state(record, changes)
         warnings: list[str] = []
         after = _changed(record, changes)

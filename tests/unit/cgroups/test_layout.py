@@ -82,7 +82,7 @@ def test_no_parent_leaves_the_root(parent):  # AA-13
     assert path.endswith("/id")
 
 
-@pytest.mark.parametrize("parent", ["a\0b", "a" * 256])
+@pytest.mark.parametrize("parent", ["a\0b", "a\nb", "a" * 256])
 def test_bad_parents(parent):
     with pytest.raises(InvalidParameter, match="--cgroup-parent"):
         layout.container_path(parent, "runengine", "id")

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from runengine.cgroups import features, limits, machine
-from runengine.errors import Conflict, InvalidParameter
+from runengine.errors import Conflict, InvalidParameter, NotFound
 from runengine.mgr.container import live_env, resources, update
 from runengine.mgr.container.update import Changes
 
@@ -112,6 +112,11 @@ def test_advice_is_given_when_it_is_asked_about(merge, monkeypatch):
     before = {"Memory": 64 * MIB, "MemorySwap": 64 * MIB}
     assert merge(before, {"CpuShares": 7}).warnings == []
     assert merge(before, {"Memory": 63 * MIB}).warnings == [limits.SWAP_ADVICE]
+
+
+def test_nothing_asked_of_nobody_is_not_done(context):
+    with pytest.raises(NotFound, match="No such container: nobody"):
+        update.update(context, "nobody", Changes({"Memory": 0}))
 
 
 def test_env_and_labels(add):  # E-54, E-55

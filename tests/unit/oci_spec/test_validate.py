@@ -32,6 +32,8 @@ def test_the_defaults_pass():
         ({"WorkingDir": "/a\0"}, {}, "working directory"),
         ({"StopTimeout": -2}, {}, "--stop-timeout"),
         ({"Hostname": "a"}, {"UTSMode": "host"}, "hostname and the UTS mode"),
+        ({"Hostname": "a"}, {"UTSMode": "container:x"}, "hostname and the UTS mode"),
+        ({"Domainname": "a"}, {"UTSMode": "host"}, "hostname and the UTS mode"),
         (
             {},
             {"AutoRemove": True, "RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}},
