@@ -88,7 +88,8 @@ def container_path(
     chosen = parent or default_parent or DEFAULT_PARENTS[driver]
     if driver == SYSTEMD:
         return slices.container_path(chosen, container_id)
-    if "\0" in chosen or "\n" in chosen or any(len(part.encode()) > 255 for part in chosen.split("/")):
+    parts = chosen.split("/")
+    if {"\0", "\n"} & set(chosen) or any(len(part.encode()) > 255 for part in parts):
         raise InvalidParameter(f"invalid --cgroup-parent {chosen!r}")
     # Cleaning an absolute path swallows every leading "..".
     return posixpath.normpath(posixpath.join("/", chosen.lstrip("/"), container_id))
