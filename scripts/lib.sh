@@ -150,6 +150,7 @@ install_copy() {
 }
 
 # write_launcher VENV LAUNCHER. No site module: the interpreter is up a few milliseconds earlier.
+# UTF-8 whatever the locale: arguments are bytes for containers, and none may become another.
 write_launcher() {
     local folders
     folders=$("$1/bin/python" - <<'END'
@@ -160,7 +161,7 @@ END
     )
     mkdir -p "$(dirname "$2")"
     cat >"$2.new" <<END
-#!$1/bin/python -IS
+#!$1/bin/python -ISXutf8
 import sys
 
 sys.path += $folders
