@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 
     from tests.support.command_line import CommandLine
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.ways("cold", "warm"),
-    needs("runc", "overlay", "busybox"),
-]
+pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
+both = pytest.mark.ways("cold", "warm")
 
 SLEEP = ("busybox", "sleep", "1000")
 DESCRIPTORS = "ls -l /proc/$$/fd; exit"  # of the shell, which waits
@@ -54,6 +51,7 @@ def numbers(listing: str) -> set[str]:
     return set(re.findall(r" (\d+) -> ", listing))
 
 
+@both
 def test_descriptors(cli: CommandLine, running: str, held: list[int], tmp_path: Path):
     here = subprocess.run(
         ["busybox", "sh", "-c", DESCRIPTORS], pass_fds=held, stdout=-1, text=True
@@ -68,6 +66,7 @@ def test_descriptors(cli: CommandLine, running: str, held: list[int], tmp_path: 
     assert set(re.findall(r" -> (\S+)", terminal.out)) == {"/dev/pts/0"}
 
 
+@both
 def test_environment(cli: CommandLine, running: str):
     environment = {**cli.environment, "SECRET": "1", "LISTEN_FDS": "1", "NOTIFY_SOCKET": "/x"}
     for words in (("run", "--rm", "busybox"), ("exec", running)):
@@ -78,6 +77,7 @@ def test_environment(cli: CommandLine, running: str):
     assert "SECRET=1" in asked.out
 
 
+@both
 def test_directory_umask_and_names_of_the_engine(cli: CommandLine, running: str, tmp_path: Path):
     script = "pwd; readlink /proc/self/cwd; touch /tmp/x; stat -c %a /tmp/x"
     for words in (("run", "--rm", "busybox"), ("exec", running)):
@@ -101,6 +101,7 @@ def signals(text: str) -> dict[str, int]:
     return {name: int(value, 16) & ~GLIBC_SIGNALS for name, value in fields}
 
 
+@both
 def test_signals_that_the_caller_ignores_or_blocks(cli: CommandLine, running: str):
     script = ("grep", "-E", "Sig(Ign|Blk)", "/proc/self/status")
     here = subprocess.run(
@@ -112,6 +113,7 @@ def test_signals_that_the_caller_ignores_or_blocks(cli: CommandLine, running: st
         assert signals(done.out) == {"SigIgn": 0, "SigBlk": 0}
 
 
+@both
 @pytest.mark.parametrize("number", [3, 7])
 def test_no_descriptor_is_a_working_directory(cli: CommandLine, running: str, number: int):
     path = f"/proc/self/fd/{number}"  # CVE-2024-21626
@@ -137,6 +139,7 @@ def test_links_of_the_image_to_descriptors(
         assert cli.ok("run", "--rm", "-w", "/good", image, "pwd") == "/var"
 
 
+@both
 def test_a_link_made_inside_leads_an_exec_nowhere(cli: CommandLine, running: str):
     """The engine cannot see it: the link may be there for a moment only. The runtime refuses."""
     script = "ln -s /proc/self/fd /fds; for n in 3 4 5 6 7 8 9 10 11; do ln -s /fds/$n /w$n; done"

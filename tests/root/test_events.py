@@ -402,6 +402,7 @@ def test_a_slow_reader_costs_nothing(cli: CommandLine):  # R-11
     follower = cli.begin("events", "--since", "24h", stdout=writer)
     os.close(writer)
     try:
+        assert os.read(reader, 1)  # it has begun
         os.kill(follower.pid, signal.SIGSTOP)
         cli.ok("run", "--rm", "busybox", "true")
     finally:

@@ -89,20 +89,23 @@ def test_megabytes_of_environment_and_arguments(cli):
     assert done == (0, f"{len(large)} unset {len(words)}\n", "")
 
 
-def begin_waiting(cli, name, **options):
-    """A ``wait`` that sleeps in the monitor's answer, signals as in a terminal."""
-    cli.ok("run", "-d", "--name", name, "busybox", "sleep", "600")
-    waiting = cli.begin("wait", name, restore_signals=True, **options)
+def begin_waiting(cli, count=1, **options):
+    """Calls of ``wait`` that sleep in the monitor's answer, signals as in a terminal."""
+    cli.ok("run", "-d", "--name", "one", "busybox", "sleep", "600")
+    waiting = [cli.begin("wait", "one", restore_signals=True, **options) for _ in range(count)]
     time.sleep(1)
     return waiting
 
 
-@pytest.mark.parametrize("name", ["HUP", "INT", "QUIT", "USR1", "ALRM", "TERM", "KILL"])
-def test_a_command_dies_of_the_signal_that_it_gets(cli, name):
-    number = signal.Signals[f"SIG{name}"]
-    waiting = begin_waiting(cli, "one", preexec_fn=default_signals)
-    waiting.send_signal(number)
-    assert waiting.wait(WAIT_S) == -number
+def test_a_command_dies_of_the_signal_that_it_gets(cli):
+    numbers = [
+        signal.Signals[f"SIG{name}"]
+        for name in ("HUP", "INT", "QUIT", "USR1", "ALRM", "TERM", "KILL")
+    ]
+    waiting = begin_waiting(cli, len(numbers), preexec_fn=default_signals)
+    for command, number in zip(waiting, numbers, strict=True):
+        command.send_signal(number)
+    assert [command.wait(WAIT_S) for command in waiting] == [-number for number in numbers]
 
 
 def default_signals():
@@ -136,7 +139,7 @@ def test_what_the_caller_ignores_stays_ignored_by_the_command_not_by_the_contain
 
 
 def test_a_stopped_command_goes_on(cli):
-    waiting = begin_waiting(cli, "one", stdout=subprocess.PIPE)
+    (waiting,) = begin_waiting(cli, stdout=subprocess.PIPE)
     waiting.send_signal(signal.SIGTSTP)
     state = Path(f"/proc/{waiting.pid}/stat")
     deadline = time.monotonic() + WAIT_S

@@ -175,6 +175,7 @@ def test_closed_stdin_is_an_empty_one(files):
 
     def script(peer: Peer) -> None:
         peer.read_until(peer.eof.is_set)
+        assert peer.eof.is_set()
         peer.end()
 
     with session(script) as connection:
