@@ -17,40 +17,6 @@ if TYPE_CHECKING:
 
     from runengine.paths import Paths
 
-# Where processes of their own begin: such a module runs when imported. And what only the metrics
-# server and the resolver need, in processes of their own.
-_NOT_LOADED = (
-    "runengine.monitor.boot",
-    "runengine.monitor.zygote_boot",
-    "runengine.resolver.boot",
-    "runengine.resolver.answers",
-    "runengine.resolver.messages",
-    "runengine.mgr.metrics",
-)
-# What is imported only when used, by us or by libraries; in the launcher once for all.
-_USED_LATE = (
-    "concurrent.futures",
-    "difflib",
-    "encodings.ascii",
-    "glob",
-    "inspect",
-    "isal.isal_zlib",
-    "json",
-    "multiprocessing.connection",
-    "prctl",
-    "psutil",
-    "queue",
-    "resource",
-    "socket",
-    "subprocess",
-    "tempfile",
-    "termios",
-    "threading",
-    "traceback",
-    "zstandard",
-)
-
-
 @command(
     "serve",
     params=[
@@ -76,6 +42,7 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
     Metrics are off unless asked for here or by metrics_address in the configuration file.
     """
     from runengine import config
+    from runengine.cli.preload import preload
     from runengine.cli.rehearsal import Rehearsal
     from runengine.launcher import main as launcher
 
@@ -124,21 +91,3 @@ def _metrics(paths: Paths, address: str) -> Callable[[], int]:
 
     exporter.parse_address(address)  # a mistake is told before anything runs
     return run
-
-
-def preload() -> None:
-    """Import everything that any command may need, so that its worker finds it in memory."""
-    import importlib
-    import pkgutil
-    import sys
-
-    for name in _USED_LATE:
-        importlib.import_module(name)
-    for module in pkgutil.walk_packages(sys.modules["runengine"].__path__, "runengine."):
-        if module.name not in _NOT_LOADED:
-            importlib.import_module(module.name)
-    from runengine.netns import messages
-    from runengine.oci_spec import image
-
-    messages.load()
-    image.build_models()
