@@ -53,7 +53,7 @@ def start_attached(
     # Whoever tears down, the record must say so before we go.
     if taken_over:
         engine.containers.finish(container_id)
-    return exit_code(outcome.exit, container_id)
+    return exit_code(outcome.exit, container_id[:12])
 
 
 def attach_running(
@@ -77,7 +77,7 @@ def attach_running(
             detach_keys=detach_keys,
             send_signal=signal_sender(engine, container_id) if sig_proxy else None,
         ).run()
-    return 0 if outcome.detached else exit_code(outcome.exit, container_id)
+    return 0 if outcome.detached else exit_code(outcome.exit, container_id[:12])
 
 
 def _await_reading(connection: Connection) -> None:
@@ -103,7 +103,7 @@ def exit_code(exit_record: dict[str, Any] | None, what: str) -> int:
         return SIGNALLED + int(number)
     if code is None:
         raise StateError(
-            f"the exit code of {what[:12]} is unknown: its monitor was killed",
+            f"the exit code of {what} is unknown: its monitor was killed",
             resolution="look at the container with inspect",
         )
     return int(code)
