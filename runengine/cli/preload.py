@@ -91,23 +91,17 @@ _USED_LATE = (
     "termios",
     "threading",
     "traceback",
-    # It has something done at the end of the process: a worker in which that is new serves no
-    # second call.
-    "logging",
 )
 
 
 def preload() -> None:
     """Import what calls may need, so that their workers find it in memory."""
-    import certifi
-
     import runengine
     from runengine.netns import messages
 
     for name in (*_USED_LATE, *_modules(runengine)):
         importlib.import_module(name)
     messages.load()
-    certifi.where()  # has something done at the end too, with its first answer
 
 
 def _modules(package: ModuleType) -> Iterator[str]:

@@ -65,19 +65,3 @@ def test_what_is_left_out_exists_and_is_not_there(loaded):
     # Of a package others may import something.
     packages = {name.rpartition(".")[0] for name in OWN}
     assert not (preload._LEFT_OUT - packages) & loaded
-
-
-def test_libraries_have_asked_for_their_last_wish():
-    """A worker that has pulled has none that it did not begin with, so that it serves on."""
-    script = (
-        "import atexit\n"
-        "from runengine.cli import preload\n"
-        "preload.preload()\n"
-        "before = atexit._ncallbacks()\n"
-        "import runengine.mgr.image.push, runengine.registry.transport, runengine.settings\n"
-        "print(atexit._ncallbacks() - before)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.stdout == "0\n", done.stderr
