@@ -114,7 +114,11 @@ def _patiently(attempt: Callable[[Address], socket.socket], address: Address) ->
 
 def _listen_tcp(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+    try:
+        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        # Without what the library adds: the address is in our own words already.
+        raise OSError(error.errno, os.strerror(error.errno or 0)) from None
 
 
 def _listen_unix(address: Address) -> socket.socket:

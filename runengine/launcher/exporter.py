@@ -50,8 +50,9 @@ def _serve(paths: Paths, address: Address, ready_fd: int | None, parent: int) ->
     from runengine.mgr.metrics import Collector
 
     listener = listen(address)
-    if not address.path:
+    if not address.path and not address.port:
         address = address._replace(port=listener.getsockname()[1])
+        log(f"metrics on {address}")
     if not address.is_private:
         log(f"metrics on {address} can be read by everybody who reaches this host")
     collector = Collector(paths)

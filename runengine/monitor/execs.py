@@ -99,7 +99,7 @@ class Execs:
             starting.begin()
         except OSError as error:
             del self._known[session_id]
-            peer.error("RuntimeFailed", f"cannot start exec {session_id[:12]}: {error}")
+            peer.error("RuntimeFailed", f"cannot start exec {session_id[:12]}: {error.strerror}")
 
     def _plan(self, request: dict[str, Any]) -> Plan:
         self._count += 1
