@@ -374,6 +374,7 @@ def test_limits_on_members_and_bytes(dest):
     data = archive(*(member(f"f{n}", b"x" * 100) for n in range(10)))
     with pytest.raises(InvalidParameter, match="more than 9 members"):
         unpack(data, dest, max_members=9)
+    unpack(data, dest, max_members=10)
     with pytest.raises(InvalidParameter, match="more than 5000 bytes"):
         unpack(data, dest, max_bytes=5000)
 
