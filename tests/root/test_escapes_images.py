@@ -125,6 +125,56 @@ def test_links_in_the_place_of_proc_and_sys(
         assert "must be mounted on ordinary directory" in done.err
 
 
+def test_a_link_in_the_place_of_dev_leads_to_nothing_that_confines(
+    cli: CommandLine, busybox_tar: Path, tmp_path: Path
+):
+    def link(top: Path) -> None:
+        (top / "dev").rmdir()
+        (top / "dev").symlink_to("/proc")
+
+    with hostile.image(cli, busybox_tar, tmp_path, link) as image:
+        done = cli.call("run", "--rm", image, "true")
+        assert (done.code, done.out) == (125, "")
+        assert "/proc" in done.err
+
+
+def test_no_link_of_the_image_leads_a_mount_to_dev(
+    cli: CommandLine, busybox_tar: Path, tmp_path: Path
+):
+    """The runtime would make its devices in what is mounted, here a directory of the host."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+
+    def link(top: Path) -> None:
+        (top / "data").symlink_to("dev")
+        (top / "top").symlink_to("/tmp/..")
+
+    with hostile.image(cli, busybox_tar, tmp_path, link) as image:
+        for flag, value in (
+            ("-v", f"{outside}:/data"),
+            ("--tmpfs", "/data"),
+            ("-v", f"{outside}:/top"),
+        ):
+            done = cli.call("run", "--rm", flag, value, image, "true")
+            assert (done.code, done.out) == (125, "")
+            assert "which leads to /" in done.err
+        assert os.listdir(outside) == []
+        cli.ok("run", "--rm", "-v", f"{outside}:/data/x", image, "touch", "/dev/x/y")
+    assert os.listdir(outside) == ["y"]
+
+
+def test_masks_are_made_of_the_null_device_only(cli: CommandLine):
+    """CVE-2025-31133: a volume, filled by a container, that is another's /dev."""
+    secret = "/proc/sys/kernel/core_pattern"
+    cli.ok("run", "--rm", "-v", "own:/v", "busybox", "ln", "-s", secret, "/v/null")
+    shows = ("busybox", "cat", "/proc/keys", "/proc/timer_list")
+    done = cli.call("run", "--rm", "-v", "own:/dev", *shows)
+    assert (done.code, done.out) == (125, "")
+    assert "/null is not the null device" in done.err
+    cli.ok("volume", "rm", "own")
+    assert cli.call("run", "--rm", "-v", "/dev:/dev", *shows).out == ""
+
+
 def test_links_in_the_place_of_what_is_mounted_stay_inside(
     cli: CommandLine, busybox_tar: Path, tmp_path: Path
 ):

@@ -86,6 +86,8 @@ ATTEMPTS = [
             file="/proc/timer_list"),
     Attempt("unshare user", "unshare -U true && echo through", NOT_PERMITTED, SYS_ADMIN),
     Attempt("unshare mount", "unshare -m true && echo through", NOT_PERMITTED, SYS_ADMIN),
+    Attempt("mount in a user namespace", "unshare -Urm mount -t tmpfs x /var && echo through",
+            NOT_PERMITTED),
     Attempt("join the host", f"nsenter -t {HERE} -m -n true && echo through", "ermission denied",
             (*PRIVILEGED, *PID), PID),
     # Devices, and files that are not below the root.
@@ -109,6 +111,10 @@ ATTEMPTS = [
     # Other processes, and what they have in memory.
     Attempt("signal", f"kill -0 {HERE} && echo through", "No such process", PID),
     Attempt("root of a process", f"ls /proc/{HERE}/root/ >/dev/null && echo through",
+            "ermission denied", (*PRIVILEGED, *PID), PID),
+    Attempt("environment of a process", f"grep -q . /proc/{HERE}/environ && echo through",
+            "ermission denied", (*PRIVILEGED, *PID), PID),
+    Attempt("memory of a process", f"( : </proc/{HERE}/mem ) && echo through",
             "ermission denied", (*PRIVILEGED, *PID), PID),
     Attempt("shared memory", "test -e /dev/shm/runengine-escape && echo through", "",
             ("--ipc", "host")),

@@ -67,6 +67,30 @@ def test_descriptors(cli: CommandLine, running: str, held: list[int], tmp_path: 
 
 
 @both
+def test_the_callers_terminal(cli: CommandLine, running: str):
+    """Whoever has it can type into the caller's shell (TIOCSTI)."""
+    leader, follower = os.openpty()
+    try:
+        name = os.ttyname(follower)
+        for words in (("run", "--rm", "-i", "busybox"), ("exec", "-i", running)):
+            begun = cli.begin(
+                *words, "sh", "-c", f"{DESCRIPTORS} 3",
+                stdin=follower, stderr=follower, stdout=subprocess.PIPE,
+            )  # fmt: skip
+            listing = begun.communicate(timeout=60)[0].decode()
+            assert begun.returncode == 3
+            assert numbers(listing) == {"0", "1", "2"}
+            assert "/dev/pts" not in listing
+        here = subprocess.run(
+            ["busybox", "sh", "-c", DESCRIPTORS], stdin=follower, stdout=-1, text=True
+        )
+        assert f" -> {name}" in here.stdout
+    finally:
+        os.close(leader)
+        os.close(follower)
+
+
+@both
 def test_environment(cli: CommandLine, running: str):
     environment = {**cli.environment, "SECRET": "1", "LISTEN_FDS": "1", "NOTIFY_SOCKET": "/x"}
     for words in (("run", "--rm", "busybox"), ("exec", running)):

@@ -1,5 +1,7 @@
 """``update`` on real containers: all of it or nothing, running, paused and stopped."""
 
+import os
+
 import pytest
 
 from runengine.cgroups import layout
@@ -178,6 +180,19 @@ def test_rates_of_a_device(runner, engine):
     assert limit(engine, container, path, "").split()[1] == str(1 << 20)
     engine.containers.update(container, {"BlkioDeviceWriteBps": [{"Path": device, "Rate": 0}]})
     assert limit(engine, container, path, "") == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/loop1"), reason="this host has no loop devices")
+def test_devices_stay_open_and_closed(cli):
+    """The runtime is told all limits anew, and not what may be opened."""
+    rule = ("--device-cgroup-rule", "b 7:0 r")
+    cli.ok("run", "-d", "--name", "one", *rule, "busybox", "sleep", "1000")
+    cli.ok("exec", "one", "sh", "-c", "mknod /0 b 7 0; mknod /1 b 7 1")
+    script = "for n in 0 1; do ( : </$n ) && echo read $n; ( : >>/$n ) && echo write $n; done"
+    before = cli.call("exec", "one", "sh", "-c", script).out
+    assert before == "read 0\n"
+    cli.ok("update", "--cpu-shares", "512", "--pids-limit", "64", "-m", "64m", "one")
+    assert cli.call("exec", "one", "sh", "-c", script).out == before
 
 
 def test_several_on_one_command_line(cli):
