@@ -1,7 +1,7 @@
 """What the runtime's errors mean. The monitor loads this when a start failed: no heavy imports.
 
-runc has no error codes, only texts (checked against 1.1.5 and its successors' sources; crun's
-are similar). They are read in this one table and nowhere else.
+runc has no error codes, only texts (checked against 1.1.5, 1.1.15 and 1.3.6; crun's are
+similar). They are read in this one table and nowhere else.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("error mounting", "not a directory"), INVALID, "source and destination must both be"
      " directories, or both be files"),
     (("error mounting", "no such file or directory"), INVALID, "the source must exist"),
+    (("mount request", "no such file or directory"), INVALID, "the source must exist"),
     (("error mounting", "no such device"), UNSUPPORTED, "this kernel lacks the file system"),
     (("error mounting",), FAILED, ""),
     (("mkdir ", "not a directory"), INVALID, "a component of the path is a file"),

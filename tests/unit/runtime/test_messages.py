@@ -49,6 +49,13 @@ INIT = RUN + "error during container init: "
             "no such file or directory",
         ),
         (
+            "runc create failed: unable to start container process: "
+            "failed to fulfil mount request: open /nonexistent: no such file or directory",
+            errors.InvalidParameter,
+            125,
+            "failed to fulfil mount request: open /nonexistent: no such file or directory",
+        ),
+        (
             INIT + 'error mounting "x" to rootfs at "/x": mount x:/x (via /proc/self/fd/6): '
             "no such device",
             errors.Unsupported,
