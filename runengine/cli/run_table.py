@@ -119,7 +119,8 @@ _LIFE = (
     flag("-q --quiet", "bool", help="Suppress the pull output"),
     flag(
         "--restart",
-        help="Restart policy to apply when a container exits",
+        help="Restart policy to apply when a container exits: no, always, unless-stopped or "
+        "on-failure[:max-retries]",
         convert=values.restart_policy,
         default="no",
     ),

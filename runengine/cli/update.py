@@ -68,7 +68,7 @@ _PARAMS = (
     flag("--memory-swap", help="Limit on memory plus swap: '-1' to enable unlimited swap",
          convert=values.size_or_unlimited),
     flag("--pids-limit", "int", help="Tune container pids limit (set -1 for unlimited)"),
-    flag("--restart", help="Restart policy to apply when a container exits",
+    flag("--restart", help="Restart policy to apply when a container exits, as for run",
          convert=values.restart_policy),
 )
 
