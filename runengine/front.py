@@ -33,6 +33,8 @@ READY, COLD, GO = b"R", b"N", b"G"
 EXITED, SIGNALLED = b"E", b"S"
 ANSWER_TIMEOUT_S = 2
 """A launcher that has not answered by then is stuck, stopped or overrun."""
+REQUIRED_TIMEOUT_S = 60
+"""The same for a call that must not be cold: it has nothing to gain from less."""
 SWITCH = b"RUNENGINE_LAUNCHER"
 """``off`` makes every call a cold one, ``require`` makes a call fail where it would be cold."""
 JOURNAL = b"JOURNAL_STREAM"
@@ -142,7 +144,8 @@ def call(path: str, args: list[str], environment: dict[bytes, bytes]) -> None:
     streams = [fd for fd in STANDARD if _is_open(fd)]
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
-        _connect(sock, path)
+        required = environment.get(SWITCH) == b"require"
+        _connect(sock, path, REQUIRED_TIMEOUT_S if required else ANSWER_TIMEOUT_S)
         _send(sock, streams, args, environment)
         agreed = _agree(sock, streams)
     except (OSError, OverflowError):  # the latter for a pid that is none
@@ -173,9 +176,9 @@ def _agree(sock: _socket.socket, streams: list[int]) -> bool:
     return True
 
 
-def _connect(sock: _socket.socket, path: str) -> None:
+def _connect(sock: _socket.socket, path: str, patience_s: int) -> None:
     """Connect to root's launcher. Raises OSError."""
-    limit = timeval(ANSWER_TIMEOUT_S)
+    limit = timeval(patience_s)
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, limit)
     if len(path.encode(errors="surrogateescape")) <= _SOCKET_PATH_BYTES:
