@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -96,10 +97,9 @@ _USED_LATE = (
 
 def preload() -> None:
     """Import what calls may need, so that their workers find it in memory."""
-    import runengine
     from runengine.netns import messages
 
-    for name in (*_USED_LATE, *_modules(runengine)):
+    for name in (*_USED_LATE, *_modules(sys.modules["runengine"])):
         importlib.import_module(name)
     messages.load()
 

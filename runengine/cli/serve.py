@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from runengine.paths import Paths
 
+
 @command(
     "serve",
     params=[
@@ -47,7 +48,8 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
     from runengine.launcher import main as launcher
 
     paths = context.app_of(ctx).paths()
-    address = params["metrics"] or config.load(paths).metrics_address
+    settings = config.load_apart(paths)
+    address = params["metrics"] or settings.metrics_address
     side = _metrics(paths, address) if address else None
     preload()
     rehearsal = Rehearsal(f"{paths.state}/rehearsal")
