@@ -15,6 +15,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 TYPES = ("container", "image", "network", "volume")
+# What a container's document leaves out where it has none, and templates name all the same.
+_ABSENT: dict[str, dict[str, Any]] = {
+    "State": {"Health": None},
+    "Config": {
+        "ArgsEscaped": False,
+        "Healthcheck": None,
+        "MacAddress": "",
+        "NetworkDisabled": False,
+    },
+    "HostConfig": {
+        "Cgroup": "",
+        "DeviceRequests": None,
+        "Isolation": "",
+        "KernelMemory": 0,
+        "Links": None,
+        "StorageOpt": None,
+        "VolumeDriver": "",
+    },
+}
 _SIZES = ("SizeRw", "SizeRootFs")
 
 
@@ -120,7 +139,7 @@ def _show(ctx: click.Context, options: dict[str, Any], kinds: Sequence[str]) -> 
             errors.append(exc)
     form = options["form"]
     if form and form != "json":
-        found = [_with_sizes(document) for document in found]
+        found = [_with_absent(document) for document in found]
     context.write(render_documents(found, form))
     for error in errors:
         context.complain(str(error))
@@ -154,8 +173,9 @@ def _find(
     raise NotFound(f"No such object: {name}") from last
 
 
-def _with_sizes(document: dict[str, Any]) -> dict[str, Any]:
-    """A template may name a container's sizes even when they were not asked for."""
+def _with_absent(document: dict[str, Any]) -> dict[str, Any]:
+    """A template may ask whether a container has something, and name its sizes unmeasured."""
     if "HostConfig" not in document:
         return document
-    return {**dict.fromkeys(_SIZES), **document}
+    filled = {part: {**absent, **document[part]} for part, absent in _ABSENT.items()}
+    return {**dict.fromkeys(_SIZES), **document, **filled}
