@@ -108,6 +108,15 @@ class ThrottleDevice(TypedDict):
     Rate: int
 
 
+class HugetlbLimit(TypedDict):
+    """How much of memory in huge pages of one size."""
+
+    PageSize: str
+    """Such as ``2MB``."""
+    Limit: int
+    """Bytes."""
+
+
 class WeightDevice(TypedDict):
     """A block device's share, 10 to 1000."""
 
@@ -209,6 +218,7 @@ class HostConfig(TypedDict):
     BlkioDeviceWriteBps: list[ThrottleDevice]
     BlkioDeviceReadIOps: list[ThrottleDevice]
     BlkioDeviceWriteIOps: list[ThrottleDevice]
+    HugetlbLimits: NotRequired[list[HugetlbLimit]]
 
 
 class ExecConfig(TypedDict):

@@ -29,6 +29,7 @@ class Features(NamedTuple):
     blkio_read_iops: bool = True
     blkio_write_iops: bool = True
     pids: bool = True
+    hugetlb: bool = True
 
     def summary(self) -> dict[str, bool]:
         """What ``info`` warns about, in Docker's words."""
@@ -64,6 +65,7 @@ _V1_FILES = {
     "blkio_read_iops": ("blkio", "blkio.throttle.read_iops_device"),
     "blkio_write_iops": ("blkio", "blkio.throttle.write_iops_device"),
     "pids": ("pids", ""),
+    "hugetlb": ("hugetlb", ""),
 }
 # The scheduler BFQ's weights, which the runtime uses where there are none of CFQ's. The root group
 # has its counters only, and they come and go together (the kernel's block/bfq-cgroup.c).
@@ -88,6 +90,7 @@ _V2_NEEDS = {
     "blkio_read_iops": ("io", "io.max"),
     "blkio_write_iops": ("io", "io.max"),
     "pids": ("pids", ""),
+    "hugetlb": ("hugetlb", ""),
 }
 
 

@@ -103,6 +103,7 @@ _RULES = (
         BlkioDeviceWriteIOps=[],
     ),
     _rule("pids", "pids cgroup, discard --pids-limit", PidsLimit=0),
+    _rule("hugetlb", "hugetlb cgroup, discard --hugetlb", HugetlbLimits=[]),
 )
 KERNEL_MEMORY_WARNING = "Current Kernel does not support kernel memory, discard --kernel-memory"
 """cgroup v2 has no such limit, and later kernels of v1 take it and do nothing."""
@@ -156,12 +157,14 @@ def _discard(result: HostConfig, asked: HostConfig, features: Features) -> list[
         if any(_is_set(asked, key) for key in rule.reset) and _speaks(rule, asked):
             warnings.append(rule.warning)
         for key, value in rule.reset.items():
+            if key not in result:
+                continue  # HugetlbLimits, in most
             result[key] = value  # type: ignore[literal-required]  # keys of the table above
     return warnings
 
 
 def _is_set(host: HostConfig, key: str) -> bool:
-    value = host[key]  # type: ignore[literal-required]  # keys of the table above
+    value = host.get(key)
     return bool(value) or (key == "MemorySwappiness" and value == 0)
 
 
@@ -181,6 +184,7 @@ def check_ranges(host: HostConfig, *, min_memory_bytes: int, machine: Machine) -
     _check_realtime(host)
     _check_cpusets(host, machine)
     _check_block_io(host)
+    _check_huge_pages(host, machine)
     pids = host["PidsLimit"]
     if pids is not None and pids > MOST_PIDS:
         raise InvalidParameter(
@@ -305,6 +309,22 @@ def _check_block_io(host: HostConfig) -> None:
         for device in host[key]:  # type: ignore[literal-required]  # keys of the table below
             if not 0 <= device["Rate"] <= MOST_RATE:
                 raise InvalidParameter(f"invalid rate {device['Rate']} for {device['Path']}")
+
+
+def _check_huge_pages(host: HostConfig, machine: Machine) -> None:
+    sizes = [entry["PageSize"] for entry in host.get("HugetlbLimits") or ()]
+    for size in sizes:
+        if sizes.count(size) > 1:
+            raise InvalidParameter(f"invalid --hugetlb: {size} is there twice")
+        if machine.huge_pages is not None and size not in machine.huge_pages:
+            known = ", ".join(sorted(machine.huge_pages)) or "none"
+            raise InvalidParameter(
+                f"invalid --hugetlb {size}: this host has no such pages",
+                resolution=f"its huge pages: {known}",
+            )
+    for entry in host.get("HugetlbLimits") or ():
+        if not 0 <= entry["Limit"] <= MOST_BYTES:
+            raise InvalidParameter(f"invalid --hugetlb {entry['PageSize']}:{entry['Limit']}")
 
 
 THROTTLES = (

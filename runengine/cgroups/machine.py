@@ -8,6 +8,7 @@ from typing import NamedTuple
 from runengine.cgroups.layout import UNIFIED, Layout, detect
 
 SYSFS = "/sys/devices/system"
+HUGE_PAGES = "/sys/kernel/mm/hugepages"
 
 
 class Machine(NamedTuple):
@@ -16,6 +17,8 @@ class Machine(NamedTuple):
     memory_bytes: int | None = None
     cpus: frozenset[int] | None = None
     memory_nodes: frozenset[int] | None = None
+    huge_pages: frozenset[str] | None = None
+    """Their sizes, as the runtime spells them (``2MB``)."""
 
 
 def probe(layout: Layout | None = None, sysfs: str = SYSFS) -> Machine:
@@ -27,12 +30,31 @@ def probe(layout: Layout | None = None, sysfs: str = SYSFS) -> Machine:
             _cpuset_files(hierarchies, "cpus"), f"{sysfs}/cpu/online"
         ),
         _first_list(_cpuset_files(hierarchies, "mems"), f"{sysfs}/node/online"),
+        huge_pages(),
     )
 
 
 def memory_bytes() -> int:
     """The host's RAM (sysconf(3))."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def huge_pages(directory: str = HUGE_PAGES) -> frozenset[str]:
+    """Sizes of the host's huge pages (the kernel's admin-guide/mm/hugetlbpage.rst)."""
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return frozenset()
+    numbers = (name.removeprefix("hugepages-").removesuffix("kB") for name in names)
+    return frozenset(page_size(int(text) << 10) for text in numbers if text.isdigit())
+
+
+def page_size(size_bytes: int) -> str:
+    """The runtime's spelling of a size, in the largest unit of which it is a multiple."""
+    for shift, unit in ((30, "GB"), (20, "MB")):
+        if size_bytes and not size_bytes % (1 << shift):
+            return f"{size_bytes >> shift}{unit}"
+    return f"{size_bytes >> 10}KB"
 
 
 def _cpuset_files(layout: Layout, word: str) -> list[str]:

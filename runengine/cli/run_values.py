@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runengine.model import (
         DeviceMapping,
         DeviceRequest,
+        HugetlbLimit,
         RestartPolicy,
         ThrottleDevice,
         Ulimit,
@@ -190,6 +191,16 @@ def operation_rate(text: str) -> ThrottleDevice:
             f"invalid rate for device: {text}, expected <device-path>:<number>"
         )
     return {"Path": path, "Rate": int(value)}
+
+
+def hugetlb(text: str) -> HugetlbLimit:
+    """``PAGE_SIZE:LIMIT``, both with a size's units."""
+    from runengine.cgroups import machine
+
+    page, colon, limit = text.partition(":")
+    if not colon or not size(page):
+        raise ValueError(f"invalid limit: {text}, expected <page size>:<limit>, such as 2MB:1g")
+    return {"PageSize": machine.page_size(size(page)), "Limit": size(limit)}
 
 
 def ip_address(text: str) -> str:

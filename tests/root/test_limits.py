@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runengine.cgroups import layout
+from runengine.cgroups import features, layout, machine
 from runengine.errors import Conflict, InvalidParameter
 from tests.support.capabilities import needs
 
@@ -53,6 +53,17 @@ def memory_of(request):
     if "Memory" not in request:
         return {}
     return {"Memory": request["Memory"], "MemorySwap": -1}
+
+
+@pytest.mark.skipif(not features.probe().hugetlb, reason="no hugetlb controller to limit with")
+def test_huge_pages(runner, engine):
+    (size, *_) = sorted(machine.huge_pages())
+    limit = {"PageSize": size, "Limit": 1 << 30}
+    container = runner.start("sleep", "1000", HugetlbLimits=[limit])
+    names = (f"hugetlb.{size}.max", f"hugetlb.{size}.limit_in_bytes")
+    v2 = layout.detect().version == 2
+    found = control(engine, container, *(("unified", names[0]) if v2 else ("hugetlb", names[1])))
+    assert int(found) == 1 << 30
 
 
 def control(engine, container, controller, name):

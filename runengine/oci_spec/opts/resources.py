@@ -27,6 +27,7 @@ def set_resources(
         "cpu": cpu(host),
         "pids": pids(host, facts.default_pids_limit),
         "blockIO": block_io(host, facts),
+        "hugepageLimits": huge_pages(host),
     }
     for name, section in sections.items():
         if section:
@@ -75,6 +76,14 @@ def pids(host: HostConfig, default: int) -> dict[str, int]:
     if host["PidsLimit"] == 0:
         return {}
     return {"limit": limit if limit > 0 else -1}
+
+
+def huge_pages(host: HostConfig) -> list[dict[str, Any]]:
+    """Bytes in huge pages, by their size."""
+    return [
+        {"pageSize": entry["PageSize"], "limit": entry["Limit"]}
+        for entry in host.get("HugetlbLimits") or ()
+    ]
 
 
 def changes(host: HostConfig, default_pids_limit: int) -> dict[str, Any]:

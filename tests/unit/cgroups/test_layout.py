@@ -138,7 +138,7 @@ def v2(tmp_path, controllers, files, handed_down=None):
 
 
 def test_v2_lacks_what_only_v1_has(tmp_path):
-    found = v2(tmp_path, "cpuset cpu io memory pids", [*V2_FILES, "io.max", "io.weight"])
+    found = v2(tmp_path, "cpuset cpu io memory pids hugetlb", [*V2_FILES, "io.max", "io.weight"])
     missing = {name for name, value in found._asdict().items() if not value}
     assert missing == {"memory_swappiness", "oom_kill_disable", "cpu_realtime"}
 
@@ -149,6 +149,7 @@ def test_v2_features_are_controllers_and_files(tmp_path):
     assert found.cpu_quota
     assert not found.cpuset_cpus
     assert not found.pids
+    assert not found.hugetlb
     assert not found.blkio_weight
     assert not found.blkio_read_bps
 

@@ -17,10 +17,11 @@ from tests.support import specs
 ALL = Features()
 MIB = 1 << 20
 DEVICE = "/dev/sda"
+HUGE = {"PageSize": "2MB", "Limit": 1 << 30}
 
 
 BIG = Machine(8 << 30)
-TWO_CPUS = Machine(None, frozenset({0, 1}), frozenset({0}))
+TWO_CPUS = Machine(None, frozenset({0, 1}), frozenset({0}), frozenset({"2MB"}))
 
 
 def check(features=ALL, machine=BIG, **changes):
@@ -80,6 +81,9 @@ WARNINGS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
     "A-35": ("pids", {"PidsLimit": 5},
              "Current Kernel does not support pids cgroup, discard --pids-limit",
              {"PidsLimit": 0}),
+    "hugetlb": ("hugetlb", {"HugetlbLimits": [HUGE]},
+                "Current Kernel does not support hugetlb cgroup, discard --hugetlb",
+                {"HugetlbLimits": []}),
 }  # fmt: skip
 
 
@@ -163,6 +167,10 @@ def test_swappiness_of_minus_one_asks_for_nothing():  # A-41
         ({"BlkioWeightDevice": [{"Path": DEVICE, "Weight": 9}]}, "/dev/sda"),
         ({"BlkioDeviceReadBps": [{"Path": DEVICE, "Rate": -1}]}, "invalid rate -1"),
         ({"BlkioDeviceWriteIOps": [{"Path": DEVICE, "Rate": 1 << 64}]}, "invalid rate 184467440"),
+        ({"HugetlbLimits": [HUGE, HUGE]}, "--hugetlb: 2MB is there twice"),
+        ({"HugetlbLimits": [{**HUGE, "PageSize": "3MB"}]}, "--hugetlb 3MB: this host has no such"),
+        ({"HugetlbLimits": [{**HUGE, "Limit": -1}]}, "--hugetlb 2MB:-1"),
+        ({"HugetlbLimits": [{**HUGE, "Limit": 1 << 63}]}, "--hugetlb 2MB:9223372036854775808"),
         ({"PidsLimit": 4194305}, "--pids-limit 4194305: no kernel has more than 4194304"),
         ({"CpuQuota": 1 << 44}, "--cpu-quota 17592186044416: the most is 17592186044415"),
         ({"NanoCpus": 10**9, "CpuQuota": 5000}, "exclude each other"),
@@ -222,6 +230,8 @@ def test_refused_whatever_the_kernel_can(features, changes, words):
         {"CpuRealtimeRuntime": 1000},
         {"Memory": 0, "MemorySwap": -1},
         {"PidsLimit": 4194304},
+        {"HugetlbLimits": [HUGE], "machine": TWO_CPUS},
+        {"HugetlbLimits": [{**HUGE, "Limit": 0}]},
         {"CpuQuota": (1 << 44) - 1},
         {"BlkioDeviceReadIOps": [{"Path": DEVICE, "Rate": (1 << 64) - 1}]},
     ],

@@ -61,3 +61,11 @@ def test_this_host_is_read():
 def test_lists_survive_being_shown_and_read(numbers):
     assert machine.parse_list(machine.show_list(numbers)) == numbers
     assert ",," not in machine.show_list(numbers)
+
+
+def test_huge_pages_are_spelled_as_the_runtime_does(tmp_path):
+    for size in (64, 2048, 1 << 20, 1 << 24):
+        (tmp_path / f"hugepages-{size}kB").mkdir()
+    (tmp_path / "other").mkdir()
+    assert machine.huge_pages(str(tmp_path)) == {"64KB", "2MB", "1GB", "16GB"}
+    assert machine.huge_pages(str(tmp_path / "missing")) == frozenset()

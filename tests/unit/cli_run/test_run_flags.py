@@ -101,6 +101,11 @@ def test_pflag_spellings():
             "BlkioDeviceWriteIOps",
             [{"Path": "/dev/vda", "Rate": 7}],
         ),
+        (
+            ["--hugetlb", "2M:1g", "--hugetlb", "1048576kB:0"],
+            "HugetlbLimits",
+            [{"PageSize": "2MB", "Limit": 1 << 30}, {"PageSize": "1GB", "Limit": 0}],
+        ),
         (["--cap-add", "NET_ADMIN", "--cap-add", "ALL"], "CapAdd", ["NET_ADMIN", "ALL"]),
         (["--cap-drop", "ALL"], "CapDrop", ["ALL"]),
         (["--privileged"], "Privileged", True),

@@ -63,6 +63,7 @@ CASES: dict[str, Case] = {
     "device-cgroup-rule": ({}, {"DeviceCgroupRules": ["c 42:* rmw", "b *:* r", "a *:* rwm"]}, {}),
     "edits": ({}, {}, {"edits": [WIDGET]}),
     "domainname": ({"Domainname": "example.org"}, {}, {}),
+    "hugetlb": ({}, {"HugetlbLimits": [{"PageSize": "2MB", "Limit": 1 << 30}]}, {}),
     "init": ({}, {}, {"init_path": "/usr/bin/tini-static"}),
     "init-pid-host": ({}, {"PidMode": "host"}, {"init_path": "/usr/bin/tini-static"}),
     "ipc-container": ({}, {"IpcMode": "container:x"},
