@@ -88,6 +88,22 @@ def test_what_is_none():
         found({})
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"Config": 1},
+        {"Layers": [1]},
+        {"Layers": "layer.tar"},
+        {"RepoTags": [None]},
+        {"RepoTags": "a:1"},
+    ],
+)
+def test_an_entry_of_wrong_types_is_refused(wrong):
+    entry = {"Config": "c", "Layers": ["layer.tar"], "RepoTags": ["a:1"], **wrong}
+    with pytest.raises(Corrupt, match="is malformed"):
+        found({"manifest.json": json.dumps([entry]).encode(), "c": CONFIG})
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 1 << 70) | st.text(max_size=8)
     | st.sampled_from([digest_of(CONFIG), digest_of(MANIFEST), media_types.OCI_MANIFEST, "c"]),

@@ -118,6 +118,16 @@ def test_inspect_shows_who_is_on_the_network(networks, create, add, ended):
 # Removing
 
 
+def test_the_table_goes_with_the_last_bridge_not_with_the_last_network(networks, create, host):
+    _, up, down = create(), create("up"), create("down")
+    del host.links[down.device]  # as after a boot
+    networks.remove("net")
+    assert host.table is not None
+    assert up.device in host.table
+    networks.remove("up")
+    assert host.table is None
+
+
 def test_a_network_goes_with_its_bridge(networks, create, host, context):
     made = create()
     networks.remove(made.id[:10])
