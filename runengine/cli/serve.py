@@ -54,12 +54,12 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
     preload()
     rehearsal = Rehearsal(f"{paths.state}/rehearsal")
     where = ["--root", paths.root, "--state", paths.state]
-    app = context.App()
+    calls = _Calls()
     launcher.serve(
         launcher.Setup(
             paths,
-            partial(_run, app),
-            app.close,
+            calls.run,
+            calls.close,
             restore=[*where, "system", "restore"],
             reconcile=[*where, "system", "reconcile"],
             hold=partial(_hold, paths),
@@ -69,10 +69,22 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
     )
 
 
-def _run(app: context.App, args: list[str]) -> int:
-    from runengine.cli.main import run
+class _Calls:
+    """The calls of a process, one after the other: each has a program's state of its own."""
 
-    return run(args, app)
+    def __init__(self) -> None:
+        self._app = context.App()
+
+    def run(self, args: list[str]) -> int:
+        """Run a command line; its exit code."""
+        from runengine.cli.main import run
+
+        self._app = context.App()
+        return run(args, self._app)
+
+    def close(self) -> None:
+        """Close what the last one has opened."""
+        self._app.close()
 
 
 def _hold(paths: Paths) -> object:
@@ -80,9 +92,12 @@ def _hold(paths: Paths) -> object:
     from runengine.store.store import Store
 
     try:
-        return Store.open(paths)
+        held = Store.open(paths)
+        # SQLite keeps the descriptor of each that is closed while there is another, for the next.
+        Store.open(paths).close()
     except EngineError:
         return None  # the call itself will say so
+    return held
 
 
 def _metrics(paths: Paths, address: str) -> Callable[[], int]:

@@ -20,9 +20,9 @@ from runengine import front
 from runengine.errors import Conflict, Unavailable
 from runengine.launcher import caller, watch, worker
 from runengine.launcher.log import log
-from runengine.launcher.spare import Spare, await_connection, may_step_aside
+from runengine.launcher.pool import Pool
 from runengine.launcher.zygote import Zygote
-from runengine.linux import inheritance, sd_notify
+from runengine.linux import sd_notify
 from runengine.linux.locks import try_lock
 from runengine.monitor import zygote
 
@@ -62,7 +62,7 @@ class Setup(NamedTuple):
     reconcile: list[str]
     """Command line that puts right what a monitor's or a worker's violent death left."""
     hold: Callable[[], object]
-    """Opens what is to stay open as long as a worker waits."""
+    """Opens what is to stay open as long as a worker lives."""
     rehearsal: Rehearsal
     """What children find done before they are forked, and a spare does for itself."""
     side: Callable[[], int] | None = None
@@ -139,11 +139,7 @@ class Launcher:
         self._lock_fds = lock_fds
         self._listener = listener
         self._path = f"{setup.paths.state}/{front.SOCKET_NAME}"
-        self._calls: dict[int, socket.socket] = {}
-        self._spare: Spare | None = None
         self._zygote: Zygote | None = None
-        self._held: object = None
-        self._may_step_aside = may_step_aside()
         self._asked, self._asking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._asked.settimeout(0)
         # Where we are stuck, children wait for us no longer than callers do.
@@ -154,6 +150,7 @@ class Launcher:
         self._side = 0
         self._stopping = False
         self._poll = select.poll()
+        self._pool = Pool(self._poll, self._fork_worker)
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._watch = watch.Watch()
         self._here = worker.Here(
@@ -162,6 +159,8 @@ class Launcher:
             self._asking,
             setup.run,
             setup.afterwards,
+            setup.hold,
+            setup.rehearsal.play,
         )
 
     def serve(self) -> None:
@@ -178,7 +177,7 @@ class Launcher:
         self._reconciler = self._fork_command(self._setup.restore)
         if self._setup.side is not None:
             self._side = self._fork(self._setup.side)
-        self._fork_spare()
+        self._pool.prepare()
         sd_notify.notify("READY=1")
         try:
             while not self._stopping:
@@ -189,8 +188,7 @@ class Launcher:
 
     def _leave(self) -> None:
         """Go; a socket that is the service manager's stays."""
-        if self._spare is not None:
-            self._spare.end()
+        self._pool.end()
         if self._zygote is not None:
             self._zygote.let_go()
         own = not sd_notify.listen_fds()
@@ -214,7 +212,7 @@ class Launcher:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _turn(self) -> None:
-        for fd, _ in self._poll.poll():
+        for fd, _ in self._poll.poll(self._pool.timeout_ms()):
             if fd == self._listener.fileno():
                 self._accept()
             elif fd == self._asked.fileno():
@@ -223,10 +221,10 @@ class Launcher:
                 self._on_signals(os.read(self._wake_read, 4096))
             elif self._zygote is not None and fd == self._zygote.fileno():
                 self._hear_zygote()
-            else:
+            elif not self._pool.hear(fd) and self._watch.forget(fd):
                 self._poll.unregister(fd)
-                self._watch.forget(fd)
                 self._put_right()
+        self._pool.on_time()
 
     def _on_signals(self, numbers: bytes) -> None:
         self._stopping = signal.SIGTERM in numbers or signal.SIGINT in numbers
@@ -248,52 +246,11 @@ class Launcher:
             if worker.peer_of(sock)[1] != 0:
                 sock.close()
                 continue
-            self._serve_call(sock)
+            self._pool.serve(sock)
 
-    def _serve_call(self, sock: socket.socket) -> None:
-        spare, self._spare = self._spare, None
-        if spare is not None and spare.give(sock):
-            self._calls[spare.pid] = sock
-        else:
-            self._fork_worker(sock)
-        self._fork_spare()
-
-    def _fork_spare(self) -> None:
-        """Have a worker for the next call; without one that call takes longer, no more."""
-        try:
-            ours, theirs = socket.socketpair()
-        except OSError:
-            return
-
-        def serve() -> int:
-            call = await_connection(theirs, self._rehearse)
-            return 0 if call is None else worker.serve(call, self._here)
-
-        with theirs:
-            try:
-                pid = self._fork(serve, theirs.fileno())
-                self._spare = Spare(pid, ours, aside=self._may_step_aside)
-            except OSError:
-                ours.close()
-
-    def _rehearse(self, goes_on: Callable[[], bool]) -> None:
-        """Do in a child what it will do in a call: first become its caller, here itself."""
-        self._held = self._setup.hold()
-        itself = caller.Status("self")
-        caller.world_of("self", itself)
-        inheritance.adopt(os.getpid(), itself.text)
-        self._setup.rehearsal.play(goes_on)
-
-    def _fork_worker(self, sock: socket.socket) -> None:
-        def serve() -> int:
-            return worker.serve(sock, self._here)
-
-        try:
-            self._calls[self._fork(serve, sock.fileno())] = sock
-        except OSError as error:
-            # The caller sees the end of file and runs cold.
-            log(f"cannot fork: {error.strerror}")
-            sock.close()
+    def _fork_worker(self, channel: socket.socket, call: socket.socket | None) -> int:
+        kept = [channel.fileno(), *([] if call is None else [call.fileno()])]
+        return self._fork(lambda: worker.serve(channel, call, self._here), *kept)
 
     def _fork(self, work: Callable[[], int], *kept: int) -> int:
         """Run ``work`` in a child and return its pid. Raises OSError."""
@@ -317,11 +274,11 @@ class Launcher:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         # These objects live on: their numbers will be other files'.
-        for sock in (*self._calls.values(), self._listener, self._asked):
+        for sock in (self._listener, self._asked):
             sock.detach()
-        for held in (self._spare, self._zygote):
-            if held is not None:
-                held.forget()
+        self._pool.forget()
+        if self._zygote is not None:
+            self._zygote.forget()
         # Also what whoever started the service left open: a lock, say, or the end of a pipe.
         for fd in map(int, os.listdir("/proc/self/fd")):
             if fd > 2 and fd != self._asking.fileno() and fd not in kept:
@@ -414,20 +371,13 @@ class Launcher:
             self._put_right()
 
     def _ended(self, pid: int, status: int) -> None:
-        call = self._calls.pop(pid, None)
-        if call is not None:
-            # A worker that went in its own way has told already; this is for the others.
-            with suppress(OSError):
-                call.send(front.describe(status), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-            call.close()
-        elif pid == self._reconciler:
+        if self._pool.ended(pid, status):
+            return
+        if pid == self._reconciler:
             self._reconciler = 0
             if self._reconcile_again:
                 self._reconcile_again = False
                 self._put_right()
-        elif self._spare is not None and pid == self._spare.pid:
-            self._spare.let_go()
-            self._spare = None
         elif self._zygote is not None and pid == self._zygote.pid:
             self._zygote_ended(self._zygote)
         elif pid == self._side:

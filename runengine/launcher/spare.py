@@ -1,7 +1,7 @@
-"""A worker forked ahead of its call: what it waits for is a connection from the launcher.
+"""A worker between calls: what it waits for is a connection from the launcher.
 
 The fork, and the first writes to memory that a child shares with its parent, take a third of a
-short call. One child always has them behind it.
+short call. A worker that waits has them behind it, most of all one that has served a call before.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runengine.linux import kernel
@@ -17,6 +18,8 @@ from runengine.linux import kernel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FREE = b"F"
+"""The worker's word: the call is over, and I am as I was before it."""
 _PARAMETERS = os.sched_param(0)
 
 
@@ -34,30 +37,45 @@ class Spare:
     def __init__(self, pid: int, channel: socket.socket, *, aside: bool) -> None:
         self.pid = pid
         self._channel = channel
+        self._channel.settimeout(0)
         self._aside = aside
         if aside:
             os.sched_setscheduler(pid, os.SCHED_IDLE, _PARAMETERS)
 
+    def fileno(self) -> int:
+        """Readable when it has a word for us, or has ended."""
+        return self._channel.fileno()
+
     def give(self, connection: socket.socket) -> bool:
-        """Hand a connection over, and let go; False if the child has died."""
-        with self._channel:
-            try:
-                if self._aside:
-                    os.sched_setscheduler(self.pid, os.SCHED_OTHER, _PARAMETERS)
-                send(self._channel, connection)
-            except OSError:
-                return False
+        """Hand a connection over; False if the child has died."""
+        try:
+            if self._aside:
+                os.sched_setscheduler(self.pid, os.SCHED_OTHER, _PARAMETERS)
+                self._aside = False
+            send(self._channel, connection)
+        except OSError:
+            return False
         return True
 
+    def hear(self) -> bytes | None:
+        """Its word; empty if it has ended, None if it has said nothing."""
+        try:
+            return self._channel.recv(1)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
     def let_go(self) -> None:
-        """It has ended."""
+        """It has ended, or is to end: it does when nobody has the other end any more."""
         self._channel.close()
 
     def end(self) -> None:
         """End it now: what it may be rehearsing is nobody's."""
         self._channel.close()
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
 
     def forget(self) -> None:
         """In another child, which closes what it inherits by number."""
@@ -65,17 +83,17 @@ class Spare:
 
 
 def await_connection(
-    channel: socket.socket, rehearse: Callable[[Callable[[], bool]], None]
+    channel: socket.socket, rehearse: Callable[[Callable[[], bool]], None] | None = None
 ) -> socket.socket | None:
     """In the child: wait, and rehearse meanwhile; None if the launcher let go.
 
     ``rehearse`` goes on as long as the function that it gets says so.
     """
-    poll = select.poll()
-    poll.register(channel, select.POLLIN)
-    with channel:
+    if rehearse is not None:
+        poll = select.poll()
+        poll.register(channel, select.POLLIN)
         rehearse(lambda: not poll.poll(0))
-        return receive(channel)
+    return receive(channel)
 
 
 def send(channel: socket.socket, connection: socket.socket) -> None:

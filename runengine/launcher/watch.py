@@ -45,10 +45,12 @@ class Watch:
                     found.append(process.fd)
         return found
 
-    def forget(self, fd: int) -> None:
-        """Close the descriptor of one that has ended."""
-        del self._pids[fd]
+    def forget(self, fd: int) -> bool:
+        """Close the descriptor of one that has ended; False if it is nobody's."""
+        if self._pids.pop(fd, None) is None:
+            return False
         os.close(fd)
+        return True
 
 
 def _find(state_dir: str, known: Collection[int], parents: Collection[int]) -> Process | None:

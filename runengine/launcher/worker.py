@@ -18,7 +18,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine import front
-from runengine.launcher import caller
+from runengine.launcher import caller, spare
+from runengine.launcher.rest import Rest
 from runengine.linux import inheritance
 from runengine.monitor import zygote
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT_S = 10.0
 """For a client that connects and says nothing, or half of it."""
+GOING_TIMEOUT_S = 1.0
+"""For a caller that has its answer and does not end: it was stopped, say."""
 MAX_REQUEST_BYTES = 64 << 20
 """Arguments and environment together; the kernel allows execve(2) less."""
 MAX_DESCRIPTORS = 8
@@ -62,6 +65,10 @@ class Here(NamedTuple):
     """Runs a command line; its exit code."""
     afterwards: Callable[[], None]
     """Closes what it has opened; its caller does not wait for that."""
+    hold: Callable[[], object]
+    """Opens what is to stay open as long as a worker lives."""
+    rehearse: Callable[[Callable[[], bool]], None]
+    """Does what calls do, for nobody, as far as it is told."""
 
 
 def peer_of(sock: socket.socket) -> tuple[int, int]:
@@ -71,8 +78,38 @@ def peer_of(sock: socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
-def serve(sock: socket.socket, here: Here) -> int:
-    """Serve one connection in a child that inherited nothing else; its exit status."""
+def serve(channel: socket.socket, call: socket.socket | None, here: Here) -> int:
+    """Serve calls in a child that inherited nothing else; its exit status.
+
+    The first is ``call``, if there is one. After each the launcher is told on ``channel`` that the
+    next may come, as long as this process is then what it was before.
+    """
+    rest = Rest(here.world, channel.fileno(), here.asking.fileno())
+    if call is None:
+        call = spare.await_connection(channel, lambda goes_on: _get_ready(rest, here, goes_on))
+    while call is not None:
+        rest.end()
+        with call:
+            status = _serve_one(call, here)
+            may_go_on = status is None and _has_gone(call)
+        if not may_go_on or not rest.restore(here.hold):
+            return status or 0
+        channel.sendall(spare.FREE)
+        call = spare.await_connection(channel)
+    return 0
+
+
+def _get_ready(rest: Rest, here: Here, goes_on: Callable[[], bool]) -> None:
+    """Do ahead what a call will do: first become its caller, here itself."""
+    rest.begin(here.hold)
+    itself = caller.Status("self")
+    caller.world_of("self", itself)
+    inheritance.adopt(os.getpid(), itself.text)
+    here.rehearse(goes_on)
+
+
+def _serve_one(sock: socket.socket, here: Here) -> int | None:
+    """Serve a connection; an exit status, or None where another call may come."""
     sock.settimeout(REQUEST_TIMEOUT_S)
     pid, _ = peer_of(sock)
     try:
@@ -87,6 +124,17 @@ def serve(sock: socket.socket, here: Here) -> int:
             sock.sendall(front.COLD)
         return 0
     return _work(sock, call, here)
+
+
+def _has_gone(sock: socket.socket) -> bool:
+    """Wait for the caller's end: until then it may still send signals to its worker."""
+    sock.settimeout(GOING_TIMEOUT_S)
+    try:
+        return not sock.recv(1)
+    except ConnectionError:
+        return True
+    except OSError:
+        return False
 
 
 # The request
@@ -164,7 +212,8 @@ def _step_into(call: Call, pid: int, world: caller.World) -> None:
         raise Refused("no room for the descriptors that come")
     os.fchdir(call.directory_fd)
     os.close(call.directory_fd)
-    os.setsid()
+    if os.getsid(0) != os.getpid():  # a call before may have had it made
+        os.setsid()
     os.environ.clear()
     os.environ.update(call.environment)
     time.tzset()
@@ -214,7 +263,7 @@ def _place_stream(number: int, fd: int | None) -> None:
 # The work
 
 
-def _work(sock: socket.socket, call: Call, here: Here) -> int:
+def _work(sock: socket.socket, call: Call, here: Here) -> int | None:
     from runengine.monitor import launch
 
     launch.use(lambda fd: ask_for_monitor(here.asking, fd))
@@ -225,7 +274,9 @@ def _work(sock: socket.socket, call: Call, here: Here) -> int:
         return 0  # the caller did not wait: it runs the command itself
     end = die_with(sock)
     sys.argv = ["runengine", *call.args]
-    outcome = _outcome(here.run, call.args)
+    outcome, ended = _outcome(here.run, call.args)
+    # What is sent to us from now on comes too late for this call.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     end()
     for number in front.STANDARD:
         # Whoever reads what the call wrote waits for its end, not for ours.
@@ -233,7 +284,7 @@ def _work(sock: socket.socket, call: Call, here: Here) -> int:
     with suppress(OSError):
         sock.send(outcome, socket.MSG_NOSIGNAL)
     here.afterwards()
-    return 0
+    return None if ended else 0
 
 
 def die_with(sock: socket.socket) -> Callable[[], None]:
@@ -263,19 +314,21 @@ def die_with(sock: socket.socket) -> Callable[[], None]:
     return end
 
 
-def _outcome(run: Callable[[list[str]], int], args: list[str]) -> bytes:
-    """Run the command; the message that tells how it ended."""
+def _outcome(run: Callable[[list[str]], int], args: list[str]) -> tuple[bytes, bool]:
+    """Run the command; the message that tells how it ended, and whether by its own return."""
+    returned = True
     try:
         code = run(args)
     except SystemExit as end:
         atexit._run_exitfuncs()
         code = end.code if isinstance(end.code, int) else 1
+        returned = False
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
     if code == INTERRUPTED:
-        return front.SIGNALLED + bytes((signal.SIGINT,))
-    return front.EXITED + bytes((code & 0xFF,))
+        return front.SIGNALLED + bytes((signal.SIGINT,)), returned
+    return front.EXITED + bytes((code & 0xFF,)), returned
 
 
 def ask_for_monitor(asking: socket.socket, control_fd: int) -> socket.socket:

@@ -39,11 +39,11 @@ def shared_service(tmp_path_factory, busybox_tar):
 def service(shared_service):
     """It must be the same afterwards, whatever a test did to it."""
     shared_service.ok("ps")
-    eventually(lambda: len(shared_service.workers()) <= 1)
+    eventually(lambda: shared_service.workers() == shared_service.waiting())
     before = shared_service.descriptors()
     yield shared_service
     shared_service.clear()
-    eventually(lambda: len(shared_service.workers()) <= 1)
+    eventually(lambda: shared_service.workers() == shared_service.waiting())
     eventually(lambda: shared_service.descriptors() <= before)
 
 

@@ -28,7 +28,7 @@ def whole(directory, busybox_tar):
     try:
         made.ok("import", str(busybox_tar), "busybox")
         eventually(lambda: zygote_of(made))
-        eventually(lambda: len(made.workers()) <= 1)
+        eventually(lambda: made.workers() == made.waiting())
         yield made
     finally:
         made.close()

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from runengine.launcher.rest import WAITING
 from runengine.linux import pidfd
 
 GRACE_S = 60.0 if "RUNENGINE_GUEST" in os.environ else 3.0
@@ -83,7 +84,7 @@ def _difference(before: Snapshot, after: Snapshot, own: str) -> list[str]:
     new = {
         process.pid: process
         for key, process in after.processes.items()
-        if key not in before.processes and not _replaces_another(process, before, after)
+        if key not in before.processes and not _waits(process, before)
     }
     found += [str(entry) for entry in new.values() if _is_leak(entry, new, own, shared=shared)]
     return found
@@ -102,18 +103,11 @@ def _is_leak(process: Process, new: dict[int, Process], own: str, *, shared: boo
     return process.cgroup != _own_cgroup() or any(word in process.command for word in words)
 
 
-def _replaces_another(process: Process, before: Snapshot, after: Snapshot) -> bool:
-    """Whether it is a service's waiting worker: a new one after each call, but no more of them."""
-
-    def twins(snapshot: Snapshot) -> int:
-        return sum(
-            (one.parent, one.command) == (process.parent, process.command)
-            for one in snapshot.processes.values()
-        )
-
+def _waits(process: Process, before: Snapshot) -> bool:
+    """Whether it is a worker of an older service, and serves no call: the next one may get it."""
     older = (one for one in before.processes.values() if one.pid == process.parent)
     is_forked = any(one.command == process.command for one in older)
-    return is_forked and twins(after) <= twins(before)
+    return is_forked and _read(f"/proc/{process.pid}/comm").strip() == WAITING
 
 
 def _top(process: Process, new: dict[int, Process]) -> Process:

@@ -12,6 +12,7 @@ from socket import socket as Connection  # noqa: N812 - the name is taken in the
 from typing import TYPE_CHECKING, Any
 
 from runengine import front
+from runengine.launcher import rest
 from runengine.linux import pidfd
 from tests.support.command_line import TIMEOUT_S, WarmCommandLine
 
@@ -45,8 +46,8 @@ class Service(WarmCommandLine):
         return sock
 
     def descriptors(self) -> int:
-        """How many descriptors the launcher has."""
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """How many descriptors the launcher has, without a channel to each worker."""
+        return len(os.listdir(f"/proc/{self.pid}/fd")) - len(self.workers())
 
     def children(self) -> dict[int, str]:
         """The launcher's children with their states."""
@@ -62,8 +63,16 @@ class Service(WarmCommandLine):
         return [pid for pid in self.children() if not _name(pid).startswith("runengine-mon")]
 
     def calls(self) -> list[int]:
-        """Workers that run a command: each is a session of its own by then."""
-        return [pid for pid in self.workers() if _fields(pid)[3:4] == [str(pid)]]
+        """Workers that run a command: each is a session of its own then, and does not wait."""
+        return [
+            pid
+            for pid in self.workers()
+            if _fields(pid)[3:4] == [str(pid)] and _name(pid) != rest.WAITING
+        ]
+
+    def waiting(self) -> list[int]:
+        """Workers that have no call."""
+        return [pid for pid in self.workers() if _name(pid) == rest.WAITING]
 
     def signal(self, number: int) -> None:
         """Signal the launcher."""
@@ -140,7 +149,7 @@ def _fields(pid: int) -> list[str]:
 
 def _name(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/comm").read_text()
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
     except (FileNotFoundError, ProcessLookupError):
         return ""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runengine.launcher.spare import Spare, await_connection, receive, send
+from runengine.launcher.spare import FREE, Spare, await_connection, receive, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,12 +44,23 @@ def test_a_connection_arrives_whole(channel: Pair, call: Pair):
         assert not os.get_inheritable(found.fileno())
 
 
-def test_the_channel_is_closed_after_the_one_connection(channel: Pair, call: Pair):
-    spare_at(channel[0]).give(call[1])
-    found = await_connection(channel[1], never)
-    assert found is not None
-    found.close()
-    assert [end.fileno() for end in channel] == [-1, -1]
+def test_one_worker_takes_one_connection_after_the_other(channel: Pair, call: Pair):
+    waiting = spare_at(channel[0])
+    for _ in range(2):
+        assert waiting.give(call[1])
+        found = await_connection(channel[1])
+        assert found is not None
+        with found:
+            assert os.fstat(found.fileno()).st_ino == os.fstat(call[1].fileno()).st_ino
+        assert waiting.hear() is None
+        channel[1].sendall(FREE)
+        assert waiting.hear() == FREE
+
+
+def test_the_end_of_one_is_heard(channel: Pair):
+    waiting = spare_at(channel[0])
+    channel[1].close()
+    assert waiting.hear() == b""
 
 
 def test_it_rehearses_while_it_is_quiet(channel: Pair, call: Pair):
@@ -96,7 +107,6 @@ def test_what_is_asked_for_comes_in_order(call: Pair):
                 assert os.fstat(found.fileno()).st_ino == os.fstat(end.fileno()).st_ino
 
 
-
 def test_it_steps_aside_until_it_has_a_connection(
     channel: Pair, call: Pair, monkeypatch: pytest.MonkeyPatch
 ):
@@ -104,6 +114,7 @@ def test_it_steps_aside_until_it_has_a_connection(
     monkeypatch.setattr(os, "sched_setscheduler", lambda _pid, policy, _: policies.append(policy))
     waiting = Spare(os.getpid(), channel[0], aside=True)
     assert policies == [os.SCHED_IDLE]
+    assert waiting.give(call[1])
     assert waiting.give(call[1])
     assert policies == [os.SCHED_IDLE, os.SCHED_OTHER]
 

@@ -1,0 +1,160 @@
+"""One worker serves call after call, and none finds anything of the one before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from runengine import front
+from runengine.linux import kernel
+from tests.support import needs
+from tests.support.service import Service, eventually
+
+pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
+
+
+@pytest.fixture(scope="module")
+def shared_service(tmp_path_factory, busybox_tar):
+    service = Service(tmp_path_factory.mktemp("service"))
+    service.ok("import", str(busybox_tar), "busybox")
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def service(shared_service):
+    eventually(lambda: not shared_service.calls())
+    yield shared_service
+    shared_service.clear()
+
+
+def worker_of(service):
+    """The one that serves calls now, if they come one after the other."""
+    eventually(lambda: not service.calls())
+    service.ok("ps", "-q")
+    eventually(lambda: not service.calls())
+    return service.waiting()[-1]
+
+
+def shell(service, script, *arguments, cwd="/"):
+    """Make a call from a shell that first makes its own process a special one."""
+    command = service.command(*arguments)
+    return subprocess.run(
+        ["sh", "-c", f'{script}; exec "$@"', "sh", *command],
+        env=service.environment, capture_output=True, text=True, timeout=60, check=False, cwd=cwd,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+RUN = ("run", "--rm", "-i", "busybox")
+
+
+def test_calls_one_after_the_other_have_one_worker(service):
+    before = worker_of(service)
+    service.ok("create", "--name", "one", "busybox", "true")
+    eventually(lambda: not service.calls())
+    assert service.ok("start", "-a", "one") == ""
+    eventually(lambda: not service.calls())
+    assert service.call("run", "--rm", "busybox", "sh", "-c", "exit 3").code == 3
+    eventually(lambda: not service.calls())
+    assert service.call("ps", "--no-such-option").code == 125
+    eventually(lambda: not service.calls())
+    service.ok("rm", "one")
+    assert worker_of(service) == before
+
+
+@pytest.mark.parametrize(
+    ("script", "look"),
+    [
+        ("umask 077", "umask"),
+        ("ulimit -S -s 4321", "ulimit -s"),
+        ("renice -n 3 $$ >&2", "cut -d' ' -f19 /proc/self/stat"),
+        ("echo 500 > /proc/self/oom_score_adj", "cat /proc/self/oom_score_adj"),
+    ],
+)
+def test_what_one_caller_is_the_next_is_not(service, script, look):
+    """Had it stayed, the second container would show it, or the second call be refused."""
+    usual = service.ok(*RUN, "sh", "-c", look)
+    done = shell(service, script, *RUN, "sh", "-c", look)
+    assert done.returncode == 0, done
+    assert service.ok(*RUN, "sh", "-c", look) == usual
+
+
+def test_environments_do_not_mix(service):
+    words = ("run", "--rm", "-e", "SOMETHING", "busybox", "sh", "-c", "echo ${SOMETHING-unset}")
+    assert shell(service, "export SOMETHING=1", *words).stdout == "1\n"
+    assert service.ok(*words) == "unset"
+
+
+def test_a_limit_that_cannot_be_raised_again_costs_a_worker(service):
+    before = worker_of(service)
+    done = shell(service, "ulimit -H -s 54321", *RUN, "sh", "-c", "ulimit -H -s")
+    assert done.stdout.strip() == "54321"
+    assert service.ok(*RUN, "true") == ""
+    can_raise = "CAP_SYS_RESOURCE" in kernel.read("/").effective
+    assert (worker_of(service) == before) == can_raise
+
+
+def test_input_that_was_not_read_is_nobody_elses(service):
+    assert service.ok(*RUN, "head", "-c", "3", stdin=b"one\n" + b"x" * 100_000) == "one"
+    assert service.ok(*RUN, "cat", stdin=b"") == ""
+
+
+def test_output_that_could_not_be_written_is_nobody_elses(service):
+    with open("/dev/full", "w") as full:
+        done = service.begin("images", stdout=full, stderr=subprocess.DEVNULL)
+        assert done.wait(60) != 0
+    eventually(lambda: not service.calls())
+    assert service.ok("ps", "-q") == ""
+
+
+def test_a_directory_is_let_go(service, tmp_path):
+    done = shell(service, "mkdir gone && cd gone && rmdir ../gone", *RUN, "true", cwd=tmp_path)
+    assert done.returncode == 0, done
+    eventually(lambda: not service.calls())
+    assert not [pid for pid in service.waiting() if "gone" in os.readlink(f"/proc/{pid}/cwd")]
+
+
+def test_a_call_that_dies_takes_its_worker_along(service):
+    service.ok("run", "-d", "--name", "one", "busybox", "sleep", "600")
+    eventually(lambda: not service.calls())
+    waiting = service.begin("wait", "one")
+    eventually(service.calls)
+    (serving,) = service.calls()
+    waiting.send_signal(signal.SIGTERM)
+    assert waiting.wait(30) == -signal.SIGTERM
+    assert serving not in service.workers()
+    assert service.ok("ps", "-q", "--filter", "name=one")
+
+
+def test_a_caller_that_does_not_go_keeps_its_worker_from_others(service):
+    """It might still send signals that it means for its own call."""
+    with service.connect() as sock:
+        serving = ask(sock, service, "ps", "-q")
+        assert sock.recv(2, socket.MSG_WAITALL) == front.EXITED + b"\0"
+        service.ok("ps", "-q")
+        eventually(lambda: serving not in service.workers())
+    assert service.ok("ps", "-q") == ""
+
+
+def ask(sock, service, *arguments):
+    """Speak as the front does; the pid of who answers."""
+    environment = {os.fsencode(k): os.fsencode(v) for k, v in service.environment.items()}
+    front._send(sock, [], list(arguments), environment)
+    answer = sock.recv(5, socket.MSG_WAITALL)
+    assert answer[:1] == front.READY
+    sock.sendall(front.GO)
+    return int.from_bytes(answer[1:], "big")
+
+
+def test_a_crowd_has_many_and_leaves_one(service):
+    with ThreadPoolExecutor(6) as pool:
+        codes = list(pool.map(lambda _: service.call(*RUN, "true").code, range(12)))
+    assert codes == [0] * 12
+    eventually(lambda: len(service.workers()) == 1)
+    assert service.workers() == service.waiting()
