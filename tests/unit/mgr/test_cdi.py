@@ -9,6 +9,7 @@ import shutil
 import pytest
 
 from runengine.errors import InvalidParameter, NotFound, Unavailable, Unsupported
+from runengine.mgr.container import cdi as cdi_module
 from runengine.mgr.container import device_requests
 from runengine.mgr.container.cdi import Registry, edits_of
 from runengine.oci_spec import cdi, gpus
@@ -99,6 +100,16 @@ def test_directories_that_are_not_there(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotFound, match="none is of a/b"):
         look_up([tmp_path / "no", tmp_path / "file"], "a/b=c")
+
+
+def test_a_file_that_is_too_large_is_left_out(directories, monkeypatch):
+    write(directories[0], "a.json", devices={"0": device("D=0")})
+    size = (directories[0] / "a.json").stat().st_size
+    monkeypatch.setattr(cdi_module, "_SIZE_LIMIT", size)
+    assert env(look_up(directories, "acme.com/widget=0")) == ["D=0"]
+    monkeypatch.setattr(cdi_module, "_SIZE_LIMIT", size - 1)
+    with pytest.raises(NotFound, match=f"larger than {size - 1} bytes"):
+        look_up(directories, "acme.com/widget=0")
 
 
 def test_a_fifo_holds_nobody_up(directories):
