@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
+import threading
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -124,33 +125,47 @@ def small_state(service):
     unmount(str(service.state))
 
 
-def fill(directory):
-    """Leave no byte free there."""
-    path = directory / "filler"
+@contextmanager
+def full(directory):
+    """No byte is free there; what the service's rehearsals give back is taken as well."""
+    path, ended = directory / "filler", threading.Event()
     with path.open("wb", buffering=0) as file:
-        for size in (4096, 1):
-            try:
-                while file.write(b"x" * size):
-                    pass
-            except OSError:
-                continue
-    return path
+        fill(file)
+
+        def go_on():
+            while not ended.wait(0.01):
+                fill(file)
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+    path.unlink()
+
+
+def fill(file):
+    for size in (4096, 1):
+        with suppress(OSError):
+            while file.write(b"x" * size):
+                pass
 
 
 def test_a_full_run_directory(small_state):
     service = small_state
     run_detached(service, "one", "sleep", "600")
-    filler = fill(service.state)
-    assert service.ok("ps", "--format", "{{.Names}}") == "one"
-    done = service.call("run", "--rm", "--network", "none", "--name", "two", "busybox", "true")
-    assert (done.code, done.out) == (125, "")
-    assert done.err.startswith("runengine: cannot start container two: ")
-    assert "No space left on device" in done.err
-    assert f"see whether {service.state}" in done.err
-    assert service.names() == ["one"]
-    service.ok("stop", "--time", "0", "one")
-    service.stop()
-    service.begin_again()
-    assert service.ok("inspect", "-f", "{{.State.ExitCode}}", "one") == "137"
-    os.unlink(filler)
+    with full(service.state):
+        assert service.ok("ps", "--format", "{{.Names}}") == "one"
+        done = service.call("run", "--rm", "--network", "none", "--name", "two", "busybox", "true")
+        assert (done.code, done.out) == (125, "")
+        assert done.err.startswith("runengine: cannot start container two: ")
+        assert "No space left on device" in done.err
+        assert f"see whether {service.state}" in done.err
+        assert service.names() == ["one"]
+        service.ok("stop", "--time", "0", "one")
+        service.stop()
+        service.begin_again()
+        assert service.ok("inspect", "-f", "{{.State.ExitCode}}", "one") == "137"
     assert service.ok("run", "--rm", "--network", "none", "busybox", "echo", "room") == "room"

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from runengine.errors import Conflict, EngineError, NotModified, TimedOut, Unavailable
+from runengine.errors import (
+    Conflict,
+    EngineError,
+    NotModified,
+    RuntimeFailed,
+    TimedOut,
+    Unavailable,
+)
 from runengine.linux import clock
 from runengine.mgr.container import observe, pending, policy, shown, volumes
 from runengine.mgr.container.context import make_private_directory
@@ -28,6 +36,8 @@ if TYPE_CHECKING:
 
 DRAIN_TIMEOUT_S = 10.0
 START_FAILED = 128
+START_BYTES = 64 << 10
+"""Room that a start takes in each of the engine's directories, roughly; a failed one frees it."""
 
 
 def start(
@@ -132,13 +142,31 @@ def _note_started(context: Context, record: Record, started: Started) -> None:
 
 def _explained(context: Context, record: Record, error: BaseException) -> BaseException:
     """The error for operators: the system's own says nothing of the container."""
-    if not isinstance(error, OSError):
-        return error
-    reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, OSError):
+        reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return _no_start(context, record, str(reason))
+    if isinstance(error, RuntimeFailed):
+        # Without room it cannot even say so: its words are of something else, or none.
+        for directory in (context.paths.state, context.paths.root):
+            if _is_full(directory):
+                reason = f"{directory}: {os.strerror(errno.ENOSPC)}"
+                return _no_start(context, record, reason, details=str(error))
+    return error
+
+
+def _no_start(
+    context: Context, record: Record, reason: str, *, details: str | None = None
+) -> Unavailable:
     return Unavailable(
         f"cannot start container {record.name}: {reason}",
+        details=details,
         resolution=f"see whether {context.paths.state} and {context.paths.root} have room",
     )
+
+
+def _is_full(directory: str) -> bool:
+    system = os.statvfs(directory)
+    return system.f_blocks > 0 and system.f_bavail * system.f_frsize < START_BYTES
 
 
 def _undo(context: Context, record: Record, error: BaseException) -> None:
