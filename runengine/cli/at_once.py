@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import click
 
+    from runengine.errors import EngineError
     from runengine.mgr.engine import Engine
 
     Action = Callable[[Engine, str], str | None]
@@ -51,7 +52,13 @@ class _Task:
         return self._result
 
 
-def for_each(ctx: click.Context, names: Sequence[str], act: Action) -> None:
+def for_each(
+    ctx: click.Context,
+    names: Sequence[str],
+    act: Action,
+    *,
+    tolerated: tuple[type[EngineError], ...] = (),
+) -> None:
     """As ``context.for_each``, in the order of ``names``, but all at once.
 
     Every thread has an engine of its own, as every process has. The threads end with the
@@ -60,7 +67,7 @@ def for_each(ctx: click.Context, names: Sequence[str], act: Action) -> None:
     """
     if len(names) == 1:
         engine = context.engine(ctx)
-        context.for_each(names, lambda name: act(engine, name))
+        context.for_each(names, lambda name: act(engine, name), tolerated=tolerated)
         return
     app = context.app_of(ctx)
     tasks = [_Task(name) for name in names]
@@ -76,7 +83,7 @@ def for_each(ctx: click.Context, names: Sequence[str], act: Action) -> None:
         thread.start()
     results = iter(tasks)
     try:
-        context.for_each(names, lambda _: next(results).result())
+        context.for_each(names, lambda _: next(results).result(), tolerated=tolerated)
     finally:
         if all(task.is_done for task in tasks):
             for thread in threads:

@@ -136,11 +136,16 @@ def warn(message: str) -> None:
     complain(message, prefix="WARNING: ")
 
 
-def for_each(names: Iterable[str], act: Callable[[str], str | None]) -> None:
+def for_each(
+    names: Iterable[str],
+    act: Callable[[str], str | None],
+    *,
+    tolerated: tuple[type[EngineError], ...] = (),
+) -> None:
     """Do ``act`` to each name and print what it returns (by default the name).
 
     An object that already is in the asked-for state counts as done. Errors are printed when all
-    were tried, and then the program exits 1.
+    were tried, and then the program exits 1, unless only ``tolerated`` ones were among them.
     """
     errors: list[EngineError] = []
     for name in names:
@@ -154,5 +159,5 @@ def for_each(names: Iterable[str], act: Callable[[str], str | None]) -> None:
         write(f"{name if result is None else result}\n")
     for error in errors:
         complain(str(error))
-    if errors:
+    if any(not isinstance(error, tolerated) for error in errors):
         raise click.exceptions.Exit(1)

@@ -9,7 +9,7 @@ import click
 from runengine.cli import at_once, context, terminal
 from runengine.cli.command import argument, command
 from runengine.cli.flags import flag
-from runengine.errors import InvalidParameter, NotModified, StateError, Unsupported
+from runengine.errors import InvalidParameter, NotFound, NotModified, StateError, Unsupported
 
 if TYPE_CHECKING:
     from runengine.mgr.engine import Engine
@@ -185,7 +185,9 @@ def rm(ctx: click.Context, /, **params: Any) -> None:
     def act(engine: Engine, name: str) -> None:
         engine.containers.remove(name, force=params["force"], volumes=params["volumes"])
 
-    at_once.for_each(ctx, params["names"], act)
+    # To have none there is what -f asks for, as with Docker.
+    tolerated = (NotFound,) if params["force"] else ()
+    at_once.for_each(ctx, params["names"], act, tolerated=tolerated)
 
 
 @command("rename", usage="CONTAINER NEW_NAME")

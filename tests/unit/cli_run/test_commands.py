@@ -117,6 +117,29 @@ def test_wait_prints_codes_and_admits_what_it_does_not_know():
     assert "unknown" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["nope"], 1),
+        (["-f", "nope"], 0),
+        (["-f", "nope", "a1", "none"], 0),
+        (["-f", "nope", "busy"], 1),
+        (["-f", "busy"], 1),
+    ],
+)
+def test_removing_by_force_what_is_not_there_is_no_failure(words: list[str], code: int):
+    def remove(name: str, **_: Any) -> None:
+        if name == "busy":
+            raise Conflict("busy is busy")
+        if name != "a1":
+            raise NotFound(f"No such container: {name}")
+
+    done = call("rm", *words, containers=Containers(remove=remove))
+    assert done.exit_code == code
+    assert ("No such container: nope" in done.stderr) == ("nope" in words)
+    assert done.stdout == ("a1\n" if "a1" in words else "")
+
+
 def test_remove_link_is_refused():
     containers = Containers()
     assert call("rm", "-l", "a1", containers=containers).exit_code == 1
