@@ -303,12 +303,6 @@ def check_layer_count(manifest: Manifest, config: ImageConfig, *, name: str) -> 
         raise Corrupt(f"{name} has {layers} layers but its config has {diff_ids} diff ids")
 
 
-def build_models() -> None:
-    """Build what the first use of each would, for processes that are forked from this one."""
-    for model in (Index, Manifest, ImageConfig, _Shape):
-        model.model_rebuild()
-
-
 def check_json_cost(data: bytes, limit: int, name: str) -> None:
     """Raise Corrupt for a document that is too long or has too many values to parse cheaply."""
     if len(data) > limit:
