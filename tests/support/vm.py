@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,63 +15,35 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.support import vm_image
+from tests.support import vm_carry, vm_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-CARRY_SIZE = "256M"
-RESULTS = "results"
 MEMORY = "2G"
-_APPEND = ("root=/dev/vda", "rw", "console=ttyS0", "quiet", "apparmor=1", "psi=1",
-           "rootflags=prjquota", "panic=1", "mitigations=off")  # fmt: skip
+_APPEND = ("rw", "console=ttyS0", "quiet", "lsm=apparmor", "psi=1", "panic=1", "mitigations=off",
+           "nokaslr", "no5lvl", "init_on_alloc=0")  # fmt: skip
+# Nobody logs in, and all devices are there from the start.
+_UNATTENDED = ("systemd.journald.forward_to_console=1",
+               "systemd.mask=serial-getty@ttyS0.service", "systemd.mask=getty@tty1.service",
+               "systemd.mask=systemd-udev-trigger.service")  # fmt: skip
 _POLL_S = 0.2
 _SILENCE_S = 900.0
 """No guest takes longer to boot, no test inside may take longer."""
-
-START = """\
-#!/bin/sh
-cd /carry/tree
-exec env RUNENGINE_GUEST=1 PYTHONUNBUFFERED=1 {venv}/bin/python -m tests.vm.guest.session
-"""
 
 
 class GuestFailed(Exception):
     """The guest did not boot, hung, or went down by itself; says how its console ended."""
 
 
-def carry_tree(target: Path) -> None:
-    """Copy the working tree as git sees it, without what git ignores."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=vm_image.REPOSITORY, capture_output=True, check=True)
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        source = vm_image.REPOSITORY / name
-        if source.exists():  # else deleted, and git not told yet
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target / name, follow_symlinks=False)
-
-
-def make_carry_disk(path: Path, plan: dict[str, Any] | None) -> None:
-    """The second disk: tree, plan and, if there is a plan, the command that carries it out."""
-    with tempfile.TemporaryDirectory(prefix="runengine-carry-") as work:
-        top = Path(work)
-        top.chmod(0o755)
-        (top / RESULTS).mkdir()
-        carry_tree(top / "tree")
-        if plan is not None:
-            (top / "plan.json").write_text(json.dumps(plan))
-            (top / "start").write_text(START.format(venv=vm_image.TESTS_VENV))
-            (top / "start").chmod(0o755)
-        options = ["-q", "-t", "ext4", "-L", "carry", "-d", top]
-        subprocess.run(["mke2fs", *map(str, options), path, CARRY_SIZE], check=True)
-
-
 def command_line(image: vm_image.Image, directory: Path, serial: Iterable[str]) -> list[str]:
     """The qemu that boots the image, with the second disk in ``directory``."""
-    accelerator = os.environ.get("RUNENGINE_TEST_ACCEL", "tcg,thread=multi,tb-size=512")
+    accelerator = os.environ.get("RUNENGINE_TEST_ACCEL", "tcg,tb-size=512")
     return [
-        *("qemu-system-x86_64", "-accel", accelerator, "-cpu", "max", "-smp", "2", "-m", MEMORY),
-        *("-display", "none", "-monitor", "none", "-nic", "none", "-no-user-config"),
+        # A second processor makes the work of both half as much again: they wait for each other
+        # at each change of a page table.
+        *("qemu-system-x86_64", "-accel", accelerator, "-cpu", "max", "-smp", "1", "-m", MEMORY),
+        *("-display", "none", "-monitor", "none", "-nodefaults", "-no-user-config"),
         *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
         # What is written goes to a temporary file of qemu's own.
         *("-drive", f"file={image.disk},format=raw,if=virtio,cache=unsafe,snapshot=on"),
@@ -84,7 +55,7 @@ def command_line(image: vm_image.Image, directory: Path, serial: Iterable[str]) 
 def prepare(directory: Path, plan: dict[str, Any] | None) -> vm_image.Image:
     """Put a fresh second disk into ``directory``."""
     image = vm_image.ensure()
-    make_carry_disk(directory / "carry.img", plan)
+    vm_carry.make_disk(directory / "carry.img", plan, image)
     return image
 
 
@@ -106,7 +77,7 @@ class Machine:
     def __enter__(self) -> Machine:
         image = prepare(self.directory, self._plan)
         serial = ["-serial", f"file:{self.console}", "-serial", f"file:{self._reports}"]
-        serial += ["-append", " ".join((*_APPEND, "systemd.journald.forward_to_console=1"))]
+        serial += ["-append", " ".join((*_APPEND, *_UNATTENDED))]
         self._reports.touch()
         self._heard = time.monotonic()
         self._deadline = self._heard + self._timeout_s
@@ -169,9 +140,10 @@ class Machine:
     def read_results(self) -> Path:
         """Copy the guest's results (JUnit reports, journal) out of the second disk."""
         target = self.directory
-        command = ["debugfs", "-R", f"rdump /{RESULTS} {target}", str(target / "carry.img")]
+        request = f"rdump /{vm_carry.RESULTS} {target}"
+        command = ["debugfs", "-R", request, str(target / "carry.img")]
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        return target / RESULTS
+        return target / vm_carry.RESULTS
 
 
 def shell() -> int:

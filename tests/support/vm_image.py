@@ -1,7 +1,8 @@
 """The guest of tests/vm: Debian with systemd as a disk image, made once and kept in a cache.
 
 ``python -m tests.support.vm_image`` makes it if it is missing and says so. Everything in it comes
-through the host's own apt mirror and pip settings; nothing in the guest needs a network.
+through the host's own apt mirror and pip settings; nothing in the guest needs a network. Where
+those cannot be reached there is no guest, which is no failure: it ends with NOTHING_TO_FETCH_FROM.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import configparser
 import contextlib
 import fcntl
 import hashlib
+import lzma
 import os
 import shutil
 import subprocess
@@ -17,6 +19,8 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import zstandard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +30,14 @@ CACHE = Path(os.environ.get("RUNENGINE_TEST_CACHE", "/var/cache/runengine-test")
 KEPT_S = 24 * 3600
 """How long an image is kept that nobody uses."""
 SUITE = "trixie"
+NEWER_SUITE = "forky"
+"""Has a runc that makes id-mapped mounts itself, which SUITE's does not."""
+NEWER_RUNC = "/opt/newer-runc/runc"
 PYTHON = "3.13"
 """The suite's, for which wheels are fetched."""
 SIZE = "3G"
 MIRROR = "http://deb.debian.org/debian"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "udev", "kmod", "util-linux"),
     *("linux-image-cloud-amd64", "initramfs-tools", "zstd", "apparmor", "procps", "iproute2"),
@@ -43,6 +51,8 @@ SDISTS = ("python-prctl",)
 """Has no wheels: built in the guest's root, natively."""
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64",
              "manylinux_2_12_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64")  # fmt: skip
+FETCHED = "fetched"
+"""Of the directory in which the image is made, what came from the network."""
 WHEELS = "/opt/wheels"
 TESTS_VENV = "/opt/tests"
 PREFIX = "/opt/runengine"
@@ -54,11 +64,23 @@ APPARMOR_KEPT = ("abi", "abstractions", "disable", "force-complain", "local", "t
                  "runc", "crun", "unprivileged_userns")  # fmt: skip
 """Of /etc/apparmor.d: without the profiles of programs that are not there, which take half of the
 boot to load."""
-MODULES = ("virtio_pci", "virtio_blk", "ext4", "quota_v2")
-"""What finds and mounts the root; project quota included."""
+MODULES = ("fs/quota/quota_tree", "fs/quota/quota_v2", "drivers/block/virtio_blk")
+"""What this kernel does not have built in of what mounts the root with project quota."""
 QUIET_UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer",
                "e2scrub_all.timer", "fstrim.timer", "systemd-tmpfiles-clean.timer",
-               "systemd-firstboot.service", "systemd-timesyncd.service")  # fmt: skip
+               "systemd-firstboot.service", "systemd-timesyncd.service",
+               "modprobe@.service", "dev-hugepages.mount", "sys-kernel-debug.mount",
+               "sys-kernel-tracing.mount", "sys-fs-fuse-connections.mount",
+               "proc-sys-fs-binfmt_misc.automount", "systemd-binfmt.service",
+               "systemd-pstore.service", "systemd-random-seed.service")  # fmt: skip
+NOT_NATIVE = ("boot", "usr/lib/modules", "usr/lib/gcc", "usr/libexec", "usr/include", "usr/share",
+              "usr/lib/firmware", "usr/lib/systemd", "usr/lib/udev", "var/cache", "var/lib")
+"""Of the guest's files, what is not kept for running its Python on the host."""
+APART = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child",
+         "--mount-proc", "--propagation", "private")  # fmt: skip
+"""For a command all of whose processes and mounts go with this process, however it ends."""
+NOTHING_TO_FETCH_FROM = 3
+"""Exit status where neither the cache nor the network has what the guest is made of."""
 
 # What the carried disk says is started once the guest has booted, as any service would be.
 CARRY_UNIT = """\
@@ -77,11 +99,25 @@ TimeoutStopSec=20
 [Install]
 WantedBy=multi-user.target
 """
+# All that the first program of a boot has to do: Debian's own takes four times as long.
+FIRST = """\
+#!/busybox sh
+/busybox mount -t devtmpfs dev /dev
+for module in {modules}; do /busybox insmod /$module.ko; done
+/busybox mount -t ext4 -o prjquota /dev/vda /root
+/busybox mount -t ext4 /dev/vdb /root/carry
+/busybox mount --move /dev /root/dev
+exec /busybox switch_root /root /sbin/init
+"""
 AUTOLOGIN = """\
 [Service]
 ExecStart=
 ExecStart=-/sbin/agetty --autologin root --noclear %I 115200 linux
 """
+
+
+class Unreachable(Exception):
+    """What the image is made of cannot be fetched."""
 
 
 class Image(NamedTuple):
@@ -90,6 +126,8 @@ class Image(NamedTuple):
     disk: Path
     kernel: Path
     initrd: Path
+    native: Path
+    """What the host needs of the guest's files to run its Python."""
 
 
 class Requirements(NamedTuple):
@@ -130,10 +168,13 @@ def key() -> str:
 
 
 def ensure() -> Image:
-    """The image, from the cache or newly made; takes about two minutes then."""
+    """The image, from the cache or newly made, which takes about two minutes.
+
+    Raises Unreachable.
+    """
     CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
     place = CACHE / f"vm-{key()}"
-    image = Image(place / "disk.img", place / "vmlinuz", place / "initrd.img")
+    image = Image(*(place / name for name in ("disk.img", "vmlinux", "initrd.img", "native")))
     with _locked(CACHE / "lock"):
         if not place.exists():
             _remove_unused()
@@ -166,14 +207,18 @@ def _make(place: Path) -> None:
         (f"Debian {SUITE} by debootstrap", _debootstrap),
         ("settings", _configure),
         ("Python packages", _python),
-        ("initial ram disk", _initrd),
+        (f"runc of {NEWER_SUITE}", _newer_runc),
+        ("kernel and initial ram disk", _kernel),
         ("disk image", _disk),
     ):
         began = time.monotonic()
         step(work, root)
         print(f"guest: {text}: {time.monotonic() - began:.0f} s", flush=True)
-    shutil.rmtree(root)
-    shutil.rmtree(work / "wheels")
+    for name in NOT_NATIVE:
+        shutil.rmtree(root / name, ignore_errors=True)
+    (root / PREFIX.lstrip("/")).mkdir()  # to mount something there
+    root.rename(work / "native")
+    shutil.rmtree(work / FETCHED)
     work.rename(place)
 
 
@@ -184,8 +229,21 @@ def _run(*command: str | Path, log: Path) -> None:
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False
         )
     if done.returncode:
-        end = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
-        raise SystemExit(f"guest: {command[0]} failed ({done.returncode}); end of {log}:\n{end}")
+        raise SystemExit(
+            f"guest: {command[0]} failed ({done.returncode}); end of {log}:\n{_end(log, 20)}"
+        )
+
+
+def _end(log: Path, lines: int) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _fetch(*command: str | Path, log: Path) -> None:
+    """Run what fails where the network is not there. Raises Unreachable with its last word."""
+    try:
+        _run(*command, log=log)
+    except SystemExit:
+        raise Unreachable(f"{command[0]}: {_end(log, 1)}") from None
 
 
 def mirror() -> str:
@@ -200,22 +258,66 @@ def mirror() -> str:
     return MIRROR
 
 
+def _apt(work: Path, suite: str) -> list[str]:
+    """An apt-get that knows the suite from the mirror, and nothing of the host's packages.
+
+    It checks the signatures with Debian's keys, as the host's does. Raises Unreachable.
+    """
+    place = work / FETCHED / suite
+    for name in ("etc", "state/lists/partial", "cache/archives/partial"):
+        (place / name).mkdir(parents=True)
+    (place / "state/status").touch()
+    source = f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n"
+    (place / "etc/sources.list").write_text(source)
+    options = {
+        "Dir::Etc": place / "etc",
+        "Dir::State": place / "state",
+        "Dir::State::status": place / "state/status",
+        "Dir::Cache": place / "cache",
+        "APT::Architecture": "amd64",
+        "APT::Sandbox::User": "root",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": "2",
+    }
+    if not Path(KEYRING).exists() or not shutil.which("apt-get"):
+        raise Unreachable("no apt-get here, or no debian-archive-keyring")
+    words = ["apt-get", "-q", *(f"--option={name}={value}" for name, value in options.items())]
+    # Else what cannot be fetched is a warning only.
+    _fetch(*words, "--error-on=any", "update", log=work / "log")
+    return words
+
+
 def _debootstrap(work: Path, root: Path) -> None:
+    _apt(work, SUITE)  # tells apart what cannot be fetched and what cannot be made
     command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
-    # What it mounts below the root must not outlive it, however it ends.
-    apart = ["unshare", "--mount", "--propagation", "private"]
-    _run(*apart, *command, SUITE, root, mirror(), log=work / "log")
+    _run(*APART, *command, SUITE, root, mirror(), log=work / "log")
+
+
+def _newer_runc(work: Path, root: Path) -> None:
+    """Put it beside the suite's own; where it cannot be had, the reason is in its place."""
+    place = root / NEWER_RUNC.lstrip("/")
+    place.parent.mkdir(parents=True)
+    unpacked = work / FETCHED / "runc"
+    try:
+        apt = _apt(work, NEWER_SUITE)
+        inside = ["sh", "-ec", 'cd "$1"; shift; exec "$@"', "sh"]
+        _fetch(*inside, work / FETCHED, *apt, "download", "runc", log=work / "log")
+    except Unreachable as error:
+        place.with_name("missing").write_text(f"{error}\n")
+        return
+    (package,) = (work / FETCHED).glob("runc_*.deb")
+    _run("dpkg-deb", "--extract", package, unpacked, log=work / "log")
+    shutil.copy(next(unpacked.glob("usr/*bin/runc")), place)
 
 
 def _chroot(work: Path, root: Path, script: str) -> None:
-    """Run shell commands inside; the mounts go with the mount namespace."""
+    """Run shell commands inside."""
     inside = (
         'mount -t proc proc "$1/proc" && mount --bind /dev "$1/dev" &&'
         ' exec chroot "$1" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root'
         ' LC_ALL=C.UTF-8 /bin/sh -ec "$2"'
     )
-    _run("unshare", "--mount", "--propagation", "private", "sh", "-ec", inside, "sh", root, script,
-         log=work / "log")  # fmt: skip
+    _run(*APART, "sh", "-ec", inside, "sh", root, script, log=work / "log")
 
 
 def _configure(work: Path, root: Path) -> None:
@@ -224,13 +326,10 @@ def _configure(work: Path, root: Path) -> None:
         "etc/hosts": "127.0.0.1 localhost guest\n",
         # Without one, systemd would take every boot for the first and ask questions.
         "etc/machine-id": "0123456789abcdef0123456789abcdef\n",
-        "etc/fstab": "LABEL=carry /carry ext4 nofail 0 0\n",
         "etc/systemd/journald.conf.d/keep.conf":
-            "[Journal]\nStorage=persistent\nMaxLevelConsole=info\nRateLimitIntervalSec=0\n",
+            "[Journal]\nStorage=persistent\nMaxLevelConsole=notice\nRateLimitIntervalSec=0\n",
         "etc/systemd/system/carry.service": CARRY_UNIT,
         "etc/systemd/system/serial-getty@ttyS0.service.d/login.conf": AUTOLOGIN,
-        "etc/initramfs-tools/conf.d/runengine": "MODULES=list\nCOMPRESS=zstd\n",
-        "etc/initramfs-tools/modules": "\n".join(MODULES) + "\n",
     }  # fmt: skip
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -239,6 +338,9 @@ def _configure(work: Path, root: Path) -> None:
     for profile in (root / "etc/apparmor.d").iterdir():
         if profile.is_file() and profile.name not in APPARMOR_KEPT:
             profile.unlink()
+    # D-Bus starts it for whoever logs in.
+    wanted = "usr/lib/systemd/system/multi-user.target.wants/systemd-logind.service"
+    (root / wanted).unlink()
     quiet = " ".join(QUIET_UNITS)
     _chroot(work, root, f"passwd -d root; systemctl mask {quiet}; systemctl enable carry.service")
 
@@ -250,9 +352,9 @@ def _python(work: Path, root: Path) -> None:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     platforms = [f"--platform={name}" for name in PLATFORMS]
     target = [f"--python-version={PYTHON}", "--implementation=cp", "--only-binary=:all:"]
-    found = work / "wheels"
-    _run(*pip, "--dest", found, *target, *platforms, *wheels, log=work / "log")
-    _run(*pip, "--dest", found, "--no-deps", "--no-binary=:all:", *sources, log=work / "log")
+    found = work / FETCHED / "wheels"
+    _fetch(*pip, "--dest", found, *target, *platforms, *wheels, log=work / "log")
+    _fetch(*pip, "--dest", found, "--no-deps", "--no-binary=:all:", *sources, log=work / "log")
     shutil.copytree(found, root / WHEELS.lstrip("/"))
     build = "pip wheel --quiet --no-index --no-deps --no-build-isolation"
     program = " ".join(f"'{line}'" for line in wanted.program)
@@ -264,19 +366,46 @@ def _python(work: Path, root: Path) -> None:
         rm -rf /tmp/build {WHEELS}/*.tar.gz
         python3 -m venv {TESTS_VENV}
         {TESTS_VENV}/bin/pip install {offline} {program} {tests}
+        {TESTS_VENV}/bin/pytest --version
         python3 -m venv {PREFIX}/venv
         {PREFIX}/venv/bin/pip install {offline} {program}
         mv {PREFIX} {PREPARED}
     """)
 
 
-def _initrd(work: Path, root: Path) -> None:
-    _chroot(work, root, "update-initramfs -u -k all; apt-get clean; rm -rf /var/lib/apt/lists/*")
+def _kernel(work: Path, root: Path) -> None:
+    """The kernel as the loader has it in the end, and an initial ram disk of four files."""
+    (packed,) = (root / "boot").glob("vmlinuz-*")
+    version = packed.name.removeprefix("vmlinuz-")
+    (work / "vmlinux").write_bytes(_unpacked(packed.read_bytes()))
+    top = root / "tmp/first"
+    for name in ("dev", "root"):
+        (top / name).mkdir(parents=True)
+    names = [name.rpartition("/")[2] for name in MODULES]
+    (top / "init").write_text(FIRST.format(modules=" ".join(names)))
+    (top / "init").chmod(0o755)
+    shutil.copy(root / "usr/bin/busybox", top / "busybox")
+    for name, path in zip(names, MODULES, strict=True):
+        module = root / f"usr/lib/modules/{version}/kernel/{path}.ko.xz"
+        (top / f"{name}.ko").write_bytes(lzma.decompress(module.read_bytes()))
+    _chroot(work, root, "cd /tmp/first; find . | busybox cpio -o -H newc >/tmp/initrd.img")
+    shutil.move(root / "tmp/initrd.img", work / "initrd.img")
+    shutil.rmtree(top)
     # Else the first boot does what package installation has done: systemd-update-done.service(8).
-    _chroot(work, root, "ldconfig; touch /etc/.updated /var/.updated")
-    for name in ("vmlinuz", "initrd.img"):
-        (found,) = (root / "boot").glob(f"{name}-*")
-        shutil.copy(found, work / name)
+    script = "apt-get clean; rm -rf /var/lib/apt/lists/*; ldconfig"
+    _chroot(work, root, f"{script}; touch /etc/.updated /var/.updated")
+
+
+def _unpacked(kernel: bytes) -> bytes:
+    """The ELF file that unpacks itself at a boot otherwise; qemu starts it by its PVH note."""
+    start = kernel.find(b"\x28\xb5\x2f\xfd")
+    while start >= 0:
+        with contextlib.suppress(zstandard.ZstdError):
+            found = zstandard.ZstdDecompressor().decompressobj().decompress(kernel[start:])
+            if found.startswith(b"\x7fELF"):
+                return found
+        start = kernel.find(b"\x28\xb5\x2f\xfd", start + 1)
+    return kernel
 
 
 def _disk(work: Path, root: Path) -> None:
@@ -289,4 +418,8 @@ if __name__ == "__main__":
                if not shutil.which(name)]  # fmt: skip
     if missing:
         raise SystemExit(f"guest: not installed: {' '.join(missing)}")
-    print(f"guest: {ensure().disk}")
+    try:
+        print(f"guest: {ensure().disk}")
+    except Unreachable as error:
+        print(f"guest: what it is made of cannot be fetched: {error}")
+        sys.exit(NOTHING_TO_FETCH_FROM)

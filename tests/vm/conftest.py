@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.capabilities import missing
 from tests.support.vm import Machine
+from tests.support.vm_image import Unreachable, ensure
 from tests.vm import plan
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ def machine(
               if isinstance(item, pytest.Function) and hasattr(item, "callspec")
               and "inner" in item.callspec.params}  # fmt: skip
     boots = plan.select(wanted)
+    try:
+        ensure()
+    except Unreachable as error:
+        pytest.skip(f"the guest cannot be made: {error}")
     with Machine(tmp_path_factory.mktemp("guest"), {"boots": boots}, TIMEOUT_S) as started:
         yield started
 

@@ -12,23 +12,13 @@ GUEST = "tests/vm/guest"
 ROOT = "tests/root"
 
 # Of the tests that need root, the quick ones that prove what only this kernel and systemd show:
-# devices by eBPF, freezing, exit records and clean-up under a unified hierarchy. What the guest's
-# own tests show as well is not run twice.
+# limits, exit records and clean-up under a unified hierarchy. What the guest's own tests show as
+# well is not run twice.
 CHOSEN = (
-    f"{ROOT}/test_spec.py::test_the_default_pids_limit_holds",
     f"{ROOT}/test_spec.py::test_writable_cgroups",
-    f"{ROOT}/test_spec.py::test_masked_and_read_only_paths",
-    f"{ROOT}/test_spec.py::test_a_device_outside_the_list_cannot_be_opened",
-    f"{ROOT}/test_spec_security.py::test_system_calls_as_seen_from_inside",
     f"{ROOT}/test_spec_security.py::test_an_exec_has_the_containers_protections",
-    f"{ROOT}/test_containers.py::test_stop_and_remove_of_a_paused_one",
-    f"{ROOT}/test_containers.py::test_execs_of_a_container_that_dies_end",
     f"{ROOT}/test_monitor.py::test_streams_exit_record_and_notes",
-    f"{ROOT}/test_monitor.py::test_signal_and_memory_kill",
-    f"{ROOT}/test_monitor.py::test_container_outlives_its_monitor",
-    f"{ROOT}/test_userns.py::test_root_inside_is_nobody_outside",
     f"{ROOT}/test_truth.py::test_a_killed_monitor_leaves_the_container_running",
-    f"{ROOT}/test_truth.py::test_monitor_and_container_killed_between_two_commands",
 )
 
 

@@ -33,6 +33,7 @@ def service(busybox_tar: Path) -> str:
     assert installed.is_ours()
     output = ""
     if not Path(installed.COMMAND).exists():
+        installed.configure()
         output = installed.install()
         installed.ok("import", str(busybox_tar), "busybox")
     return output

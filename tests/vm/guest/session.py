@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 from runengine.linux import libc
+from tests.support import vm_carry
 from tests.vm.guest.reporter import say
 from tests.vm.plan import GUEST
 
-CARRY = Path("/carry")
-RESULTS = CARRY / "results"
+CARRY = Path(vm_carry.CARRY)
+RESULTS = CARRY / vm_carry.RESULTS
 TEST_TIMEOUT_S = 600
 """Of one test; emulation makes all of them slow."""
 
@@ -50,10 +51,10 @@ def end(how: str) -> None:
 def run(name: str, items: list[str]) -> None:
     """Run these tests; the reporter tells how each went."""
     options = [
-        *("-v", "--tb=short", "-p", "tests.vm.guest.reporter", "-p", "no:cacheprovider"),
+        *("-v", "--tb=short", *vm_carry.PYTEST),
         # Not /tmp, which is small there and knows no devices.
         *("--basetemp", f"/var/tmp/tests-{name}"),
-        *("-m", "root or vm", "--junitxml", str(RESULTS / f"junit-{name}.xml")),
+        *("--junitxml", str(RESULTS / f"junit-{name}.xml")),
         *("-o", f"timeout={TEST_TIMEOUT_S}", "-o", f"faulthandler_timeout={TEST_TIMEOUT_S}"),
     ]
     subprocess.run([sys.executable, "-m", "pytest", *options, *items], check=False)

@@ -22,8 +22,7 @@ pytestmark = pytest.mark.vm
     ("rules", "expected"),
     [
         (("c 1:* r",), "<"),
-        (("c *:11 w", "a 7:11 rwm"), ">"),
-        (("b 1:11 rwm", "c 1:12 rwm"), ""),
+        (("c *:11 w", "a 7:11 rwm", "b 1:11 rwm", "c 1:12 rwm"), ">"),
     ],
 )
 def test_rules(cli: CommandLine, rules: tuple[str, ...], expected: str):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.guest.installed import BED, NAP
+from tests.vm.guest.installed import BED, NAP, parent, state
 
 if TYPE_CHECKING:
     from tests.support.command_line import CommandLine
@@ -40,10 +40,9 @@ def variables(cli: CommandLine) -> list[str]:
             if name.startswith("RUNENGINE_")]  # fmt: skip
 
 
-def monitors_pid(cli, name: str) -> int:
+def monitors_pid(name: str) -> int:
     """The parent of the container's init."""
-    pid = int(cli.ok("inspect", "--format", "{{.State.Pid}}", name))
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return parent(state(name)["Pid"])
 
 
 def wait_until(condition) -> None:
@@ -53,18 +52,18 @@ def wait_until(condition) -> None:
 
 def prove_it_lives(cli, name: str, old: int) -> None:
     """The container runs, its monitor is the same, and the end is told in full."""
-    assert cli.state_of(name) == "running"
-    assert monitors_pid(cli, name) == old
+    assert state(name)["Status"] == "running"
+    assert monitors_pid(name) == old
     assert Path(f"/proc/{old}/comm").read_text().startswith("runengine-mon")
     cli.ok("stop", name)
-    assert cli.ok("inspect", "--format", "{{.State.ExitCode}}", name) == "7"
+    assert state(name)["ExitCode"] == 7
     assert cli.ok("logs", name) == "hello\nbye"
 
 
 def test_out_of_a_scope(cli):
     subprocess.run(["systemd-run", "--scope", "--quiet", "--unit=caller",
                     *run_line(cli, "scoped", "-d")], env=cold(cli), check=True)  # fmt: skip
-    monitor = monitors_pid(cli, "scoped")
+    monitor = monitors_pid("scoped")
     assert "caller" not in Path(f"/proc/{monitor}/cgroup").read_text()
     # With nothing left in it, systemd has dropped the scope; if not, this would kill what is.
     systemctl("kill", "--signal=KILL", "caller.scope", check=False)
@@ -75,7 +74,7 @@ def test_out_of_a_scope(cli):
 def test_out_of_a_service_that_ends(cli):
     subprocess.run(["systemd-run", "--wait", "--quiet", "--unit=starter", *variables(cli),
                     *run_line(cli, "served", "-d")], check=True)  # fmt: skip
-    prove_it_lives(cli, "served", monitors_pid(cli, "served"))
+    prove_it_lives(cli, "served", monitors_pid("served"))
 
 
 def test_an_attached_caller_is_killed_with_its_scope(cli):
@@ -83,7 +82,7 @@ def test_an_attached_caller_is_killed_with_its_scope(cli):
     with subprocess.Popen(command, env=cold(cli), stdout=subprocess.PIPE) as caller:
         assert caller.stdout
         assert caller.stdout.readline() == b"hello\n"
-        monitor = monitors_pid(cli, "watched")
+        monitor = monitors_pid("watched")
         systemctl("kill", "--signal=KILL", "watcher.scope")
         assert caller.wait(60) == -9
     prove_it_lives(cli, "watched", monitor)
@@ -101,30 +100,27 @@ def test_out_of_a_login(cli, tmp_path):
         "time.sleep(1000)\n"
     )
     subprocess.run(["systemd-run", "--quiet", "--unit=login", "--property=PAMName=login",
+                    # Without a systemd of the user's own, which takes long to start.
+                    "--setenv=XDG_SESSION_CLASS=user-light",
                     "--property=User=root", *variables(cli),
                     sys.executable, "-c", script, line, done], check=True)  # fmt: skip
     wait_until(lambda: done.exists() and done.read_text())
     session = done.read_text().rpartition("/session-")[2].partition(".scope")[0]
-    monitor = monitors_pid(cli, "logged-in")
+    monitor = monitors_pid("logged-in")
     subprocess.run(["loginctl", "terminate-session", session], check=True)
     wait_until(lambda: systemctl("is-active", "login.service", check=False) != "active")
     prove_it_lives(cli, "logged-in", monitor)
 
 
-def test_monitors_and_containers_are_beside_each_other(cli):
-    cli.ok("run", "-d", "--name", "one", "busybox", "sleep", "1000")
-    pid = int(cli.ok("inspect", "--format", "{{.State.Pid}}", "one"))
+def test_groups_are_beside_each_other_and_systemd_leaves_them_alone(cli):
+    cli.ok("run", "-d", "--name", "one", "--memory", "64m", "--pids-limit", "50",
+           "busybox", "sleep", "1000")  # fmt: skip
+    pid = state("one")["Pid"]
     inside = Path(f"/proc/{pid}/cgroup").read_text().strip()
-    monitor = Path(f"/proc/{monitors_pid(cli, 'one')}/cgroup").read_text().strip()
+    monitor = Path(f"/proc/{parent(pid)}/cgroup").read_text().strip()
     assert inside.rpartition("/")[0] == monitor.rpartition("/")[0]
     assert ".slice" not in monitor
-
-
-def test_systemd_reloading_changes_no_limit(cli):
-    cli.ok("run", "-d", "--name", "limited", "--memory", "64m", "--pids-limit", "50",
-           "busybox", "sleep", "1000")  # fmt: skip
-    pid = int(cli.ok("inspect", "--format", "{{.State.Pid}}", "limited"))
-    group = Path("/sys/fs/cgroup" + Path(f"/proc/{pid}/cgroup").read_text().strip()[3:])
+    group = Path("/sys/fs/cgroup" + inside[3:])
     systemctl("daemon-reload")
     subprocess.run(["systemd-run", "--wait", "--quiet", "--property=CPUWeight=50", "true"],
                    check=True)  # fmt: skip
