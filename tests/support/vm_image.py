@@ -239,11 +239,14 @@ def _end(log: Path, lines: int) -> str:
 
 
 def _fetch(*command: str | Path, log: Path) -> None:
-    """Run what fails where the network is not there. Raises Unreachable with its last word."""
+    """Run what fails where the network is not there. Raises Unreachable with the reason."""
     try:
         _run(*command, log=log)
     except SystemExit:
-        raise Unreachable(f"{command[0]}: {_end(log, 1)}") from None
+        told = _end(log, 20).splitlines()
+        # apt's last word is that something is missing.
+        reason = next((line for line in told if "Failed to fetch" in line), told[-1])
+        raise Unreachable(f"{command[0]}: {reason}") from None
 
 
 def mirror() -> str:
