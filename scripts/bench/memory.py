@@ -22,7 +22,8 @@ CONTAINERS = 8
 QUICK = 3
 IDLE_S = 10
 LINES = 2000
-SETTLING_S = 5
+SETTLING_S = 7
+"""Longer than our service keeps the workers that it needs no more."""
 WORK = f"i=0; while [ $i -lt {LINES} ]; do echo line $i; i=$((i+1)); done; sleep 100000"
 MONITOR_LIMIT_MIB = 1.5
 SERVICE_LIMIT_MIB = 60.0
@@ -37,6 +38,7 @@ class Standing(NamedTuple):
 
 def measure(bench: Bench) -> None:
     """Look at the services alone; then start containers, let them work, and look at all idle."""
+    time.sleep(SETTLING_S)
     alone = {peer.name: weigh(family(peer.daemon)) for peer in bench.found.values() if peer.daemon}
     count = bench.choose(CONTAINERS, QUICK)
     standing = {peer.name: begin(peer, count) for peer in bench.found.values()}
