@@ -148,7 +148,7 @@ _SECURITY = (
     flag("--sysctl", "list", help="Sysctl options", convert=values.sysctl),
     flag("--gidmap", "list", help="GID map of the user namespace (CONTAINER_GID:HOST_GID:COUNT)"),
     flag("--uidmap", "list", help="UID map of the user namespace (CONTAINER_UID:HOST_UID:COUNT)"),
-    flag("--userns", help="User namespace to use (host|auto[:size=N])"),
+    flag("--userns", help="User namespace to use (host|auto[:size=N]|container:NAME)"),
     flag("--uts", help="UTS namespace to use"),
 )
 

@@ -6,6 +6,7 @@ go of: runtimes that look at the maps do so by its ``/proc/PID``, whatever else 
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import warnings
@@ -39,6 +40,18 @@ class Held:
             # In one go, as the kernel wants it.
             with open(f"/proc/{self._pid}/{name}", "wb", buffering=0) as file:
                 file.write(text.encode())
+        self._go_on()
+
+    def check_maps(self, uid_map: str, gid_map: str) -> None:
+        """Of a namespace that is joined: raise OSError if it is another than the one meant."""
+        _await(self._talk)
+        for name, text in (("uid_map", uid_map), ("gid_map", gid_map)):
+            with open(f"/proc/{self._pid}/{name}", encoding="ascii") as file:
+                if sorted(map(str.split, file)) != sorted(map(str.split, text.splitlines())):
+                    raise OSError(errno.ESRCH, f"{os.strerror(errno.ESRCH)}: {name}")
+        self._go_on()
+
+    def _go_on(self) -> None:
         self._talk.send(_DONE)
         _await(self._talk)
         self.user_fd, self.network_fd = self._open("user"), self._open("net")
@@ -58,10 +71,11 @@ class Held:
         self.user_fd = self.network_fd = -1
 
 
-def make(uid_map: str, gid_map: str, *, network: bool = False) -> Held:
+def make(uid_map: str, gid_map: str, *, network: bool = False, join: str = "") -> Held:
     """A user namespace with these maps, of lines ``INSIDE OUTSIDE COUNT``. Raises OSError.
 
-    ``network``: with a network namespace of its own, else that is the caller's.
+    ``network``: with a network namespace of its own, else that is the caller's. ``join``: the
+    path of a user namespace that is there, which must have these maps.
     """
     ours, theirs = socket.socketpair()
     with theirs:
@@ -70,22 +84,22 @@ def make(uid_map: str, gid_map: str, *, network: bool = False) -> Held:
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if not pid:
-            _be_child(theirs, network=network)
+            _be_child(theirs, network=network, join=join)
     held = Held(pid, ours)
     try:
-        held.set_maps(uid_map, gid_map)
+        (held.check_maps if join else held.set_maps)(uid_map, gid_map)
     except BaseException:
         held.close()
         raise
     return held
 
 
-def _be_child(theirs: socket.socket, *, network: bool) -> None:
+def _be_child(theirs: socket.socket, *, network: bool, join: str) -> None:
     try:
         # Nothing of the caller's: neither its locks, nor the other end of another child's line.
         os.closerange(0, theirs.fileno())
         os.closerange(theirs.fileno() + 1, _LAST_FD)
-        _answer(theirs, _CLONE_NEWUSER)
+        _answer(theirs, _CLONE_NEWUSER, join)
         if theirs.recv(1):
             _answer(theirs, _CLONE_NEWNET if network else 0)
             theirs.recv(1)
@@ -93,11 +107,14 @@ def _be_child(theirs: socket.socket, *, network: bool) -> None:
         os._exit(0)
 
 
-def _answer(theirs: socket.socket, flags: int) -> None:
-    """Enter new namespaces, and tell with which error."""
+def _answer(theirs: socket.socket, flags: int, join: str = "") -> None:
+    """Enter new namespaces, or the one that is to be joined, and tell with which error."""
     code = 0
     try:
-        libc.unshare(flags)
+        if join:
+            libc.setns(os.open(join, os.O_RDONLY | os.O_CLOEXEC), flags)
+        else:
+            libc.unshare(flags)
     except OSError as error:
         code = error.errno or 255
     theirs.send(bytes((code,)))

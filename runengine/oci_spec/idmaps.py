@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 HOST = "host"
 AUTO = "auto"
 PRIVATE = "private"
+CONTAINER = "container"
 DEFAULT_SIZE = 65536
 LAST_ID = (1 << 32) - 3
 """Above it are what stands for "leave it as it is" (-1) and SPARE_ID."""
@@ -28,7 +29,7 @@ NOBODY = 65534
 MAX_RANGES = 340
 """Lines that the kernel takes in a map."""
 # What other engines know beside these.
-_ELSEWHERE = frozenset({"container", "keep-id", "map", "nomap", "ns"})
+_ELSEWHERE = frozenset({"keep-id", "map", "nomap", "ns"})
 
 
 class Range(NamedTuple):
@@ -58,8 +59,13 @@ class Mode(NamedTuple):
     """``UsernsMode``, parsed."""
 
     kind: str
-    """``host``, ``auto`` or ``private`` (with maps of the user's)."""
+    """``host``, ``auto``, ``private`` (with maps of the user's) or ``container``."""
     size: int = DEFAULT_SIZE
+    uids: Ranges = ()
+    """What is given of an automatic map."""
+    gids: Ranges = ()
+    container: str = ""
+    """Name or id of the container whose namespace is joined."""
 
 
 def parse_mode(text: str) -> Mode:
@@ -68,26 +74,38 @@ def parse_mode(text: str) -> Mode:
     if kind in ("", HOST, PRIVATE) and not colon:
         return Mode(kind or HOST)
     if kind == AUTO:
-        return Mode(AUTO, _size(options, text) if colon else DEFAULT_SIZE)
+        return _auto(options, text) if colon else Mode(AUTO)
+    if kind == CONTAINER and options:
+        return Mode(CONTAINER, container=options)
     if kind in _ELSEWHERE:
         raise Unsupported(
             f"--userns {text}: not a mode of this engine",
             resolution="use auto or host, or --uidmap and --gidmap",
         )
     raise InvalidParameter(
-        f"invalid --userns {text!r}", resolution="use auto, auto:size=N or host"
+        f"invalid --userns {text!r}", resolution="use auto, auto:size=N, container:NAME or host"
     )
 
 
-def _size(options: str, text: str) -> int:
-    key, _, value = options.partition("=")
-    if key in ("uidmapping", "gidmapping"):
-        raise Unsupported(
-            f"--userns {text}: the engine chooses all of an automatic map",
-            resolution="say all of it with --uidmap and --gidmap",
-        )
+def _auto(options: str, text: str) -> Mode:
+    """``size=N``, and ``uidmapping=`` and ``gidmapping=`` with a range, in any number."""
+    size, given = DEFAULT_SIZE, {"uidmapping": list[Range](), "gidmapping": list[Range]()}
+    for option in options.split(","):
+        key, _, value = option.partition("=")
+        if key in given:
+            given[key].append(parse_range(value, f"--userns auto:{key}"))
+        else:
+            size = _size(key, value, text)
+    uids, gids = (_apart(ranges, f"--userns auto:{key}") for key, ranges in given.items())
+    return Mode(AUTO, size, uids, gids)
+
+
+def _size(key: str, value: str, text: str) -> int:
     if key != "size" or not (value.isascii() and value.isdigit()):
-        raise InvalidParameter(f"invalid --userns {text!r}", resolution="use auto:size=N")
+        raise InvalidParameter(
+            f"invalid --userns {text!r}",
+            resolution="use auto:size=N,uidmapping=CONTAINER_ID:HOST_ID:COUNT,gidmapping=...",
+        )
     size = int(value)
     if not 0 < size <= LAST_ID:
         raise InvalidParameter(f"invalid --userns {text!r}: no map has {size} ids")
@@ -116,12 +134,29 @@ def of_host(host: HostConfig) -> IdMaps | None:
     return IdMaps(_ranges(uids or gids, "--uidmap"), _ranges(gids or uids, "--gidmap"))
 
 
-def _ranges(texts: Iterable[str], flag: str) -> Ranges:
-    found = tuple(sorted(parse_range(text, flag) for text in texts))
+def _apart(ranges: Iterable[Range], flag: str) -> Ranges:
+    """In order. Raises InvalidParameter if they are too many, or an id is in two of them."""
+    found = tuple(sorted(ranges))
     if len(found) > MAX_RANGES:
         raise InvalidParameter(f"{flag}: the kernel takes {MAX_RANGES} ranges at most")
     for one in ([(r.inside, r.length) for r in found], [(r.outside, r.length) for r in found]):
         _refuse_overlap(sorted(one), flag)
+    return found
+
+
+def filled(given: Ranges, first: int, size: int) -> Ranges:
+    """``size`` ids from 0 inside are the host's from ``first`` on, but for those given."""
+    found, begin = list(given), 0
+    for inside_id, end in [*((one.inside, one.inside + one.length) for one in given), (size, 0)]:
+        length = min(inside_id, size) - begin
+        if length > 0:
+            found.append(Range(begin, first + begin, length))
+        begin = max(begin, end)
+    return _apart(found, "--userns auto")
+
+
+def _ranges(texts: Iterable[str], flag: str) -> Ranges:
+    found = _apart((parse_range(text, flag) for text in texts), flag)
     if outside(found, 0) is None:
         raise InvalidParameter(
             f"{flag}: root of the container is not mapped", resolution="add 0:HOST_ID:COUNT"
@@ -153,7 +188,7 @@ def check(host: HostConfig) -> Mode:
             resolution="leave one of them out",
         )
     if mode.kind != HOST:
-        _check_company(host)
+        _check_company(host, mode)
     return mode
 
 
@@ -162,7 +197,9 @@ _COMPANY = (("NetworkMode", "--network"), ("PidMode", "--pid"), ("IpcMode", "--i
             ("UTSMode", "--uts"))  # fmt: skip
 
 
-def _check_company(host: HostConfig) -> None:
+def _check_company(host: HostConfig, mode: Mode) -> None:
+    """What else is joined must be of the container whose user namespace is, which owns it."""
+    own = f"{CONTAINER}:{mode.container}"
     if host["Privileged"]:
         raise InvalidParameter(
             "privileged mode is incompatible with user namespaces",
@@ -170,7 +207,7 @@ def _check_company(host: HostConfig) -> None:
         )
     for key, flag in _COMPANY:
         value = str(host[key])  # type: ignore[literal-required]  # the four keys above
-        if value == HOST or value.partition(":")[0] in ("container", "netns"):
+        if value == HOST or (value.partition(":")[0] in (CONTAINER, "netns") and value != own):
             raise InvalidParameter(
                 f"{flag} {value} is incompatible with a user namespace: root of the one has no"
                 " rights in the other",

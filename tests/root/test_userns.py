@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from runengine import Engine
-from runengine.errors import InvalidParameter, Unavailable
+from runengine.errors import Conflict, InvalidParameter, Unavailable
 from runengine.linux import kernel
+from runengine.linux import userns as namespaces
 from runengine.mgr.container import userns
 from runengine.mgr.container.copying import Place
 from runengine.oci_spec.idmaps import SPARE_ID
@@ -25,6 +28,7 @@ pytestmark = [
 ]
 BASE, SIZE = 1 << 31, 65536
 WAIT = ("sleep", "1000")
+NS_GET_USERNS = 0xB701  # ioctl_ns(2)
 
 
 @pytest.fixture
@@ -128,6 +132,35 @@ def test_maps_of_the_users_and_a_restart(box):
         box.engine.containers.restart(container, timeout_s=0)
     with pytest.raises(InvalidParameter, match="uid 20 is not in"):
         box.start("true", UsernsMode="private", IDMappings=maps, config={"User": "20"})
+
+
+def test_another_containers_namespace_is_joined(box):
+    containers = box.engine.containers
+    one = box.start(*WAIT, name="one", UsernsMode="auto:size=99,uidmapping=7:1000:1")
+    shared = {"UsernsMode": "container:one", "PidMode": "container:one"}
+    two = box.start(*WAIT, name="two", **shared)
+    seen = []
+    for container in (one, two):
+        code, out, _ = box.exec(container, "sh", "-c", "readlink /proc/self/ns/user; id -u")
+        assert (code, out.split()[1]) == (0, b"0")
+        seen.append(out)
+    assert seen[0] == seen[1]
+    assert ids_of(containers.inspect(two)["State"]["Pid"]) == list(root_of(box, one))
+    containers.stop(one, timeout_s=0)
+    with pytest.raises(Conflict, match="cannot join user of a non running container: one"):
+        containers.restart(two, timeout_s=0)
+
+
+def test_a_namespace_that_is_joined_is_the_one_meant_and_owns_the_network():
+    text = f"0 {BASE} 10\n"
+    with closing(namespaces.make(text, text)) as one:
+        with closing(namespaces.make(text, text, network=True, join=one.path)) as two:
+            assert os.fstat(one.user_fd).st_ino == os.fstat(two.user_fd).st_ino
+            owner_fd = fcntl.ioctl(two.network_fd, NS_GET_USERNS)
+            assert os.fstat(owner_fd).st_ino == os.fstat(one.user_fd).st_ino
+            os.close(owner_fd)
+        with pytest.raises(ProcessLookupError, match="uid_map"):
+            namespaces.make(f"0 {BASE} 9\n", text, join=one.path)
 
 
 def test_a_killed_start_leaves_nothing_that_the_next_minds(box):

@@ -6,7 +6,7 @@ import os
 import resource
 from typing import TYPE_CHECKING
 
-from runengine.errors import Conflict, InvalidParameter, Unavailable
+from runengine.errors import InvalidParameter, Unavailable
 from runengine.linux import kernel, mount
 from runengine.mgr.container import observe
 from runengine.mgr.network.modes import NETNS
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runengine.oci_spec.cdi import Edits
     from runengine.oci_spec.mounts import MountPoint
     from runengine.oci_spec.users import User
-    from runengine.store.containers import Record, State
+    from runengine.store.containers import Record
 
 NOFILE = (1024, 524288)  # systemd's own default: enough, and cheap for programs that walk it
 _PASSWD_LIMIT = 1 << 20
@@ -234,7 +234,7 @@ def join_namespaces(
     for kind, field, file in _NAMESPACES:
         name = _joined(str(record.host_config[field]))  # type: ignore[literal-required]
         if name is not None:
-            pid = live_state(context, record, name, kind)["Pid"]
+            pid = observe.live_state(context, record, name, kind)["Pid"]
             joined[kind] = f"/proc/{pid}/ns/{file}"
     if sandbox is not None:
         joined["network"] = sandbox.path
@@ -251,25 +251,6 @@ def _prepared(path: str) -> str:
             resolution="ip netns add NAME makes one at /run/netns/NAME",
         )
     return path
-
-
-def live_state(context: Context, record: Record, name: str, kind: str) -> State:
-    """The state of a container whose namespace is shared. Raises Conflict if it does not run."""
-    other = context.store.containers.get(context.resolve(name))
-    if other.id == record.id:
-        raise InvalidParameter(f"container {record.name} cannot join its own {kind} namespace")
-    state = observe.observe(context, other)
-    if not observe.is_live(state):
-        raise Conflict(
-            f"cannot join {kind} of a non running container: {name}",
-            resolution=f"start {name} first",
-        )
-    if kind == "ipc" and other.host_config["IpcMode"] not in ("shareable", "host"):
-        raise Conflict(
-            f"cannot join ipc of container {name}: its IPC namespace is private",
-            resolution=f"create {name} with --ipc shareable",
-        )
-    return state
 
 
 def _devices(host: HostConfig) -> list[DeviceEntry]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
+from runengine.errors import Conflict, InvalidParameter
 from runengine.linux import clock, pidfd
 from runengine.linux.fsatomic import read_optional
 from runengine.linux.locks import try_lock
@@ -176,3 +177,22 @@ def monitor_lives(context: Context, container_id: str) -> bool:
 def is_live(state: State) -> bool:
     """Whether processes of the container exist: running or paused."""
     return state["Status"] in LIVE
+
+
+def live_state(context: Context, record: Record, name: str, kind: str) -> State:
+    """The state of a container whose namespace is shared. Raises Conflict if it does not run."""
+    other = context.store.containers.get(context.resolve(name))
+    if other.id == record.id:
+        raise InvalidParameter(f"container {record.name} cannot join its own {kind} namespace")
+    state = observe(context, other)
+    if not is_live(state):
+        raise Conflict(
+            f"cannot join {kind} of a non running container: {name}",
+            resolution=f"start {name} first",
+        )
+    if kind == "ipc" and other.host_config["IpcMode"] not in ("shareable", "host"):
+        raise Conflict(
+            f"cannot join ipc of container {name}: its IPC namespace is private",
+            resolution=f"create {name} with --ipc shareable",
+        )
+    return state

@@ -41,7 +41,7 @@ STOPS_AT_ONCE = 64
 def restore(context: Context) -> list[str]:
     """Bring every record in line with what is, and start what is to run; what went wrong.
 
-    Those that others need (``container:X`` as network, IPC or PID mode) come first. For the
+    Those that others need (``container:X`` as the mode of a namespace) come first. For the
     start of the service and of the host; harmless at any time.
     """
     with suppress(FileNotFoundError):
@@ -165,7 +165,8 @@ def waves(context: Context) -> list[list[str]]:
 def _needs(context: Context, record: Record) -> set[str]:
     host = record.host_config
     found = set()
-    for mode in (host.get("NetworkMode"), host.get("IpcMode"), host.get("PidMode")):
+    for key in ("NetworkMode", "IpcMode", "PidMode", "UTSMode", "UsernsMode"):
+        mode = host.get(key)
         kind, _, name = str(mode).partition(":")
         if kind == "container" and name:
             with suppress(NotFound, StateError):

@@ -201,9 +201,7 @@ def _connect(
 
     if kind != CONTAINER:
         return sandbox.set_up(context, record, owner.network_fd if owner else None)
-    from runengine.mgr.container import facts
-
-    return sandbox.of_state(name, facts.live_state(context, record, name, "network"))
+    return sandbox.of_state(name, observe.live_state(context, record, name, "network"))
 
 
 def _prepare(

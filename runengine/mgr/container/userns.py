@@ -12,7 +12,13 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from runengine.errors import EngineError, InvalidParameter, Unavailable, Unsupported
+from runengine.errors import (
+    Conflict,
+    EngineError,
+    InvalidParameter,
+    Unavailable,
+    Unsupported,
+)
 from runengine.mgr.network.modes import has_networks
 from runengine.oci_spec import idmaps
 from runengine.oci_spec.facts import UserFacts
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
     from runengine.model import HostConfig
     from runengine.oci_spec.facts import SpecFacts
-    from runengine.oci_spec.idmaps import Ranges
+    from runengine.oci_spec.idmaps import Mode, Ranges
     from runengine.oci_spec.mounts import MountPoint
     from runengine.store.containers import Record
 
@@ -44,21 +50,25 @@ def chosen(context: Context, host: HostConfig) -> Iterator[dict[str, Any]]:
         yield {}
     elif mode.kind == idmaps.PRIVATE:
         yield _details(idmaps.of_host(host))
+    elif mode.kind == idmaps.CONTAINER:
+        yield _details(_maps_of_other(context, mode.container))
     else:
         from runengine.linux.locks import locked
 
         with locked(f"{context.paths.root}/{DETAIL}.lock"):
-            ranges = (Range(0, _free(context, mode.size), mode.size),)
-            yield _details(IdMaps(ranges, ranges))
+            first = _free(context, mode)
+            given = (mode.uids, mode.gids)
+            yield _details(IdMaps(*(idmaps.filled(one, first, mode.size) for one in given)))
 
 
 def _details(maps: IdMaps | None) -> dict[str, Any]:
     return {DETAIL: maps._asdict()} if maps else {}
 
 
-def _free(context: Context, size: int) -> int:
-    pool = context.config.userns_pool
-    taken = [(one.outside, one.length) for maps in _all_maps(context) for r in maps for one in r]
+def _free(context: Context, mode: Mode) -> int:
+    pool, size = context.config.userns_pool, mode.size
+    others = [one for maps in _all_maps(context) for ranges in maps for one in ranges]
+    taken = [(one.outside, one.length) for one in (*others, *mode.uids, *mode.gids)]
     found = idmaps.free_range(pool, size, [*taken, *_delegated()])
     if found is None:
         raise Unavailable(
@@ -84,6 +94,16 @@ def _delegated() -> Iterator[tuple[int, int]]:
                     yield int(numbers[0]), int(numbers[1])
 
 
+def _maps_of_other(context: Context, name: str) -> IdMaps:
+    maps = maps_of(context.store.containers.get(context.resolve(name)))
+    if maps is None:
+        raise Conflict(
+            f"cannot join the user namespace of container {name}: it has none of its own",
+            resolution="leave --userns out",
+        )
+    return maps
+
+
 def maps_of(record: Record) -> IdMaps | None:
     """The container's maps; None in the host's user namespace."""
     document = record.details.get(DETAIL)
@@ -98,8 +118,11 @@ def _maps(document: dict[str, Any]) -> IdMaps:
 class UserNamespace:
     """A user namespace on its way to a container."""
 
-    def __init__(self, maps: IdMaps, place: str, *, network: bool) -> None:
-        """Make it. Raises Unavailable or Unsupported, saying what this host lacks."""
+    def __init__(self, maps: IdMaps, place: str, *, network: bool, join: str = "") -> None:
+        """Make it, or join that at ``join``, which has these maps.
+
+        Raises Unavailable or Unsupported, saying what this host lacks.
+        """
         from runengine.linux import userns
 
         self.maps = maps
@@ -107,7 +130,8 @@ class UserNamespace:
         self._binds = 0
         with contextlib.ExitStack() as undo:
             try:
-                self._held = userns.make(*map(idmaps.text, maps), network=network)
+                texts = map(idmaps.text, maps)
+                self._held = userns.make(*texts, network=network, join=join)
                 undo.callback(self._held.close)
                 # The same for mounts that the engine writes to as well, itself and by overlayfs.
                 self._writable = userns.make(*(idmaps.text(_with_own(one)) for one in maps))
@@ -230,7 +254,25 @@ def make(context: Context, record: Record) -> UserNamespace | None:
         return None
     clear(place_of(context, record.id))
     connected = has_networks(record.host_config["NetworkMode"])
-    return UserNamespace(maps, place_of(context, record.id), network=connected)
+    join = _joined_path(context, record, maps)
+    return UserNamespace(maps, place_of(context, record.id), network=connected, join=join)
+
+
+def _joined_path(context: Context, record: Record, maps: IdMaps) -> str:
+    """The other container's namespace; empty for one of its own. Raises Conflict."""
+    mode = idmaps.parse_mode(record.host_config["UsernsMode"])
+    if mode.kind != idmaps.CONTAINER:
+        return ""
+    from runengine.mgr.container import observe
+
+    state = observe.live_state(context, record, mode.container, "user")
+    if _maps_of_other(context, mode.container) != maps:
+        raise Conflict(
+            f"cannot join the user namespace of container {mode.container}: it is another one than"
+            f" that with which {record.name} was created",
+            resolution=f"create {record.name} anew",
+        )
+    return f"/proc/{state['Pid']}/ns/user"
 
 
 def tear_down(context: Context, record: Record) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runengine.errors import InvalidParameter, Unavailable
+from runengine.errors import Conflict, InvalidParameter, Unavailable
 from runengine.mgr.container import userns
 from runengine.mgr.container.view import View
 from runengine.model import host_config
@@ -50,6 +50,21 @@ def test_ids_that_users_may_map_are_left_to_them(choose, delegated):
     delegated.write_text(f"# some\nann:{FIRST}:100\nbob:{FIRST + 200}:50\nodd:x:y\nshort:1\n")
     assert choose("auto:size=100")["userns"]["uids"] == ((0, FIRST + 100, 100),)
     assert choose("auto:size=101")["userns"]["uids"] == ((0, FIRST + 250, 101),)
+
+
+def test_given_ranges_are_left_to_whom_they_are_given(choose):
+    found = choose(f"auto:size=10,uidmapping=0:{FIRST}:3,gidmapping=9:5:1")["userns"]
+    first = FIRST + 3  # behind what is given
+    assert found["uids"] == ((0, FIRST, 3), (3, first + 3, 7))
+    assert found["gids"] == ((0, first, 9), (9, 5, 1))
+
+
+def test_another_containers_ids(add, choose):
+    one = add("one", details=choose("auto:size=10"))
+    assert choose("container:one") == {"userns": one.details["userns"]}
+    add("plain")
+    with pytest.raises(Conflict, match="container plain: it has none of its own"):
+        choose("container:plain")
 
 
 def test_a_pool_that_is_used_up(add, choose):

@@ -31,6 +31,11 @@ def spec_of(**changes):
         ("auto", idmaps.Mode("auto", 65536)),
         ("auto:size=10", idmaps.Mode("auto", 10)),
         ("private", idmaps.Mode("private")),
+        ("container:web", idmaps.Mode("container", container="web")),
+        (
+            "auto:uidmapping=0:1000:1,size=10,gidmapping=5:7,gidmapping=0:100:2",
+            idmaps.Mode("auto", 10, (Range(0, 1000, 1),), (Range(0, 100, 2), Range(5, 7, 1))),
+        ),
     ],
 )
 def test_modes(text, mode):
@@ -40,16 +45,15 @@ def test_modes(text, mode):
 @pytest.mark.parametrize(
     "text",
     ["bogus", "HOST", "host:", "auto:", "auto:size=", "auto:size=0", "auto:size=-1", "auto:x=1",
-     f"auto:size={1 << 32}", "auto:size=²", "private:x"],
+     f"auto:size={1 << 32}", "auto:size=²", "private:x", "container:", "container",
+     "auto:uidmapping=", "auto:uidmapping=0", "auto:gidmapping=0:1:0", "auto:size=5,"],
 )  # fmt: skip
 def test_modes_that_nobody_has(text):
     with pytest.raises(InvalidParameter, match="invalid --userns"):
         namespaces.modes(specs.host(UsernsMode=text), specs.KERNEL)
 
 
-@pytest.mark.parametrize(
-    "text", ["keep-id", "nomap", "ns:/x", "container:y", "auto:uidmapping=0:1:1"]
-)
+@pytest.mark.parametrize("text", ["keep-id", "nomap", "ns:/x"])
 def test_modes_of_other_engines(text):
     with pytest.raises(Unsupported, match=f"--userns {text}"):
         idmaps.parse_mode(text)
@@ -117,6 +121,37 @@ def test_maps_that_the_kernel_refuses(texts, words):
 def test_what_root_in_a_user_namespace_has_no_say_in(changes, words):
     with pytest.raises(InvalidParameter, match=words):
         idmaps.check(specs.host(UsernsMode="auto", **changes))
+
+
+def test_what_belongs_to_the_namespace_that_is_joined_can_be_joined():
+    joined = {"NetworkMode": "container:y", "PidMode": "container:y", "IpcMode": "container:y"}
+    mode = idmaps.check(specs.host(UsernsMode="container:y", **joined))
+    assert (mode.kind, mode.container) == ("container", "y")
+    for changes in ({"PidMode": "container:x"}, {"PidMode": "host"}, {"Privileged": True}):
+        with pytest.raises(InvalidParameter, match="incompatible"):
+            idmaps.check(specs.host(UsernsMode="container:y", **joined | changes))
+
+
+@pytest.mark.parametrize("text", ["uidmapping=0:1:5,uidmapping=4:9:1", "gidmapping=0:1:5,"
+                                  "gidmapping=9:5:1"])  # fmt: skip
+def test_given_ranges_that_overlap(text):
+    with pytest.raises(InvalidParameter, match=r"--userns auto:.idmapping: id . is in two"):
+        idmaps.parse_mode(f"auto:{text}")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ((), (Range(0, 100, 10),)),
+        ((Range(0, 7, 1),), (Range(0, 7, 1), Range(1, 101, 9))),
+        ((Range(4, 7, 2),), (Range(0, 100, 4), Range(4, 7, 2), Range(6, 106, 4))),
+        ((Range(9, 7, 5),), (Range(0, 100, 9), Range(9, 7, 5))),
+        ((Range(20, 7, 5),), (Range(0, 100, 10), Range(20, 7, 5))),
+        ((Range(0, 7, 3), Range(3, 50, 9)), (Range(0, 7, 3), Range(3, 50, 9))),
+    ],
+)
+def test_the_rest_of_a_map_is_filled(given, found):
+    assert idmaps.filled(given, 100, 10) == found
 
 
 def test_a_mode_without_its_map():
