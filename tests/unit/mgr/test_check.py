@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -286,6 +288,15 @@ def test_monitors_are_known_by_their_locks(context, make):
     assert (kind, name) == ("process", str(os.getpid()))
     assert GONE[:12] in what
     assert processes.holders_of_locks("/nowhere") == {}
+
+
+@pytest.mark.side_effects
+def test_a_monitor_of_nobody_that_stays_is_killed(context, monkeypatch):
+    monkeypatch.setattr(processes, "END_TIMEOUT_S", 0.1)
+    with subprocess.Popen(["sleep", "600"]) as monitor:
+        monkeypatch.setattr(processes, "holders_of_locks", lambda _: {monitor.pid: GONE})
+        repair(processes.monitors, context)
+        assert monitor.wait(30) == -signal.SIGKILL
 
 
 def test_what_the_runtime_knows_alone(context, monkeypatch):

@@ -124,6 +124,7 @@ NODE = {"path": "/dev/w"}
         ({"deviceNodes": [{**NODE, "permissions": "rx"}]}, "deviceNodes.0", "r, w and m"),
         ({"deviceNodes": [{**NODE, "major": "1"}]}, "deviceNodes.0.major", "integer"),
         ({"deviceNodes": [{**NODE, "uid": -1}]}, "deviceNodes.0.uid", "greater"),
+        ({"deviceNodes": [{**NODE, "uid": 1 << 32}]}, "deviceNodes.0.uid", "less"),
         ({"mounts": [{"hostPath": "/a"}]}, "mounts.0.containerPath", "required"),
         ({"mounts": [{"hostPath": "/a", "containerPath": "b"}]}, "mounts.0.containerPath", "^/"),
         ({"hooks": [{"hookName": "never", "path": "/h"}]}, "hooks.0.hookName", "prestart"),

@@ -31,6 +31,13 @@ def test_propagation_words(word):  # P-10
     assert (point.propagation, point.readonly) == (word, True)
 
 
+@pytest.mark.parametrize("word", mounts.PROPAGATIONS)
+def test_the_hosts_mounts_are_looked_at_only_where_they_matter(word):
+    point = mounts.parse_bind(f"/a:/b:{word}")
+    assert propagation.needs_table([point]) is word.endswith(("shared", "slave"))
+    assert not propagation.needs_table([point._replace(type="tmpfs")])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
