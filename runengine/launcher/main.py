@@ -21,6 +21,7 @@ from runengine.errors import Conflict, Unavailable
 from runengine.launcher import caller, watch, worker
 from runengine.launcher.log import log
 from runengine.launcher.pool import Pool
+from runengine.launcher.side import Side
 from runengine.launcher.zygote import Zygote
 from runengine.linux import sd_notify
 from runengine.linux.locks import try_lock
@@ -147,7 +148,7 @@ class Launcher:
         self._asking.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         self._reconciler = 0
         self._reconcile_again = False
-        self._side = 0
+        self._side = Side(setup.side, self._fork)
         self._stopping = False
         self._poll = select.poll()
         self._pool = Pool(self._poll, self._fork_worker)
@@ -175,8 +176,7 @@ class Launcher:
         gc.freeze()
         gc.disable()
         self._reconciler = self._fork_command(self._setup.restore)
-        if self._setup.side is not None:
-            self._side = self._fork(self._setup.side)
+        self._side.begin()
         self._pool.prepare()
         sd_notify.notify("READY=1")
         try:
@@ -196,9 +196,7 @@ class Launcher:
         if own:
             with suppress(OSError):
                 os.unlink(self._path)
-        if self._side:
-            with suppress(ProcessLookupError):
-                os.kill(self._side, signal.SIGTERM)
+        self._side.end()
 
     def _catch_signals(self) -> None:
         # What our own caller ignored or blocked must not be deaf in every worker.
@@ -362,7 +360,7 @@ class Launcher:
                 break
             if not pid:
                 break
-            violent |= os.WIFSIGNALED(status) and pid != self._side
+            violent |= os.WIFSIGNALED(status) and not self._side.has(pid)
             self._ended(pid, status)
         with suppress(OSError):
             # There is room again, if there was none.
@@ -380,9 +378,8 @@ class Launcher:
                 self._put_right()
         elif self._zygote is not None and pid == self._zygote.pid:
             self._zygote_ended(self._zygote)
-        elif pid == self._side:
-            self._side = 0
-            log(f"the metrics server ended with wait status {status}; the service goes on")
+        elif self._side.has(pid) and not self._stopping:
+            self._side.ended(status)
 
     def _look_around(self) -> None:
         """Watch what a container's end will be seen by, where that is no child of ours."""
