@@ -79,7 +79,6 @@ _LEFT_OUT = {
 # What is imported only when used, by us or by libraries; in the launcher once for all.
 _USED_LATE = (
     "encodings.ascii",
-    "encodings.idna",
     "inspect",
     "isal.isal_zlib",
     "json",
