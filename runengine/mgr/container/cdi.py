@@ -24,6 +24,8 @@ _SUFFIXES = (".json", ".yaml")
 _SIZE_LIMIT = 16 << 20
 _DEFAULT_MODE = 0o666
 _BINDS = frozenset(("bind", "rbind"))
+_TOLD = 3
+"""Damaged files of which an error tells why."""
 
 
 class Specification(NamedTuple):
@@ -94,9 +96,12 @@ class Registry:
     def _missing(self, name: cdi.Name) -> NotFound:
         known = sorted(other.device for other in self._devices if other.kind == name.kind)
         there = f"{name.kind} has {', '.join(known)}" if known else f"none is of {name.kind}"
+        broken = [str(error) for error in self.damaged]
+        if len(broken) > _TOLD:
+            broken[_TOLD:] = [f"{len(broken) - _TOLD} more files cannot be read"]
         return NotFound(
             f"CDI device injection failed: unresolvable CDI devices {name}",
-            details="; ".join([there, *(str(error) for error in self.damaged)]),
+            details="; ".join([there, *broken]),
             resolution=f"specifications are read from {' and '.join(self.directories)}",
         )
 

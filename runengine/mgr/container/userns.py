@@ -25,8 +25,9 @@ from runengine.oci_spec.facts import UserFacts
 from runengine.oci_spec.idmaps import IdMaps, Range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from runengine.linux.devices import DeviceEntry
     from runengine.mgr.container.context import Context
     from runengine.model import HostConfig
     from runengine.oci_spec.facts import SpecFacts
@@ -176,10 +177,11 @@ class UserNamespace:
     def enter(self, known: SpecFacts, *, path_alone: bool) -> None:
         """What is different there: whose the engine's files and the sources of mounts are.
 
-        ``path_alone``: see UserFacts. Raises InvalidParameter for a user that is not mapped,
-        Unsupported for a mount that cannot be.
+        ``path_alone``: see UserFacts. Raises InvalidParameter for a user that is not mapped, and
+        for a device that is elsewhere on the host; Unsupported for a mount that cannot be.
         """
         user = known.user
+        require_devices((*known.devices, *(one for edits in known.edits for one in edits.devices)))
         require_ids(self.maps, user.uid, (user.gid, *user.additional_gids))
         for path in known.network_files.values():
             os.chown(path, *self.maps.root)
@@ -307,4 +309,24 @@ def require_ids(maps: IdMaps, uid: int, gids: Sequence[int]) -> None:
             raise InvalidParameter(
                 f"{kind} {number} is not in the container's user namespace",
                 resolution="use another --user, or --userns=auto:size=N with more ids",
+            )
+
+
+def require_devices(entries: Iterable[DeviceEntry]) -> None:
+    """Raise InvalidParameter unless the host has each device where the container will.
+
+    Nobody can make nodes there, so the runtime shows the host's of the same path, whatever it is.
+    """
+    from runengine.linux import devices
+
+    for entry in entries:
+        try:
+            there = devices.entry(entry.path, entry.path)
+        except (OSError, devices.NotADevice):
+            there = None
+        if there is None or there[1:4] != entry[1:4]:
+            raise InvalidParameter(
+                f"device {entry.path} is at another path on the host, or is none there: that is"
+                " incompatible with a user namespace",
+                resolution="use the host's path, or --userns=host",
             )

@@ -96,6 +96,16 @@ def test_what_is_not_there_says_what_is(directories):
     assert look_up(directories, "acme.com/widget=1")
 
 
+def test_of_many_damaged_files_some_are_told(directories):
+    for number in range(5):
+        (directories[0] / f"{number}.json").write_text("{")
+    with pytest.raises(NotFound) as caught:
+        look_up(directories, "acme.com/widget=2")
+    told = str(caught.value)
+    assert told.count(".json: no JSON") == 3
+    assert "2 more files cannot be read" in told
+
+
 def test_directories_that_are_not_there(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotFound, match="none is of a/b"):

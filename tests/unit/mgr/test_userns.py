@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runengine.errors import Conflict, InvalidParameter, Unavailable
+from runengine.linux import devices
 from runengine.mgr.container import userns
 from runengine.mgr.container.view import View
 from runengine.model import host_config
@@ -108,3 +109,11 @@ def test_settings():
     for text in (b'{"userns": "private"}', b'{"userns_pool": {"first": 0, "count": 1}}'):
         with pytest.raises(InvalidParameter, match="configuration file f: userns"):
             parse_settings(text, "f")
+
+
+@pytest.mark.parametrize(("path", "number"), [("/dev/nothing-there", 3), ("/dev/zero", 3)])
+def test_devices_must_be_where_the_host_has_them(path, number):
+    null = devices.entry("/dev/null", "/dev/null")
+    userns.require_devices([null, null._replace(access="r", mode=0o600)])
+    with pytest.raises(InvalidParameter, match=f"device {path} is at another path on the host"):
+        userns.require_devices([null, null._replace(path=path, minor=number)])
