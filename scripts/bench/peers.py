@@ -150,6 +150,7 @@ def docker(scratch: Path, own: Host, settings: dict[str, str]) -> Iterator[Peer]
 
 def podman(scratch: Path, own: Host, theirs: dict[str, str], programs: Path | None) -> Peer:
     """Podman on scratch storage, with the runtime that the others have, and netavark."""
+    (scratch / "podman-tmp").mkdir()
     settings = scratch / "containers.conf"
     settings.write_text(podman_settings(scratch, programs))
     argv = ["podman", "--root", f"{scratch}/podman", "--runroot", f"{scratch}/run/podman"]
@@ -163,7 +164,7 @@ def podman_settings(scratch: Path, programs: Path | None) -> str:
     """What its command line has no flags for; it does not look for its helpers along ``PATH``."""
     # Its own defaults raise limits, which takes CAP_SYS_RESOURCE.
     containers = ['default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]']
-    engine = []
+    engine = [f'image_copy_tmp_dir = "{scratch}/podman-tmp"']  # not /var/tmp: another disk
     if programs:
         profile = programs.parent / "usr/share/containers/seccomp.json"
         containers += [f'seccomp_profile = "{profile}"']

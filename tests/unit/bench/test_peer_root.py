@@ -29,6 +29,7 @@ def test_podman_takes_its_helpers_from_there_too(tmp_path):
     assert peer.environment["PATH"] == "/there:/bin"
     settings = tomllib.loads((tmp_path / "containers.conf").read_text())
     assert settings["engine"] == {
+        "image_copy_tmp_dir": f"{tmp_path}/podman-tmp",
         "conmon_path": [f"{there}/conmon"],
         "helper_binaries_dir": [str(there)],
     }
@@ -38,6 +39,6 @@ def test_podman_takes_its_helpers_from_there_too(tmp_path):
 
 def test_podman_of_the_host_has_its_own(tmp_path):
     settings = tomllib.loads(peers.podman_settings(tmp_path, None))
-    assert settings["engine"] == {}
+    assert list(settings["engine"]) == ["image_copy_tmp_dir"]
     assert list(settings["containers"]) == ["default_ulimits"]
     assert settings["network"]["network_backend"] == "netavark"
