@@ -8,7 +8,8 @@ itself. A mirror takes the place of the prefix (as in containers-registries.conf
 
 from __future__ import annotations
 
-from functools import cache
+import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import InvalidParameter
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from runengine.registry.reference import Reference
 
 HUB_API_HOST = "registry-1.docker.io"
+LOOK_UP_AGAIN_S = 60
+"""A process may serve calls for hours; a name's address does not last that long."""
 
 
 class Endpoint(NamedTuple):
@@ -165,9 +168,15 @@ def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None
         return None
 
 
-@cache
 def _addresses(name: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     """The addresses of a host; none if its name cannot be looked up."""
+    return _looked_up(name, int(time.monotonic() // LOOK_UP_AGAIN_S))
+
+
+@lru_cache(64)
+def _looked_up(
+    name: str, _minute: int
+) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     import ipaddress
     import socket
 

@@ -112,7 +112,7 @@ def test_a_name_is_in_a_network_by_all_its_addresses(monkeypatch) -> None:
         return [(0, 0, 0, "", (address, 0)) for address in table[name]]
 
     monkeypatch.setattr("socket.getaddrinfo", look_up)
-    mirrors._addresses.cache_clear()
+    mirrors._looked_up.cache_clear()
     assert mirrors.is_insecure("one.example:5000", ["10.0.0.0/8"])
     assert not mirrors.is_insecure("two.example:5000", ["10.0.0.0/8"])
     assert mirrors.is_insecure("two.example", ["10.0.0.0/8", "192.0.2.0/24"])
@@ -120,4 +120,25 @@ def test_a_name_is_in_a_network_by_all_its_addresses(monkeypatch) -> None:
     asked.clear()
     assert not mirrors.is_insecure("four.example", ["three.example", "x/y"])
     assert asked == []
-    mirrors._addresses.cache_clear()
+    mirrors._looked_up.cache_clear()
+
+
+def test_a_name_that_was_not_known_is_looked_up_again(monkeypatch) -> None:
+    """A worker of the service serves calls for hours."""
+    answers = [OSError("no such name"), [(0, 0, 0, "", ("10.1.2.3", 0))]]
+    now = [0.0]
+
+    def look_up(*_: object, **__: object):
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    mirrors._looked_up.cache_clear()
+    assert not mirrors.is_insecure("late.example", ["10.0.0.0/8"])
+    assert not mirrors.is_insecure("late.example", ["10.0.0.0/8"])
+    now[0] += mirrors.LOOK_UP_AGAIN_S
+    assert mirrors.is_insecure("late.example", ["10.0.0.0/8"])
+    mirrors._looked_up.cache_clear()
