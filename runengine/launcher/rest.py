@@ -12,6 +12,7 @@ import io
 import os
 import signal
 import sys
+import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,8 @@ class Rest:
         inheritance.adopt(os.getppid(), inheritance.read_status(os.getppid()))
         _renew_streams()
         # What a process finds out for itself, as its caller's child would.
+        os.environ.clear()
+        tempfile.tempdir = None
         kernel.forget()
         layout.forget()
 
