@@ -62,7 +62,9 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("unable to set memory limit",), INVALID, "raise --memory"),
     (("weight", "operation not supported"), UNSUPPORTED, "the device's I/O scheduler must be bfq,"
      " see /sys/block/DEVICE/queue/scheduler"),
-    (("cgroup", "cpuset"), INVALID, "name processors and memory nodes that this host has"),
+    (("cgroup", "mkdir /sys/fs/cgroup", "no such file"), FAILED, "the cgroups are not where they"
+     " are mounted: see runengine doctor"),
+    (("cgroup", "cpuset."), INVALID, "name processors and memory nodes that this host has"),
     (("cgroup", "invalid argument"), INVALID, ""),
     (("namespace path",), CONFLICT, "the process whose namespace is to be joined has gone"),
     (("seccomp", "not a valid"), INVALID, ""),

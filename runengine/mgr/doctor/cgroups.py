@@ -45,7 +45,11 @@ def _layout(host: Host) -> layout.Layout:
 def version(host: Host) -> Iterator[Finding]:
     """v1, hybrid or v2."""
     found = _layout(host)
-    if not found.mounts:
+    covered = [at for at in found.mounts.values() if not os.path.isdir(at)]
+    if covered:
+        told = f"{covered[0]} is mounted and not there: no container starts"
+        yield Finding("version", PROBLEM, told, "unmount what was mounted above it")
+    elif not found.mounts:
         told = "none is mounted at /sys/fs/cgroup: no container starts"
         yield Finding("version", PROBLEM, told, "mount -t cgroup2 none /sys/fs/cgroup")
     elif found.version == 2:

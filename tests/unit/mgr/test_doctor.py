@@ -140,6 +140,9 @@ def test_a_host_that_has_everything(host):
           "process = 'a:b:c:s0'\nfile = 'a:b:d:s0'\n"}, "SELinux", OK, "permissive; containers"),
         ({"/sys/fs/cgroup/cgroup.controllers": "cpu\n"}, "controller memory", NOTE, "no memory"),
         ({"/sys/fs/cgroup/cgroup.controllers": None}, "version", NOTE, "v1 beside v2"),
+        ({"/sys/fs/cgroup/cgroup.controllers": None, "/proc/self/mountinfo": MOUNTS
+          + "4 3 0:4 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"}, "version", PROBLEM,
+         "/sys/fs/cgroup/memory is mounted and not there"),
         ({"/sys/fs/cgroup/a/memory.peak": None}, "peak memory", NOTE, "5.19"),
         ({"/sys/fs/cgroup/a/memory.swap.max": None}, "limits", NOTE, "--memory-swap"),
         ({"/sys/fs/cgroup/a/cgroup.freeze": None}, "freezer", NOTE, "no pause"),

@@ -168,3 +168,16 @@ def test_last_words_of_an_init(text: str, code: int) -> None:
 def test_every_kind_is_an_error() -> None:
     for _, kind, _ in messages._TABLE:
         assert issubclass(getattr(errors, kind), errors.EngineError)
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("unable to apply cgroup configuration: mkdir /sys/fs/cgroup/cpuset/runengine: "
+         "no such file or directory", "see runengine doctor"),
+        ('error setting cgroup config for procHooks process: failed to write "7": write '
+         "/sys/fs/cgroup/cpuset/runengine/a/cpuset.cpus: invalid argument", "processors"),
+    ],
+)  # fmt: skip
+def test_what_to_do_about_cgroups(message, words):
+    assert words in messages.failure(RUN + message).resolution
