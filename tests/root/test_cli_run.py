@@ -201,9 +201,10 @@ def test_without_signal_proxy(cli: CommandLine):
 
 @both
 def test_killed_client_harms_nobody(cli: CommandLine):
-    with _begin_loop(cli, "echo ready; sleep 1", "--rm", "--name", "k1") as process:
+    with _begin_loop(cli, "echo ready; exec sleep 600", "--rm", "--name", "k1") as process:
         process.kill()
     assert cli.state_of("k1") == "running"
+    cli.ok("kill", "k1")
     _wait_until(lambda: cli.names() == [])
 
 

@@ -112,6 +112,7 @@ def test_inspect_shows_who_is_on_the_network(networks, create, add, ended):
         }
     }
     assert found["IPAM"]["Config"] == [{"Subnet": "10.1.0.0/24", "Gateway": "10.1.0.1"}]
+    assert (found["EnableIPv4"], found["EnableIPv6"]) == (True, False)
     assert networks.list()[-1]["Containers"] == {}
 
 

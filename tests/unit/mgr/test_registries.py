@@ -109,6 +109,8 @@ def searched(fake: FakeRegistry) -> FakeRegistry:
         ({"stars": ["5"]}, 25, ["high", "mid"]),
         ({"stars": ["5", "10"]}, 25, ["high"]),
         ({"is-official": ["false"]}, 25, ["mid", "low"]),
+        ({"is-official": ["0"]}, 25, ["mid", "low"]),
+        ({"is-official": ["1"]}, 25, ["high"]),
         ({"is-official": ["true"], "is-automated": ["false"]}, 25, ["high"]),
         ({}, 1, ["high"]),
     ],
