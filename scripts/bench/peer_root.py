@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from scripts.bench.ending import orderly
 from scripts.bench.harness import check_run
 
 DEFAULT = Path("/var/cache/runengine-bench/forky")
@@ -36,6 +37,7 @@ PROGRAMS = (
 """All that the engines start of their own; runc is not among them."""
 SHOWN = ("dockerd", "docker", "containerd", "podman", "conmon", "netavark")
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
+"""Of the machines that the budgets are for."""
 LOADER = f"{LIBRARIES}/ld-linux-x86-64.so.2"
 FOLDER = "programs"
 
@@ -49,6 +51,7 @@ def main() -> None:
     )
     parser.add_argument("directory", nargs="?", type=Path, default=DEFAULT)
     root = parser.parse_args().directory.absolute()
+    orderly()
     if not root.exists():
         make(root)
     for name in SHOWN:
@@ -61,14 +64,16 @@ def programs(root: Path) -> Path:
     found = root.absolute() / FOLDER
     if not found.is_dir():
         sys.exit(
-            f"bench: {root} has no engines in it: make it by "
-            f"'python -m scripts.bench.peer_root {root}' (remove what is there before)"
+            f"bench: there are no engines in {root}; "
+            "'python -m scripts.bench.peer_root DIRECTORY' puts some into a new directory"
         )
     return found
 
 
 def make(root: Path) -> None:
     """Unpack and install beside the final place, which is taken when all is there."""
+    if not shutil.which("debootstrap"):
+        sys.exit("bench: no debootstrap on PATH (apt-get install debootstrap)")
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{root.name}-", dir=root.parent) as name:
         unfinished = Path(name, "root")
