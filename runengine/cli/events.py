@@ -14,7 +14,7 @@ from runengine.cli.formats import DOCUMENT_FORMAT_HELP
 from runengine.cli.template_values import Map, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _WHEN = 'timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)'
 _FIELDS = {
@@ -126,3 +126,7 @@ class MessageRow(Row):
     def document(self) -> dict[str, Any]:
         """The message as its JSON has it."""
         return self._message
+
+    def names(self) -> Iterable[str]:
+        """As templates have them; JSON has others."""
+        return _FIELDS

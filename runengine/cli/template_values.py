@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from runengine.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 class TemplateError(InvalidParameter):
@@ -51,6 +51,10 @@ class Row:
     def document(self) -> dict[str, Any]:
         """All columns by name."""
         raise NotImplementedError
+
+    def names(self) -> Iterable[str]:
+        """What ``field`` knows, for those who ask for something else."""
+        return self.document()
 
 
 class Bound:
@@ -102,7 +106,7 @@ def _column(row: Row, name: str, where: str) -> Any:
     except KeyError:
         raise TemplateError(
             f"template parsing error: {where}: can't evaluate field {name} in type row",
-            resolution=f"fields are: {', '.join(row.document())}",
+            resolution=f"fields are: {', '.join(row.names())}",
         ) from None
 
 

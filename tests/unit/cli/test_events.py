@@ -134,6 +134,14 @@ def test_a_format_that_fits_no_event_is_refused_before_one_comes(form):
     assert call("events", "--format", form, system=FakeSystem()).exit_code == 1
 
 
+def test_the_fields_that_there_are_can_be_used():
+    told = call("events", "--format", "{{.Nosuch}}", system=FakeSystem()).stderr
+    names = told.partition("fields are: ")[2].rstrip(")\n").split(", ")
+    assert "Actor" in names
+    for name in names:
+        assert renderer(f"{{{{.{name}}}}}")(one())
+
+
 @pytest.mark.parametrize(
     "form",
     [
