@@ -209,12 +209,20 @@ def test_a_worker_that_dies_is_a_command_that_dies(service, number):
 
 
 def begin_waiting(service):
-    """A command that lasts, in the only worker that has a call."""
+    """A command that lasts, in the only worker that has a call; it has begun."""
     service.ok("run", "-d", "--name", "one", "busybox", "sleep", "600")
     eventually(lambda: not service.calls())
-    waiting = service.begin("wait", "one")
-    eventually(service.calls)
+    path = service.root / "waiting"
+    with path.open("wb") as output:
+        waiting = service.begin("wait", "one", stdout=output)
+    eventually(lambda: [output_of(pid) for pid in service.calls()] == [str(path)])
     return waiting
+
+
+def output_of(pid):
+    """Where a process's standard output goes: a worker takes its caller's when it begins."""
+    with suppress(FileNotFoundError):
+        return os.readlink(f"/proc/{pid}/fd/1")
 
 
 def test_a_front_that_is_killed_takes_its_worker_along(service):
