@@ -67,6 +67,8 @@ def check(mapping: DeviceMapping) -> None:
     for path in (host, mapping["PathInContainer"] or host):
         if not path.startswith("/") or "\0" in path:
             raise InvalidParameter(f"invalid device {host}: {path!r} is not an absolute path")
+        if posixpath.normpath(path).strip("/") == "":
+            raise InvalidParameter(f"invalid device {host}: {path!r} is the root")
     access = mapping["CgroupPermissions"]
     if access and not is_access(access):
         raise InvalidParameter(f"invalid device mode: {access!r} of {host}")

@@ -37,6 +37,8 @@ def test_device_grammar(text, mapping):  # E-17
         ("/a:b", "invalid device mode"),
         ("/a:", "invalid device mode"),
         ("a:/b", "not an absolute path"),
+        ("/dev/a:/", "is the root"),
+        ("/dev/a:/dev/..", "is the root"),
     ],
 )
 def test_bad_devices(text, words):  # E-17
