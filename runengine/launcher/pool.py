@@ -7,7 +7,9 @@ busy still, and when it is quiet all but one go.
 
 from __future__ import annotations
 
+import os
 import select
+import signal
 import socket
 import time
 from contextlib import suppress
@@ -59,6 +61,8 @@ class Pool:
 
     def serve(self, call: socket.socket) -> None:
         """Have a call served; its connection is ours from now on."""
+        # Without an event asked for, it tells of the caller's end alone.
+        self._poll.register(call, 0)
         while self._waiting:
             spare = self._waiting.pop()
             if spare.give(call):
@@ -76,7 +80,7 @@ class Pool:
         except OSError as error:
             # The caller sees the end of file and runs cold.
             log(f"cannot fork: {error.strerror}")
-            call.close()
+            self._let_go(call)
         else:
             self._serving[spare.pid] = (spare, call)
 
@@ -130,17 +134,27 @@ class Pool:
     # Words and ends of workers
 
     def hear(self, fd: int) -> bool:
-        """Hear the worker whose channel this is; False if it is nobody's."""
+        """Hear the worker whose channel this is, or the caller; False if it is nobody's."""
+        for spare, call in self._serving.values():
+            if call.fileno() == fd:
+                self._lost(spare, call)
+                return True
         for spare in (*self._waiting, *(spare for spare, _ in self._serving.values())):
             if spare.fileno() == fd:
                 self._hear(spare)
                 return True
         return False
 
+    def _lost(self, spare: Spare, call: socket.socket) -> None:
+        """Its caller has ended, so the worker does; one that is stopped has to be woken for it."""
+        self._poll.unregister(call)
+        with suppress(ProcessLookupError):
+            os.kill(spare.pid, signal.SIGCONT)
+
     def _hear(self, spare: Spare) -> None:
         word = spare.hear()
         if word == FREE and spare.pid in self._serving:
-            self._serving.pop(spare.pid)[1].close()
+            self._let_go(self._serving.pop(spare.pid)[1])
             self._have_waiting(spare)
         elif word is not None:
             # It ends; that it has ended will be told by the kernel.
@@ -161,7 +175,7 @@ class Pool:
             # A worker that went in its own way has told already; this is for the others.
             with suppress(OSError):
                 call.send(front.describe(status), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-            call.close()
+            self._let_go(call)
             self._drop(spare)
             return True
         for spare in self._waiting:
@@ -170,6 +184,11 @@ class Pool:
                 self._drop(spare)
                 return True
         return False
+
+    def _let_go(self, call: socket.socket) -> None:
+        with suppress(KeyError):  # unregistered already, if its caller had gone
+            self._poll.unregister(call)
+        call.close()
 
     def _drop(self, spare: Spare) -> None:
         with suppress(KeyError):  # unregistered already, if it had died

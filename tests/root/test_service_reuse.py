@@ -128,8 +128,22 @@ def test_a_call_that_dies_takes_its_worker_along(service):
     (serving,) = service.calls()
     waiting.send_signal(signal.SIGTERM)
     assert waiting.wait(30) == -signal.SIGTERM
-    assert serving not in service.workers()
+    eventually(lambda: serving not in service.workers())
     assert service.ok("ps", "-q", "--filter", "name=one")
+
+
+def test_a_stopped_call_ends_with_its_front(service):
+    """The kernel tells a stopped worker of its front's end, and it does not listen."""
+    service.ok("run", "-d", "--name", "one", "busybox", "sleep", "600")
+    eventually(lambda: not service.calls())
+    waiting = service.begin("wait", "one")
+    eventually(service.calls)
+    (serving,) = service.calls()
+    waiting.send_signal(signal.SIGTSTP)
+    eventually(lambda: service.children().get(serving) == "T")
+    waiting.kill()
+    waiting.wait(30)
+    eventually(lambda: serving not in service.workers())
 
 
 def test_a_caller_that_does_not_go_keeps_its_worker_from_others(service):

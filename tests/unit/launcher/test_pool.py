@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import select
+import signal
 import socket
 from itertools import count
 from typing import TYPE_CHECKING
@@ -232,6 +234,21 @@ def test_a_call_for_which_nobody_can_be_forked_is_left_to_its_caller(
     assert caller.recv(1) == b""
     assert "cannot fork" in capfd.readouterr().err
     bench.forks.refuses = False
+    bench.call()
+    assert len(bench.pids) == 1
+
+
+def test_a_worker_whose_caller_has_gone_is_woken_for_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    """It may be stopped; it then hears nothing of the end."""
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *words: sent.append(words))
+    bench.call().close()
+    bench.turn()
+    bench.turn()
+    assert sent == [(bench.pids[0], signal.SIGCONT)]
+    bench.free(bench.pids[0])
     bench.call()
     assert len(bench.pids) == 1
 
