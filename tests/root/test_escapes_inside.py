@@ -174,3 +174,27 @@ def test_an_attempt_fails_and_can_succeed(attempt: Attempt, tried):
     assert "through" not in said
     assert attempt.refused in said
     assert "through" in tried(attempt.lifted)[attempt.name]
+
+
+WRITABLE = """
+for file in $(find "$@" -type f -perm -200 -not -path '/proc/[0-9]*' \
+        -not -path '/proc/self/*' -not -path '/proc/thread-self/*' 2>/dev/null); do
+    true >>$file && echo $file
+done
+true
+"""
+
+
+def test_no_file_of_the_kernel_opens_to_be_written(shared_cli: CommandLine):
+    """All there are, not only those that somebody thought of; nothing is written to them."""
+
+    def found(*words: str) -> set[str]:
+        flags, paths = [w for w in words if w[0] == "-"], [w for w in words if w[0] == "/"]
+        run = ("run", "--rm", *flags, "busybox", "sh", "-c", WRITABLE, "sh", *paths)
+        done = shared_cli.call(*run)
+        assert done.code == 0, done
+        return set(done.out.split())
+
+    # Watching for pressure takes writing what to watch for (the kernel's accounting/psi.rst).
+    assert all(path.startswith("/proc/pressure/") for path in found("/proc", "/sys"))
+    assert "/proc/sys/kernel/core_pattern" in found("--security-opt=unmask=ALL", "/proc/sys")
