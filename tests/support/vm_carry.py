@@ -64,9 +64,8 @@ done
 """
 _COMPILE = """
 cd {carry}/{tree}
-{venv}/bin/python -m compileall -q runengine
+{venv}/bin/python -m compileall -q runengine tests/support tests/vm
 {venv}/bin/python -m pytest --collect-only -q {options} {items} || :
-{venv}/bin/python -m compileall -q tests
 """
 _SITE = "/venv/lib/python3.13/site-packages"
 

@@ -101,7 +101,7 @@ def test_out_of_a_login(cli, tmp_path):
     )
     subprocess.run(["systemd-run", "--quiet", "--unit=login", "--property=PAMName=login",
                     # Without a systemd of the user's own, which takes long to start.
-                    "--setenv=XDG_SESSION_CLASS=user-light",
+                    "--setenv=XDG_SESSION_CLASS=background-light",
                     "--property=User=root", *variables(cli),
                     sys.executable, "-c", script, line, done], check=True)  # fmt: skip
     wait_until(lambda: done.exists() and done.read_text())
