@@ -53,7 +53,7 @@ def check(host: HostConfig, *, own: Collection[str]) -> None:
     """Raise InvalidParameter for a sysctl outside of the namespaces in ``own``."""
     for given, value in host["Sysctls"].items():
         name = normalise(given)
-        if ".." in name or "\0" in name + value or "\n" in value or not name:
+        if ".." in given + " " + name or "\0" in name + value or "\n" in value or not name:
             raise InvalidParameter(f"invalid sysctl {given}={value}")
         namespace = namespace_of(name)
         if not namespace:

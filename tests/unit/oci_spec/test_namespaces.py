@@ -108,7 +108,13 @@ def test_sysctls_of_the_whole_host_are_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("net../../kernel/x", "1"), ("net.x", "1\n2"), ("net.x\0", "1")]
+    ("name", "value"),
+    [
+        ("net../../kernel/x", "1"),
+        ("net/../kernel/core_pattern", "1"),
+        ("net.x", "1\n2"),
+        ("net.x\0", "1"),
+    ],
 )
 def test_sysctls_that_are_tricks(name, value):
     with pytest.raises(InvalidParameter, match="invalid sysctl"):
