@@ -331,6 +331,8 @@ def _configure(work: Path, root: Path) -> None:
         "etc/machine-id": "0123456789abcdef0123456789abcdef\n",
         "etc/systemd/journald.conf.d/keep.conf":
             "[Journal]\nStorage=persistent\nMaxLevelConsole=notice\nRateLimitIntervalSec=0\n",
+        # A host that others use as well may take a minute for what takes a second elsewhere.
+        "etc/systemd/system.conf.d/patience.conf": "[Manager]\nDefaultTimeoutStartSec=10min\n",
         "etc/systemd/system/carry.service": CARRY_UNIT,
         "etc/systemd/system/serial-getty@ttyS0.service.d/login.conf": AUTOLOGIN,
     }  # fmt: skip
