@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -162,6 +163,15 @@ class Connection:
             return
         self._unsent = self._unsent[sent:]
 
+    def _send_with(self, fd: int, data: bytes) -> int:
+        """Send what fits now together with a descriptor; how much that was."""
+        packed = fd.to_bytes(wire.FD_BYTES, sys.byteorder)
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)
+        with suppress(OSError):  # a broken connection is noticed by the reader
+            # Not by socket.send_fds, which takes no notice of the flags.
+            return self._sock.sendmsg([data], [rights], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        return 0
+
     def _send(self, data: bytes) -> None:
         self._unsent += data
         self.flush()
@@ -194,11 +204,7 @@ class Connection:
         Raises what the monitor's error event says, Unavailable if the monitor went away.
         """
         data = wire.control(message)
-        if lock_fd is not None:
-            flags = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
-            with suppress(OSError):  # a broken connection is noticed by the reader
-                data = data[socket.send_fds(self._sock, [data], [lock_fd], flags) :]
-        self._send(data)
+        self._send(data if lock_fd is None else data[self._send_with(lock_fd, data) :])
         kept: list[Frame] = []
         while True:
             frame = self.read_frame(SPAWN_ANSWER_TIMEOUT_S)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from runengine import errors
+from runengine.linux import locks
 from runengine.monitor import client, launch, wire
 from runengine.monitor.client import Connection
 from runengine.monitor.protocol import AttachOptions
@@ -84,6 +86,39 @@ def test_exit_is_remembered(pair: tuple[Connection, socket.socket]) -> None:
 
 def test_wait_gives_up(pair: tuple[Connection, socket.socket]) -> None:
     assert pair[0].wait(0.01) is None
+
+
+def test_the_lock_is_on_its_way_with_the_job(
+    pair: tuple[Connection, socket.socket], tmp_path: Path
+) -> None:
+    """Nobody is to find it free before the monitor has looked, whatever becomes of the sender."""
+    connection, monitor = pair
+    path = str(tmp_path / wire.LOCK_NAME)
+    job = "x" * 1_000_000  # more than a socket takes at once
+    with locks.locked(path) as fd:
+        monitor.sendall(wire.control({"event": "started"}))
+        connection.request({"op": "run", "job": job}, "started", lock_fd=fd)
+    assert locks.try_lock(path) is None
+    data, fds, _, _ = socket.recv_fds(monitor, 1 << 20, 2)
+    assert len(fds) == 1
+    while len(data) < len(job) + wire.HEADER_SIZE:
+        connection.flush()
+        data += monitor.recv(1 << 20)
+    assert wire.loads(data[wire.HEADER_SIZE :])["job"] == job
+    assert locks.try_lock(path) is None
+    os.close(fds[0])
+    free = locks.try_lock(path)
+    assert free is not None
+    os.close(free)
+
+
+def test_a_container_has_one_monitor(
+    pair: tuple[Connection, socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "LOCK_PATIENCE_S", 0)
+    job: Any = {"id": "ab" * 32, "state_dir": str(tmp_path)}
+    with client._lock_of(job), pytest.raises(errors.Conflict, match="has a monitor already"):
+        client.Monitor(0, pair[1]).run(job)
 
 
 def test_input_that_does_not_fit_waits(pair: tuple[Connection, socket.socket]) -> None:
