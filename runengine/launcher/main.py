@@ -80,6 +80,11 @@ def hold(directory: str) -> int:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         fd = try_lock(path)
+    except (FileExistsError, NotADirectoryError):
+        raise Unavailable(
+            f"cannot use {directory}: there is a file in its place, or above it",
+            resolution="choose another --root or --state",
+        ) from None
     except OSError as error:
         raise Unavailable(f"cannot lock {path}: {error.strerror}") from None
     if fd is None:
