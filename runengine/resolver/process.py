@@ -77,6 +77,8 @@ def detach() -> None:
     _write("/proc/self/comm", NAME)
     _write("/proc/self/oom_score_adj", str(OOM_SCORE))
     with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, 0)
     with suppress(OSError):
         os.sched_setaffinity(0, range(os.cpu_count() or 1))

@@ -27,8 +27,9 @@ from runengine.resolver.tables import Host as Entry
 from runengine.resolver.tables import Table
 from tests.support.capabilities import needs
 from tests.support.command_line import REPOSITORY
-from tests.support.hosts import Host, await_true, wire
+from tests.support.hosts import Host, wire
 from tests.support.nameservers import ADDRESS, NameServer, ask, found, truncating
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,7 +138,7 @@ def processes(paths: Paths) -> list[int]:
 def await_end(paths: Paths) -> None:
     for table in tables.read_all(directory_of(paths)):
         tables.remove(directory_of(paths), table.network_id)
-    await_true(lambda: not processes(paths), "the resolver ends with its tables")
+    wait_for(lambda: not processes(paths), "the resolver ends with its tables")
 
 
 @pytest.fixture
@@ -276,7 +277,7 @@ def test_a_killed_one_is_replaced(net, paths):
     first = net.ensure(paths)
     assert net.ensure(paths) == first
     os.kill(first, signal.SIGKILL)
-    await_true(lambda: pidfd.start_time(first) is None, "killed")
+    wait_for(lambda: pidfd.start_time(first) is None, "killed")
     with pytest.raises(dns.exception.Timeout):
         net.ask(net.web, "10.88.1.1", "shop", timeout_s=0.2)
     second = net.ensure(paths)
@@ -313,7 +314,7 @@ def test_it_ends_with_the_last_table_and_leaves_no_socket(net, paths):
     net.ensure(paths)
     assert processes(paths) == [pid]
     tables.remove(directory_of(paths), "n2")
-    await_true(lambda: not processes(paths), "it ends")
+    wait_for(lambda: not processes(paths), "it ends")
     assert sorted(os.listdir(directory_of(paths))) == ["lock", "starting"]
 
 
@@ -321,7 +322,7 @@ def test_it_ends_when_its_directory_is_removed(net, paths):
     net.ensure(paths)
     directory = directory_of(paths)
     subprocess.run(["rm", "-r", directory], check=True)
-    await_true(lambda: not processes(paths), "it ends")
+    wait_for(lambda: not processes(paths), "it ends")
     assert not os.path.exists(directory)
 
 
@@ -354,6 +355,7 @@ import os, resource, signal
 os.environ["SECRET"] = "x"
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.setpriority(os.PRIO_PROCESS, 0, 10)
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096))
 for fd in (os.open({str(tmp_path)!r}, os.O_RDONLY), *os.pipe()):
     os.set_inheritable(fd, True)
@@ -375,6 +377,7 @@ print(os.getsid(0), flush=True)
     assert all(target.startswith(allowed) for target in targets), targets
     assert os.getsid(pid) != int(starter.stdout)
     assert os.getpriority(os.PRIO_PROCESS, pid) == 0
+    assert os.sched_getscheduler(pid) == os.SCHED_OTHER
     status = dict(line.split(":\t", 1) for line in (base / "status").read_text().splitlines())
     assert not int(status["SigIgn"], 16) & 1 << signal.SIGTERM - 1
     assert status["Umask"] == "0077"
@@ -396,7 +399,7 @@ def test_idle_is_asleep(net, paths, upstream):
         time.sleep(2)
         return switches() == before
 
-    await_true(sleeps, "no wake-up in two seconds")
+    wait_for(sleeps, "no wake-up in two seconds")
 
 
 def test_one_that_hangs_is_named(net, paths, monkeypatch):
@@ -444,7 +447,7 @@ def test_the_hosts_resolv_conf_is_followed(net, paths, upstream, tmp_path):
             assert found(net.ask(net.web, "10.88.1.1", "one.example")) == [ADDRESS]
             assert (local.names(), upstream.names()) == (["one.example."], [])
             conf.write_text(f"nameserver {WORLD}\n")
-            await_true(
+            wait_for(
                 lambda: found(net.ask(net.web, "10.88.1.1", "two.example")) and upstream.queries,
                 "the new server is asked",
             )
