@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import needs
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     import subprocess
@@ -128,7 +129,7 @@ def test_full_disk_on_stdout_is_an_error(cli: CommandLine):
         _, err = process.communicate(timeout=60)
     assert process.returncode == 125
     assert b"No space left" in err
-    _wait_until(lambda: cli.names() == [])
+    wait_for(lambda: cli.names() == [])
 
 
 @pytest.mark.parametrize("words", [["images"], ["ps", "-a"], ["version"], ["info"]])
@@ -160,13 +161,6 @@ def _begin_loop(cli: CommandLine, script: str, *words: str) -> subprocess.Popen[
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
     return process
-
-
-def _wait_until(done) -> None:
-    deadline = time.monotonic() + 20
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @both
@@ -205,7 +199,7 @@ def test_killed_client_harms_nobody(cli: CommandLine):
         process.kill()
     assert cli.state_of("k1") == "running"
     cli.ok("kill", "k1")
-    _wait_until(lambda: cli.names() == [])
+    wait_for(lambda: cli.names() == [])
 
 
 @both
@@ -223,7 +217,7 @@ def test_client_killed_at_any_time(cli: CommandLine, delay_s: float):
             cli.call("rm", name)
         return cli.names() == []
 
-    _wait_until(is_over)
+    wait_for(is_over)
 
 
 @pytest.mark.parametrize(
@@ -358,7 +352,7 @@ def test_cidfile_of_a_failed_create_goes(cli: CommandLine, tmp_path: Path):
 @both
 def test_remove_with_detach(cli: CommandLine):  # E-14
     cli.ok("run", "-d", "--rm", "--name", "d2", "busybox", "true")
-    _wait_until(lambda: cli.names() == [])
+    wait_for(lambda: cli.names() == [])
 
 
 def test_create_then_start(cli: CommandLine):
@@ -385,4 +379,4 @@ def test_ended_from_elsewhere(cli: CommandLine, command: list[str]):
         cli.ok(*command, "o1")
         assert process.communicate(timeout=30) == (b"", b"")
     assert process.returncode == 137
-    _wait_until(lambda: cli.names() == [])
+    wait_for(lambda: cli.names() == [])

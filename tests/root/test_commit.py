@@ -20,8 +20,8 @@ from runengine.mgr.image.commit import Wishes
 from tests.support import needs
 from tests.support.engines import IMAGE
 from tests.support.images import residue
-from tests.support.nethosts import wait_until
 from tests.support.treecmp import differences, manifest
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
 
@@ -120,7 +120,7 @@ def test_without_a_change_there_is_no_layer_and_the_name_moves(engine, runner):
 @pytest.mark.parametrize("pause", [True, False])
 def test_a_running_container_goes_on(engine, runner, pause):
     container = runner.start("sh", "-c", "echo x > /file; while true; do sleep 0.01; done")
-    wait_until(lambda: runner.exec(container, "cat", "/file")[1] == b"x\n", "the file is there")
+    wait_for(lambda: runner.exec(container, "cat", "/file")[1] == b"x\n", "the file is there")
     image = engine.containers.commit(container, Wishes(), pause=pause)
     assert engine.containers.get(container).state["Status"] == "running"
     assert runner.run("cat", "/file", config={"Image": image})[1] == b"x\n"
@@ -151,7 +151,7 @@ def test_who_is_killed_while_it_holds_a_container_still_leaves_it_running(engine
     os.waitpid(pid, 0)
     for fd in (ready, tell):
         os.close(fd)
-    wait_until(lambda: not is_frozen(record.details["cgroup"]), "it is thawed")
+    wait_for(lambda: not is_frozen(record.details["cgroup"]), "it is thawed")
 
 
 def test_what_is_refused_leaves_nothing(engine, runner, shared_roots):
@@ -198,7 +198,7 @@ def test_export_gives_the_same_in_every_state(engine, runner, changed, tmp_path)
     assert "bin/busybox" in stopped
     script = SCRIPT + "touch /ready; sleep 100"
     running = runner.start("sh", "-c", script, Binds=[f"{tmp_path}:/outside"])
-    wait_until(lambda: not runner.exec(running, "ls", "/ready")[0], "it is ready")
+    wait_for(lambda: not runner.exec(running, "ls", "/ready")[0], "it is ready")
     own = set(exported(engine, running, tmp_path))
     assert own - set(stopped) == {"ready", "outside"}
     engine.containers.pause(running)

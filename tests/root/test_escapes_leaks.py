@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import hostile, needs
-from tests.support.hosts import await_true
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -227,7 +227,7 @@ def catch(cli: CommandLine, container: str, marks: str, *command: str) -> str:
             found[:] = [done.out] if done.out else []
             return bool(found)
 
-        await_true(look, f"nothing runs as {marks}")
+        wait_for(look, f"something runs as {marks}")
         return found[0]
     finally:
         attempt.wait(60)

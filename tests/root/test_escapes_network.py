@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import needs
-from tests.support.hosts import await_true
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ def service(net: NetEngine) -> Iterator[None]:
     null = subprocess.DEVNULL
     server = net.host.begin(*words, stdin=null, stdout=null, stderr=null)
     url = f"http://127.0.0.1:{PORT}/"
-    await_true(lambda: net.gets(url, by=net.host), "the server does not answer")
+    wait_for(lambda: net.gets(url, by=net.host), "the server answers")
     yield
     server.kill()
     server.wait()

@@ -10,9 +10,9 @@ import pytest
 from runengine.netns import others
 from runengine.netns.types import Published
 from tests.support.capabilities import needs
-from tests.support.hosts import await_true
 from tests.support.site import ALPHA, BRIDGES, CLIENT, CLIENT6, HOST, HOST6, Site
 from tests.support.traffic import Server, ask, open_ways, reaches
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("nft", "ip")]
 
@@ -169,8 +169,8 @@ def firewalld(site, tmp_path, monkeypatch):
     try:
         for command in commands:
             started.append(site.host.begin(*command, **quiet))
-            await_true(bus.exists, "no bus")
-        await_true(lambda: site.host.call("firewall-cmd", "--state").code == 0, "no firewalld")
+            wait_for(bus.exists, "the bus is there")
+        wait_for(lambda: site.host.call("firewall-cmd", "--state").code == 0, "it runs")
         yield site.host
     finally:
         for process in reversed(started):

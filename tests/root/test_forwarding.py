@@ -12,7 +12,8 @@ from runengine.netns import bridge, forwarding, namespace
 from runengine.netns.ruleset import LOOPBACK_SOURCE
 from runengine.netns.types import Bridge
 from tests.support.capabilities import needs
-from tests.support.hosts import Host, await_true, wire
+from tests.support.hosts import Host, wire
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("ip")]
 
@@ -93,8 +94,8 @@ def test_a_default_route_from_a_router_stays(host, tmp_path):
         def can_send() -> bool:
             return "tentative" not in router.ok("ip", "-6", "address", "show", "dev", "wire")
 
-        await_true(can_send, "no link-local address on the router's end")
-        await_true(learn, "no route from the advertisement")
+        wait_for(can_send, "the router's end has its address")
+        wait_for(learn, "there is a route")
         bridge.ensure(V6)
         assert forwarding.enable(V6) == [
             "net.ipv6.conf.wire0.accept_ra=2",
@@ -102,7 +103,7 @@ def test_a_default_route_from_a_router_stays(host, tmp_path):
         ]
         assert learned()
         host.ok("ip", "-6", "route", "flush", "default")
-        await_true(learn, "no route from the next advertisement")
+        wait_for(learn, "there is a route again")
         assert setting(host, "net.ipv6.conf.br-six.accept_ra") == "0"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.capabilities import needs
-from tests.support.monitors import wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
 

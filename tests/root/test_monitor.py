@@ -28,8 +28,8 @@ from tests.support.monitors import (
     reach,
     read_until,
     wait_exit,
-    wait_for,
 )
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

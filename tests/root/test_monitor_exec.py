@@ -23,8 +23,8 @@ from tests.support.monitors import (
     make_rootfs,
     reach,
     read_until,
-    wait_for,
 )
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,6 +19,7 @@ from runengine.errors import NotFound
 from runengine.linux import libc
 from runengine.netns import namespace
 from tests.support import nethosts
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -52,7 +53,7 @@ def _nobody_left_behind():
     yield
     assert here() == before
     # A thread that was waited for may be on its last instructions.
-    nethosts.wait_until(lambda: of_all_threads() == {before}, "all threads are in one namespace")
+    wait_for(lambda: of_all_threads() == {before}, "all threads are in one namespace")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])

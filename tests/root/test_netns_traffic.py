@@ -11,6 +11,7 @@ from runengine.netns import endpoint
 from tests.support import nethosts
 from tests.support.capabilities import needs
 from tests.support.nethosts import ip
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("ip", "nft")]
 
@@ -65,7 +66,7 @@ def test_neighbours_learn_at_once_where_an_address_is_now(host, family):
         known = {witness.call(lambda: neighbour(address, "eth0")), neighbour(address, "brt0")}
         return known == {"02:00:00:00:00:02"}
 
-    nethosts.wait_until(everybody_knows, "the new MAC address is known")
+    wait_for(everybody_knows, "the new MAC address is known")
 
 
 @pytest.mark.parametrize("bridged_traffic_is_filtered", ["0", "1"])

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.capabilities import needs
-from tests.support.hosts import await_true
 from tests.support.net_engines import (
     CLIENT_IP,
     CLIENT_IP6,
@@ -19,6 +18,7 @@ from tests.support.net_engines import (
     SUBNET,
     SUBNET6,
 )
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from tests.support.net_engines import NetEngine
@@ -464,8 +464,8 @@ def test_a_restart_policy_connects_again(net: NetEngine):
         command=("sh", "-c", "ip -4 -o address show eth0; sleep 0.2; exit 3"),
     )  # fmt: skip
     count = ("inspect", "--format", "{{.RestartCount}} {{.State.Status}}", "again")
-    await_true(lambda: net.cli.ok("logs", "again").count("inet ") == 3, "it restarts twice")
-    await_true(lambda: net.cli.ok(*count) == "2 exited", "it ends")
+    wait_for(lambda: net.cli.ok("logs", "again").count("inet ") == 3, "it restarts twice")
+    wait_for(lambda: net.cli.ok(*count) == "2 exited", "it ends")
     assert net.cli.call("run", "--rm", "-p", "8080:80", "busybox", "true").code == 0
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests.support.capabilities import needs
 from tests.support.command_line import REPOSITORY
-from tests.support.hosts import await_true
 from tests.support.net_engines import HOST_IP, SUBNET
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from tests.support.net_engines import NetEngine
@@ -73,7 +73,7 @@ def test_a_killed_init(one: NetEngine):
     one.run("web", "--network", "one", "-p", "8080:80")
     os.kill(one.cli.pid_of("web"), signal.SIGKILL)
     # Without a further command: the monitor sees to it.
-    await_true(lambda: one.state_of_host() == before, "everything is given back")
+    wait_for(lambda: one.state_of_host() == before, "everything is given back")
     one.run("other", "--network", "one", "-p", "8080:80")
     assert one.cli.call("exec", "other", "ping", "-c1", "web").code
     assert one.cli.state_of("web") == "exited"
@@ -82,7 +82,7 @@ def test_a_killed_init(one: NetEngine):
 def test_a_program_that_ends_by_itself(one: NetEngine):
     before = one.state_of_host()
     one.run("brief", "-p", "8080:80", command=("true",))
-    await_true(lambda: one.state_of_host() == before, "everything is given back")
+    wait_for(lambda: one.state_of_host() == before, "everything is given back")
     assert one.cli.ok("wait", "brief") == "0"
 
 
@@ -96,8 +96,8 @@ def test_a_killed_monitor(one: NetEngine):
     assert one.get(f"http://{HOST_IP}:8080/") == "web"  # the container goes on
     one.cli.ok("network", "connect", "two", "web")
     os.kill(one.cli.pid_of("web"), signal.SIGKILL)
-    await_true(lambda: one.cli.names("status=exited") == ["web"], "its end is noticed")
-    await_true(lambda: one.state_of_host() == before, "everything is given back")
+    wait_for(lambda: one.cli.names("status=exited") == ["web"], "its end is noticed")
+    wait_for(lambda: one.state_of_host() == before, "everything is given back")
     one.cli.ok("start", "web")
     assert one.get(f"http://{HOST_IP}:8080/") == "web"
 
@@ -127,7 +127,7 @@ def check_a_killed_start(one: NetEngine, module: str, function: str, *, after: b
     assert one.cli.call("exec", "other", "ping", "-c1", "front").code, function
     one.cli.ok("rm", "-f", "other")
     assert one.cli.names("status=created") == ["web"]  # a look puts right what is left
-    await_true(lambda: one.state_of_host() == before, f"nothing is left of {function}")
+    wait_for(lambda: one.state_of_host() == before, f"nothing is left of {function}")
     one.cli.ok("start", "web")
     assert one.settings("web")["Ports"] == {
         "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]
@@ -157,8 +157,8 @@ def test_a_teardown_killed_at_any_step(one: NetEngine, after: bool):
     ):
         one.run("web", "--network", "one", "-p", "8080:80")
         die_in(one, "engine.containers.stop('web', timeout_s=0)", module, function, after=after)
-        await_true(lambda: one.cli.names("status=exited") == ["web"], "its end is noticed")
-        await_true(lambda: one.state_of_host() == before, "nothing is left")
+        wait_for(lambda: one.cli.names("status=exited") == ["web"], "its end is noticed")
+        wait_for(lambda: one.state_of_host() == before, "nothing is left")
         one.run("other", "--network", "one", "-p", "8080:80")
         assert one.cli.call("exec", "other", "ping", "-c1", "web").code, function
         one.cli.ok("rm", "-f", "web", "other")

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.support.hosts import await_true
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("overlay")]
 # No service: it would see to what nobody is left for, and is another process than the killed one.
@@ -230,7 +230,7 @@ def kill_with_monitor(cli, name):
     for pid in (monitor, init):
         assert pid > 1
         subprocess.run(["kill", "-KILL", str(pid)], check=True)
-    await_true(lambda: not alive(init) and not alive(monitor), f"{name} has ended")
+    wait_for(lambda: not alive(init) and not alive(monitor), f"{name} has ended")
 
 
 def alive(pid):

@@ -24,9 +24,10 @@ from tests.support import needs
 from tests.support.fake_registry import FakeRegistry, Fault
 from tests.support.images import Lines, image_mgr, read_layers, residue
 from tests.support.layouts import Layout, digest_of, tar_of
-from tests.support.pulling import finished, members, start, wait_for
+from tests.support.pulling import finished, members, start
 from tests.support.registry import Registry, TokenServer
 from tests.support.tars import archive, directory, link, member
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("docker-registry", "skopeo")]
 

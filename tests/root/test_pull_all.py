@@ -17,8 +17,9 @@ from runengine.registry import client
 from tests.support.fake_registry import FakeRegistry, Fault
 from tests.support.images import Lines, image_mgr, read_layers, residue
 from tests.support.layouts import Layout, digest_of
-from tests.support.pulling import finished, members, start, wait_for
+from tests.support.pulling import finished, members, start
 from tests.support.tars import archive, member
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.root
 

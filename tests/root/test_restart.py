@@ -15,7 +15,6 @@ from runengine.model import exec_config
 from runengine.monitor.protocol import AttachOptions
 from runengine.store.containers import Restarts
 from tests.support.engines import collect
-from tests.support.monitors import wait_for
 from tests.support.restarts import (
     await_status,
     back_off,
@@ -25,6 +24,7 @@ from tests.support.restarts import (
     policy,
     state,
 )
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("runc", "overlay", "busybox")]
 

@@ -20,7 +20,8 @@ from runengine import front
 from runengine.launcher import worker
 from runengine.monitor import zygote
 from tests.support import needs
-from tests.support.service import Service, eventually
+from tests.support.service import Service
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox"), pytest.mark.timeout(600)]
 
@@ -39,12 +40,12 @@ def shared_service(tmp_path_factory, busybox_tar):
 def service(shared_service):
     """It must be the same afterwards, whatever a test did to it."""
     shared_service.ok("ps")
-    eventually(lambda: shared_service.workers() == shared_service.waiting())
+    wait_for(lambda: shared_service.workers() == shared_service.waiting())
     before = shared_service.descriptors()
     yield shared_service
     shared_service.clear()
-    eventually(lambda: shared_service.workers() == shared_service.waiting())
-    eventually(lambda: shared_service.descriptors() <= before)
+    wait_for(lambda: shared_service.workers() == shared_service.waiting())
+    wait_for(lambda: shared_service.descriptors() <= before)
 
 
 # Bad clients
@@ -74,7 +75,7 @@ def test_whoever_never_comes_to_an_end_is_dropped(service):
         dribbling.sendall(HALF)
         for sock, fds in zip(asking, ([], [null], [null, null]), strict=True):
             socket.send_fds(sock, [zygote.REQUEST], fds)
-        eventually(lambda: is_refused(dribbling))
+        wait_for(lambda: is_refused(dribbling))
         silent.settimeout(worker.REQUEST_TIMEOUT_S * 3)
         assert silent.recv(10) in (b"", b"E\1")
         assert time.monotonic() - began >= worker.REQUEST_TIMEOUT_S / 2
@@ -103,7 +104,7 @@ def test_ten_thousand_descriptors(service, kind):
             sock.sendmsg([kind], passed)
     os.close(read)
     # Nobody has the other end any more.
-    eventually(lambda: broken(write))
+    wait_for(lambda: broken(write))
     os.close(write)
 
 
@@ -211,11 +212,11 @@ def test_a_worker_that_dies_is_a_command_that_dies(service, number):
 def begin_waiting(service):
     """A command that lasts, in the only worker that has a call; it has begun."""
     service.ok("run", "-d", "--name", "one", "busybox", "sleep", "600")
-    eventually(lambda: not service.calls())
+    wait_for(lambda: not service.calls())
     path = service.root / "waiting"
     with path.open("wb") as output:
         waiting = service.begin("wait", "one", stdout=output)
-    eventually(lambda: [output_of(pid) for pid in service.calls()] == [str(path)])
+    wait_for(lambda: [output_of(pid) for pid in service.calls()] == [str(path)])
     return waiting
 
 
@@ -229,7 +230,7 @@ def test_a_front_that_is_killed_takes_its_worker_along(service):
     waiting = begin_waiting(service)
     waiting.kill()
     waiting.wait(30)
-    eventually(lambda: not service.calls())
+    wait_for(lambda: not service.calls())
 
 
 def test_a_container_that_lost_its_monitor_is_looked_after(service):
@@ -237,8 +238,8 @@ def test_a_container_that_lost_its_monitor_is_looked_after(service):
     service.ok("run", "-d", "--name", "one", "--restart", "always", "busybox", "sleep", "600")
     service.kill_monitor("one")
     service.kill_init("one")
-    eventually(lambda: service.ok("inspect", "-f", "{{.RestartCount}}", "one") == "1")
-    eventually(lambda: service.state_of("one") == "running")
+    wait_for(lambda: service.ok("inspect", "-f", "{{.RestartCount}}", "one") == "1")
+    wait_for(lambda: service.state_of("one") == "running")
 
 
 def test_many_calls_leave_nothing(service):

@@ -9,8 +9,8 @@ import pytest
 from runengine.linux import pidfd
 from tests.support import needs
 from tests.support.command_line import WarmCommandLine
-from tests.support.monitors import wait_for
 from tests.support.restarts import kill
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
 

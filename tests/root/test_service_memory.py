@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import needs
-from tests.support.service import Service, eventually
+from tests.support.service import Service
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay"), pytest.mark.timeout(120)]
 
@@ -25,7 +26,7 @@ def service(tmp_path):
 
 
 def at_rest(service):
-    eventually(lambda: service.workers() == service.waiting() and len(service.waiting()) == 1)
+    wait_for(lambda: service.workers() == service.waiting() and len(service.waiting()) == 1)
     return [service.pid, *service.children()]
 
 
@@ -49,9 +50,9 @@ def test_the_service_is_small_at_rest(service):
 
 def test_whoever_has_gone_to_a_registry_is_ready_to_go_again(service):
     assert service.call("pull", NOWHERE).code == 1
-    eventually(lambda: any(map(large_in, service.waiting())))
+    wait_for(lambda: any(map(large_in, service.waiting())))
     [ready] = filter(large_in, service.waiting())
     assert not large_in(service.pid)
     assert service.call("pull", NOWHERE).code == 1
-    eventually(lambda: ready in service.waiting())
+    wait_for(lambda: ready in service.waiting())
     assert list(filter(large_in, service.waiting())) == [ready]

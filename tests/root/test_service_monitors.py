@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import needs
-from tests.support.service import Service, eventually
+from tests.support.service import Service
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox"), pytest.mark.timeout(300)]
 
@@ -27,8 +28,8 @@ def whole(directory, busybox_tar):
     made = Service(directory)
     try:
         made.ok("import", str(busybox_tar), "busybox")
-        eventually(lambda: zygote_of(made))
-        eventually(lambda: made.workers() == made.waiting())
+        wait_for(lambda: zygote_of(made))
+        wait_for(lambda: made.workers() == made.waiting())
         yield made
     finally:
         made.close()
@@ -109,13 +110,13 @@ def test_the_launcher_keeps_nothing_of_a_monitor(service):
     begin(service, "first")
     before = service.descriptors()
     begin(service, "one")
-    eventually(lambda: service.descriptors() <= before)
+    wait_for(lambda: service.descriptors() <= before)
 
 
 def test_killed_it_is_back_and_its_monitors_go_on(mortal):
     monitor, first = begin(mortal, "one"), zygote_of(mortal)
     end(first)
-    eventually(lambda: zygote_of(mortal) not in (0, first))
+    wait_for(lambda: zygote_of(mortal) not in (0, first))
     assert mortal.ok("exec", "one", "echo", "here") == "here"
     other = begin(mortal, "two")
     assert parent_of(other) == zygote_of(mortal)
@@ -126,12 +127,12 @@ def test_an_orphan_that_is_killed_is_seen(mortal):
     """The zygote that would have told of it is gone: the launcher watches by itself."""
     monitor, first = begin(mortal, "one", "--restart", "always"), zygote_of(mortal)
     end(first)
-    eventually(lambda: zygote_of(mortal) not in (0, first))
+    wait_for(lambda: zygote_of(mortal) not in (0, first))
     begun = mortal.init("one")["pid"]
     end(monitor)
     end(begun)
-    eventually(lambda: mortal.state_of("one") == "running")
-    eventually(lambda: mortal.init("one")["pid"] != begun)
+    wait_for(lambda: mortal.state_of("one") == "running")
+    wait_for(lambda: mortal.init("one")["pid"] != begun)
 
 
 def test_killed_again_and_again_while_containers_start(mortal):
@@ -141,7 +142,7 @@ def test_killed_again_and_again_while_containers_start(mortal):
         if found:
             end(found)
         assert call.wait(60) == 0
-    eventually(lambda: zygote_of(mortal))
+    wait_for(lambda: zygote_of(mortal))
 
 
 def test_stopped_it_costs_a_call_a_while(mortal):
@@ -165,7 +166,7 @@ def test_it_ends_with_the_launcher_and_its_monitors_do_not(mortal, number):
     assert ended(found)
     assert mortal.cold("exec", "one", "echo", "here") == "here"
     mortal.begin_again()
-    eventually(lambda: zygote_of(mortal))
+    wait_for(lambda: zygote_of(mortal))
 
 
 def ended(fd: int) -> bool:
@@ -206,7 +207,7 @@ def test_it_sleeps(service):
     begin(service, "one")
     found = zygote_of(service)
     status = Path(f"/proc/{found}/status")
-    eventually(lambda: "sleeping" in status.read_text())
+    wait_for(lambda: "sleeping" in status.read_text())
     before = switches(status)
     time.sleep(1)
     assert switches(status) == before

@@ -13,7 +13,8 @@ import pytest
 from runengine import front
 from runengine.linux import kernel
 from tests.support import needs
-from tests.support.service import Service, eventually
+from tests.support.service import Service
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
 
@@ -28,16 +29,16 @@ def shared_service(tmp_path_factory, busybox_tar):
 
 @pytest.fixture
 def service(shared_service):
-    eventually(lambda: not shared_service.calls())
+    wait_for(lambda: not shared_service.calls())
     yield shared_service
     shared_service.clear()
 
 
 def worker_of(service):
     """The one that serves calls now, if they come one after the other."""
-    eventually(lambda: not service.calls())
+    wait_for(lambda: not service.calls())
     service.ok("ps", "-q")
-    eventually(lambda: not service.calls())
+    wait_for(lambda: not service.calls())
     return service.waiting()[-1]
 
 
@@ -57,13 +58,13 @@ RUN = ("run", "--rm", "-i", "busybox")
 def test_calls_one_after_the_other_have_one_worker(service):
     before = worker_of(service)
     service.ok("create", "--name", "one", "busybox", "true")
-    eventually(lambda: not service.calls())
+    wait_for(lambda: not service.calls())
     assert service.ok("start", "-a", "one") == ""
-    eventually(lambda: not service.calls())
+    wait_for(lambda: not service.calls())
     assert service.call("run", "--rm", "busybox", "sh", "-c", "exit 3").code == 3
-    eventually(lambda: not service.calls())
+    wait_for(lambda: not service.calls())
     assert service.call("ps", "--no-such-option").code == 125
-    eventually(lambda: not service.calls())
+    wait_for(lambda: not service.calls())
     service.ok("rm", "one")
     assert worker_of(service) == before
 
@@ -109,41 +110,41 @@ def test_output_that_could_not_be_written_is_nobody_elses(service):
     with open("/dev/full", "w") as full:
         done = service.begin("images", stdout=full, stderr=subprocess.DEVNULL)
         assert done.wait(60) != 0
-    eventually(lambda: not service.calls())
+    wait_for(lambda: not service.calls())
     assert service.ok("ps", "-q") == ""
 
 
 def test_a_directory_is_let_go(service, tmp_path):
     done = shell(service, "mkdir gone && cd gone && rmdir ../gone", *RUN, "true", cwd=tmp_path)
     assert done.returncode == 0, done
-    eventually(lambda: not service.calls())
+    wait_for(lambda: not service.calls())
     assert not [pid for pid in service.waiting() if "gone" in os.readlink(f"/proc/{pid}/cwd")]
 
 
 def test_a_call_that_dies_takes_its_worker_along(service):
     service.ok("run", "-d", "--name", "one", "busybox", "sleep", "600")
-    eventually(lambda: not service.calls())
+    wait_for(lambda: not service.calls())
     waiting = service.begin("wait", "one")
-    eventually(service.calls)
+    wait_for(service.calls)
     (serving,) = service.calls()
     waiting.send_signal(signal.SIGTERM)
     assert waiting.wait(30) == -signal.SIGTERM
-    eventually(lambda: serving not in service.workers())
+    wait_for(lambda: serving not in service.workers())
     assert service.ok("ps", "-q", "--filter", "name=one")
 
 
 def test_a_stopped_call_ends_with_its_front(service):
     """The kernel tells a stopped worker of its front's end, and it does not listen."""
     service.ok("run", "-d", "--name", "one", "busybox", "sleep", "600")
-    eventually(lambda: not service.calls())
+    wait_for(lambda: not service.calls())
     waiting = service.begin("wait", "one")
-    eventually(service.calls)
+    wait_for(service.calls)
     (serving,) = service.calls()
     waiting.send_signal(signal.SIGTSTP)
-    eventually(lambda: service.children().get(serving) == "T")
+    wait_for(lambda: service.children().get(serving) == "T")
     waiting.kill()
     waiting.wait(30)
-    eventually(lambda: serving not in service.workers())
+    wait_for(lambda: serving not in service.workers())
 
 
 def test_a_caller_that_does_not_go_keeps_its_worker_from_others(service):
@@ -152,7 +153,7 @@ def test_a_caller_that_does_not_go_keeps_its_worker_from_others(service):
         serving = ask(sock, service, "ps", "-q")
         assert sock.recv(2, socket.MSG_WAITALL) == front.EXITED + b"\0"
         service.ok("ps", "-q")
-        eventually(lambda: serving not in service.workers())
+        wait_for(lambda: serving not in service.workers())
     assert service.ok("ps", "-q") == ""
 
 
@@ -170,5 +171,5 @@ def test_a_crowd_has_many_and_leaves_one(service):
     with ThreadPoolExecutor(6) as pool:
         codes = list(pool.map(lambda _: service.call(*RUN, "true").code, range(12)))
     assert codes == [0] * 12
-    eventually(lambda: len(service.workers()) == 1)
+    wait_for(lambda: len(service.workers()) == 1)
     assert service.workers() == service.waiting()

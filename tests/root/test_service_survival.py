@@ -11,7 +11,8 @@ import pytest
 
 from runengine.linux.mount import unmount
 from tests.support import needs
-from tests.support.service import Service, eventually
+from tests.support.service import Service
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox"), pytest.mark.timeout(300)]
 
@@ -41,7 +42,7 @@ def test_containers_lose_nothing_with_the_service(service, end):
     for name in half:
         service.cold("exec", name, "touch", "/stop")
     # Their ends are nobody's but their monitors'.
-    eventually(lambda: len(service.cold("ps", "-q").split()) == COUNT - len(half))
+    wait_for(lambda: len(service.cold("ps", "-q").split()) == COUNT - len(half))
     service.begin_again()
     for name in names[COUNT // 2 :]:
         service.ok("exec", name, "touch", "/stop")
@@ -65,7 +66,7 @@ def test_a_call_goes_on_without_its_launcher(service):
     with subprocess.Popen(
         command, env=service.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as call:
-        eventually(lambda: service.cold("ps", "-q", "--filter", "status=running"))
+        wait_for(lambda: service.cold("ps", "-q", "--filter", "status=running"))
         service.kill()
         assert call.communicate(b"this\n", timeout=60)[0] == b"got this\n"
         assert call.returncode == 5
@@ -78,8 +79,8 @@ def test_a_service_finds_containers_that_were_started_before_it(service):
     service.begin_again()
     service.kill_monitor("one")
     service.kill_init("one")
-    eventually(lambda: service.ok("inspect", "-f", "{{.RestartCount}}", "one") == "1")
-    eventually(lambda: service.state_of("one") == "running")
+    wait_for(lambda: service.ok("inspect", "-f", "{{.RestartCount}}", "one") == "1")
+    wait_for(lambda: service.state_of("one") == "running")
 
 
 def test_a_second_service_is_told_who_holds_the_directories(service, tmp_path):
@@ -108,7 +109,7 @@ def test_a_service_that_was_begun_in_the_background_quits_on_sigquit(service):
     service.await_service(service.service)
     run_detached(service, "one", "sleep", "600")
     waiting = service.begin("wait", "one")
-    eventually(lambda: len(service.calls()) == 1)
+    wait_for(lambda: len(service.calls()) == 1)
     waiting.send_signal(signal.SIGQUIT)
     assert waiting.wait(60) == -signal.SIGQUIT
 

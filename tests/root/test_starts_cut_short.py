@@ -17,7 +17,7 @@ from runengine.linux import pidfd
 from runengine.mgr.container import start
 from runengine.monitor.client import Connection
 from tests.support import needs
-from tests.support.monitors import wait_for
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ import pytest
 
 from runengine.cli import stats_rows
 from runengine.errors import NotFound
-from tests.support.monitors import wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("runc", "overlay", "busybox")]
 

@@ -11,7 +11,8 @@ import sqlite3
 import pytest
 
 from runengine.linux import pidfd
-from tests.support.hosts import Host, HostCommandLine, await_true
+from tests.support.hosts import Host, HostCommandLine
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("overlay")]
 
@@ -91,10 +92,10 @@ def test_an_end_that_nobody_saw(cli):
     run(cli, "-p", "8080:80")
     init = cli.pid_of("web")
     os.kill(monitor_of(cli, "web"), signal.SIGKILL)
-    await_true(lambda: differences(cli) == {("container", "web"): "found"}, "it is told")
+    wait_for(lambda: differences(cli) == {("container", "web"): "found"}, "it is told")
     assert cli.call("system", "check", "--repair").code == 1  # nobody restarts it unasked
     os.kill(init, signal.SIGKILL)
-    await_true(lambda: pidfd.start_time(init) is None, "the init has ended")
+    wait_for(lambda: pidfd.start_time(init) is None, "the init has ended")
     assert repair(cli) == {("container", "web")}
     assert cli.state_of("web") == "exited"
 

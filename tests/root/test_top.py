@@ -5,7 +5,7 @@ import pytest
 from runengine.errors import Conflict, InvalidParameter
 from runengine.mgr.container import top
 from tests.support.capabilities import needs
-from tests.support.monitors import wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("runc", "overlay", "busybox")]
 

@@ -8,6 +8,7 @@ from runengine.cgroups import layout
 from runengine.errors import Conflict, EngineError, InvalidParameter
 from tests.support.capabilities import needs
 from tests.support.restarts import policy
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("runc", "overlay", "busybox")]
 
@@ -101,7 +102,6 @@ def test_nothing_of_an_update_that_the_kernel_refuses_stays(runner, engine):  # 
 
 
 def await_line(engine, container):
-    from tests.support.monitors import wait_for
 
     def is_ready():
         found = []

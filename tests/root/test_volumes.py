@@ -15,7 +15,7 @@ from runengine.mgr.volume.request import volume_config
 from runengine.monitor.protocol import AttachOptions
 from runengine.store.journal import parse_block
 from tests.support.engines import collect
-from tests.support.hosts import await_true
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("overlay")]
 
@@ -175,7 +175,7 @@ def test_what_died_by_violence_holds_nothing(engine, runner):
     os.kill(monitor, signal.SIGKILL)
     init = record.state["Pid"], record.state["StartTime"]
     os.kill(init[0], signal.SIGKILL)
-    await_true(lambda: not pidfd.is_alive(*init), "the init does not die")
+    wait_for(lambda: not pidfd.is_alive(*init), "the init dies")
     engine.containers.reconcile()
     assert not is_mounted(engine.volumes.path("memory"))
     assert not os.path.exists(f"{state_dir}/volumes")

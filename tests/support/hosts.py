@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from tests.support.command_line import TIMEOUT_S, CommandLine, Done, WarmCommandLine
@@ -153,11 +152,3 @@ class WarmHostCommandLine(_OnHost, WarmCommandLine):
     def command(self, *arguments: str) -> list[str]:  # type: ignore[override]
         """The command line of ``runengine ARGUMENTS`` on the host."""
         return self.host.command(*WarmCommandLine.command(*arguments))
-
-
-def await_true(check: Any, what: str, timeout_s: float = 30.0) -> None:
-    """Wait until ``check()`` holds."""
-    deadline = time.monotonic() + timeout_s
-    while not check():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)

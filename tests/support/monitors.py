@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from runengine.cgroups import layout
 from runengine.monitor.client import Connection, Monitor, Started, connect
 from runengine.monitor.protocol import AttachOptions, ExecRequest, ExitRecord, Job
 from runengine.runtime import runc
+from tests.support.waiting import wait_for
 
 TIMEOUT_S = 30.0
 APPLETS = [
@@ -170,14 +170,6 @@ def has_ended(pid: int) -> bool:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
         return True
-
-
-def wait_for(condition: Any, timeout_s: float = TIMEOUT_S) -> None:
-    """Wait until something is the case."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def collect(connection: Connection, timeout_s: float = TIMEOUT_S) -> Output:

@@ -7,12 +7,12 @@ import secrets
 import signal
 import socket
 import subprocess
-import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runengine.netns import bridge, endpoint, links, namespace
 from runengine.netns.types import Bridge, Endpoint
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,12 +143,5 @@ def names_of_links() -> set[str]:
     return {name for _, name in socket.if_nameindex()}
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_S} s: {what}"
-        time.sleep(0.005)
-
-
 def wait_until_gone(name: str) -> None:
-    wait_until(lambda: links.index_of(name) is None, f"{name} is gone")
+    wait_for(lambda: links.index_of(name) is None, f"{name} is gone")

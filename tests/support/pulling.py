@@ -6,12 +6,10 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from runengine.paths import Paths
 
@@ -34,14 +32,6 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Its exit code and what it said on standard error."""
     errors = process.communicate(timeout=60)[1]
     return process.returncode, errors
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until it holds; fails after 30 s."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def members(group: int) -> list[str]:

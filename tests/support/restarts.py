@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runengine.linux import pidfd
 from runengine.mgr.container import observe, pending
-from tests.support.monitors import wait_for
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from runengine import Engine

@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from socket import AF_UNIX
 from socket import socket as Connection  # noqa: N812 - the name is taken in the class
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runengine import front
 from runengine.launcher import rest
 from runengine.linux import pidfd
 from tests.support.command_line import TIMEOUT_S, WarmCommandLine
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Service(WarmCommandLine):
@@ -152,11 +148,3 @@ def _name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
     except (FileNotFoundError, ProcessLookupError):
         return ""
-
-
-def eventually(condition: Callable[[], Any]) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.05)

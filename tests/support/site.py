@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from runengine.netns import bridge, endpoint, forwarding, namespace
 from runengine.netns.firewall import Firewall
 from runengine.netns.types import Bridge, Endpoint
-from tests.support.hosts import Host, await_true, wire
+from tests.support.hosts import Host, wire
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,7 @@ class Site:
             host.ok("ip", "route", "add", "default", "via", via)
             host.ok("ip", "route", "add", "default", "via", via6)
         for host in self._hosts:
-            await_true(lambda host=host: is_ready(host), "links without an address of their own")
+            wait_for(lambda host=host: is_ready(host), "links have their own address")
         router.ok("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         self.host.ok("sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
 
