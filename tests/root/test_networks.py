@@ -128,7 +128,7 @@ def test_a_bridge_of_somebody_else_is_left_alone(cli):
     ("args", "message"),
     [
         (["--subnet", "10.44.0.1/24"], "it should be 10.44.0.0/24"),
-        (["--subnet", "172.16.0.0/12"], "overlaps with"),
+        (["--subnet", "172.16.0.0/12"], "network net: subnet 172.16.0.0/12 "),
         (["--subnet", "10.99.0.0/16"], "would hide 10.99.3.0/24"),
         (["-d", "macvlan", "-o", "parent=nope"], "no link nope"),
         (["-o", "com.docker.network.bridge.name=too-long-a-name-for-a-link"], "longer than 15"),
