@@ -145,11 +145,11 @@ STUBBORN = "trap '' TERM INT; echo part; setsid sleep 555 & while :; do sleep 0.
 
 
 def test_time_out_kills_everything(watched, becomes, engine):
-    container = watched(STUBBORN, Timeout=200 * MS, Interval=3_600_000 * MS,
+    container = watched(STUBBORN, Timeout=500 * MS, Interval=3_600_000 * MS,
                         StartPeriod=3_600_000 * MS, StartInterval=50 * MS, Retries=1)  # fmt: skip
     entry = becomes(container, "starting")["Log"][-1]
     assert entry["ExitCode"] == -1
-    assert entry["Output"] == "Health check exceeded timeout (200ms): part\n"
+    assert entry["Output"] == "Health check exceeded timeout (500ms): part\n"
     becomes(container, "starting", 5)
     assert members(engine, container).count("sleep 555") <= 1
 
