@@ -81,7 +81,7 @@ def test_ids_of_an_automatic_map(runtime: str, tmp_path: Path):
 
 
 def test_maps_of_the_users(runtime: str):
-    flags = ("--uidmap=0:300000:10", "--uidmap=10:400000:5", "--gidmap=0:500000:3")
+    flags = ("--uidmap=0:300000:10", "--uidmap=10:400000:5", "--gidmap=0:500000:20")
     start("one", "exec sleep 1000", runtime, *QUICK, *flags)
     status = Path(f"/proc/{state('one')['Pid']}").stat()
     assert (status.st_uid, status.st_gid) == (300000, 500000)
