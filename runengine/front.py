@@ -6,10 +6,11 @@ our arguments, environment, working directory and standard streams, and runs the
 cold call does. What is left for us is to pass signals on and to end as the worker ends.
 
 A call, as bytes on ``<state>/launcher.sock``: ``CALL`` with its length and the working directory
-goes out; the worker answers ``READY`` with its pid, or ``COLD`` (this call is not for the
-launcher); ``GO`` goes out with the standard streams; ``EXITED`` or ``SIGNALLED`` with a number
-comes back. Until ``GO`` the worker has done nothing, so an answer that does not come in time costs
-nothing but the time, and a launcher that is stuck holds no stream that somebody else reads.
+goes out; the launcher says ``TAKEN``, its worker ``READY`` with its pid, or ``COLD`` (this call is
+not for the launcher); ``GO`` goes out with the standard streams; ``EXITED`` or ``SIGNALLED`` with
+a number comes back. Until ``GO`` the worker has done nothing, so an answer that does not come in
+time costs nothing but the time, and a launcher that is stuck holds no stream that somebody else
+reads.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ else:
     import _signal
 
 SOCKET_NAME = "launcher.sock"
-PROTOCOL = b"runengine 2"
+PROTOCOL = b"runengine 3"
 CALL = b"C"
-READY, COLD, GO = b"R", b"N", b"G"
+TAKEN, READY, COLD, GO = b"T", b"R", b"N", b"G"
 EXITED, SIGNALLED = b"E", b"S"
 ANSWER_TIMEOUT_S = 2
-"""A launcher that has not answered by then is stuck, stopped or overrun."""
+"""A launcher that has not taken the call by then is stuck, stopped or overrun."""
+BUSY_TIMEOUT_S = 30
+"""For the worker of one that has: the host is busy, and would be more so with cold calls."""
 REQUIRED_TIMEOUT_S = 60
 """The same for a call that must not be cold: it has nothing to gain from less."""
 SWITCH = b"RUNENGINE_LAUNCHER"
@@ -162,10 +165,14 @@ def call(path: str, args: list[str], environment: dict[bytes, bytes]) -> None:
 
 def _agree(sock: _socket.socket, streams: list[int]) -> bool:
     """Let the worker begin, if there is one. Raises OSError, OverflowError."""
-    answer = sock.recv(1 + NUMBER_BYTES, _socket.MSG_WAITALL)
-    if len(answer) <= NUMBER_BYTES or answer[:1] != READY:
+    expected = len(TAKEN + READY) + NUMBER_BYTES
+    answer = sock.recv(expected, _socket.MSG_WAITALL)
+    if answer == TAKEN:
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, timeval(BUSY_TIMEOUT_S))
+        answer += sock.recv(expected - len(answer), _socket.MSG_WAITALL)
+    if len(answer) < expected or not answer.startswith(TAKEN + READY):
         return False
-    worker = _Worker(int.from_bytes(answer[1:], "big"))
+    worker = _Worker(int.from_bytes(answer[-NUMBER_BYTES:], "big"))
     worker.catch_signals()
     try:
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, timeval(0))

@@ -249,6 +249,8 @@ class Launcher:
             if worker.peer_of(sock)[1] != 0:
                 sock.close()
                 continue
+            with suppress(OSError):
+                sock.send(front.TAKEN, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
             self._pool.serve(sock)
 
     def _fork_worker(self, channel: socket.socket, call: socket.socket | None) -> int:

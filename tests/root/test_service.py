@@ -77,6 +77,7 @@ def test_whoever_never_comes_to_an_end_is_dropped(service):
             socket.send_fds(sock, [zygote.REQUEST], fds)
         wait_for(lambda: is_refused(dribbling))
         silent.settimeout(worker.REQUEST_TIMEOUT_S * 3)
+        assert silent.recv(1) == front.TAKEN
         assert silent.recv(10) in (b"", b"E\1")
         assert time.monotonic() - began >= worker.REQUEST_TIMEOUT_S / 2
         for sock in asking:

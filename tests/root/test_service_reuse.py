@@ -161,10 +161,12 @@ def ask(sock, service, *arguments):
     """Speak as the front does; the pid of who answers."""
     environment = {os.fsencode(k): os.fsencode(v) for k, v in service.environment.items()}
     front._send(sock, [], list(arguments), environment)
-    answer = sock.recv(5, socket.MSG_WAITALL)
-    assert answer[:1] == front.READY
+    answer = b""
+    while len(answer) < 6:
+        answer += sock.recv(6 - len(answer)) or pytest.fail("no answer")
+    assert answer[:2] == front.TAKEN + front.READY
     sock.sendall(front.GO)
-    return int.from_bytes(answer[1:], "big")
+    return int.from_bytes(answer[2:], "big")
 
 
 def test_a_crowd_has_many_and_leaves_one(service):

@@ -7,6 +7,8 @@ import signal
 import socket
 import threading
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -85,14 +87,17 @@ def as_root(monkeypatch):
     "answer",
     [
         b"",
+        b"T",
+        b"TN",
         b"N",
         b"nonsense",
-        b"R",
-        b"R\0\0\0",
-        b"R\0\0\0\0",
-        b"R\x7f\xff\xff\xff",
-        b"R\xff\xff\xff\xff",
-        b"R" + b"x" * 4000,
+        b"R\0\0\0\1\1",
+        b"TR",
+        b"TR\0\0\0",
+        b"TR\0\0\0\0",
+        b"TR\x7f\xff\xff\xff",
+        b"TR\xff\xff\xff\xff",
+        b"TR" + b"x" * 4000,
     ],
 )
 @pytest.mark.usefixtures("as_root")
@@ -103,6 +108,18 @@ def test_an_answer_that_is_none_leaves_the_call_to_us(tmp_path, answer):
     with launcher(path, answer):
         front.call(str(path), ["ps"], {})
     assert (sorted(os.listdir("/proc/self/fd")), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_worker_that_is_slow_is_waited_for():
+    """A cold call would make the host slower still."""
+    answers, patience = [b"T", b"N"], []
+    slow: Any = SimpleNamespace(
+        recv=lambda _size, _flags: answers.pop(0),
+        setsockopt=lambda _level, _option, value: patience.append(value),
+    )
+    assert not front._agree(slow, [])
+    assert patience == [front.timeval(front.BUSY_TIMEOUT_S)]
+    assert answers == []
 
 
 def test_nobody_there(tmp_path):
@@ -118,7 +135,7 @@ def test_a_path_longer_than_a_sockets_address(tmp_path):
     directory.mkdir(parents=True)
     at = os.open(directory, os.O_PATH)
     try:
-        with launcher(f"/proc/self/fd/{at}/launcher.sock", b"N"):
+        with launcher(f"/proc/self/fd/{at}/launcher.sock", b"TN"):
             front.call(f"{directory}/launcher.sock", ["ps"], {})
     finally:
         os.close(at)
