@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, Any
 from runengine.errors import InvalidParameter
 
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Iterable
     from types import FrameType, TracebackType
     from typing import Self
+else:
+    # For all signals at once: what is around it makes an enumeration's member of each number.
+    import _signal
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
@@ -133,7 +137,7 @@ _ENDING = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 
 def proxied() -> frozenset[int]:
     """Signals that go on to the container."""
-    return frozenset(signal.valid_signals()) - _OURS
+    return frozenset(_signal.valid_signals()) - _OURS
 
 
 class Signals:
@@ -159,12 +163,12 @@ class Signals:
     def _install(self, numbers: Iterable[int], handler: Any) -> None:
         for number in numbers:
             # A signal that the caller ignores (nohup) stays ignored.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, handler)
+            if _signal.getsignal(number) != _signal.SIG_IGN:
+                self._before[number] = _signal.signal(number, handler)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            _signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup_before)
         os.close(self._read_fd)
         os.close(self._write_fd)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import io
 import os
-import signal
 import sys
 import tempfile
 from contextlib import suppress
@@ -21,7 +20,11 @@ from runengine.launcher import caller
 from runengine.linux import inheritance, kernel
 
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable
+else:
+    # What is around it makes an enumeration's member of each number, which takes longer.
+    import _signal
 
 WAITING = "runengine-wait"
 """The process's name meanwhile, for those who look at ``ps``."""
@@ -38,7 +41,7 @@ class Rest:
 
         self._world = world
         self._descriptors = {0, 1, 2, *descriptors}
-        self._handlers = [(each, signal.getsignal(each)) for each in signal.valid_signals()]
+        self._handlers = [(each, _signal.getsignal(each)) for each in _signal.valid_signals()]
         self._cgroups = _cgroups()
         self._pages = _anonymous_pages()
         self._name = prctl.get_name()
@@ -94,13 +97,13 @@ class Rest:
     def _put_back(self) -> None:
         """Raises OSError or ValueError if a limit or the like cannot be had again."""
         gc.disable()
-        while signal.sigtimedwait(signal.valid_signals(), 0) is not None:
+        while _signal.sigtimedwait(_signal.valid_signals(), 0) is not None:
             pass
-        signal.set_wakeup_fd(-1)
+        _signal.set_wakeup_fd(-1)
         for number, handler in self._handlers:
-            if signal.getsignal(number) != handler:
-                signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            if _signal.getsignal(number) != handler:
+                _signal.signal(number, handler)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         os.chdir("/")
         inheritance.adopt(os.getppid(), inheritance.read_status(os.getppid()))
         _renew_streams()
