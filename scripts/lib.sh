@@ -117,13 +117,22 @@ hash_of() {
 
 is_stamped() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
 
+# is_own_environment VENV: whether we made it.
+is_own_environment() {
+    [ -e "$1/.runengine-stamp" ] || compgen -G "$1/lib/python3*/site-packages/runengine" >/dev/null
+}
+
 # install_program PREFIX LAUNCHER [PIP ARGUMENT...]: the checkout into PREFIX/venv, the command at
 # LAUNCHER; nothing to do where this very source is installed already.
 install_program() {
     local prefix=$1 launcher=$2 wanted stamp=$1/venv/.runengine-stamp
     shift 2
     wanted=$(hash_of setup.cfg pyproject.toml runengine scripts/lib.sh)
+    [ ! -e "$prefix/venv/pyvenv.cfg" ] || is_own_environment "$prefix/venv" ||
+        die "$prefix/venv is an environment of something else: take another place for the program"
     make_environment "$prefix/venv"
+    # Its mark, also if the installation is cut short.
+    [ -e "$stamp" ] || : >"$stamp"
     if ! is_stamped "$stamp" "$wanted"; then
         install_copy "$prefix/venv" "$@"
         echo "$wanted" >"$stamp"

@@ -268,3 +268,26 @@ def test_a_directory_in_the_place_of_the_environment_is_kept(tmp_path):
     assert done.returncode == 1
     assert "is no virtual environment" in done.stderr
     assert (tmp_path / "opt/venv/letter").exists()
+
+
+def test_somebody_elses_environment_is_kept(tmp_path):
+    """Neither filled by an installation, nor taken away with the program."""
+    (tmp_path / "opt/venv").mkdir(parents=True)
+    for name in ("pyvenv.cfg", "letter"):
+        (tmp_path / "opt/venv" / name).write_text("mine")
+    where = ["--prefix", f"{tmp_path}/opt", "--bin", f"{tmp_path}/bin"]
+    where += ["--unit-dir", f"{tmp_path}/units"]
+    done = subprocess.run(
+        [f"{REPOSITORY}/scripts/install", "--no-packages", "--no-start", *where],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "an environment of something else" in done.stderr
+    data = {"RUNENGINE_ROOT": f"{tmp_path}/root", "RUNENGINE_STATE": f"{tmp_path}/run"}
+    done = subprocess.run(
+        [f"{REPOSITORY}/scripts/uninstall", *where],
+        capture_output=True, text=True, check=False, env={**os.environ, **data},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "is not runengine's and stays" in done.stdout
+    assert (tmp_path / "opt/venv/letter").exists()
