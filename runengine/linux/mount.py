@@ -44,7 +44,7 @@ class MountInfo(NamedTuple):
 
 def parse_mountinfo(text: str) -> Iterator[MountInfo]:
     """Parse mountinfo lines, octal escapes undone; lines that do not parse are passed over."""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         left, separator, right = line.partition(" - ")
         fields, tail = left.split(" "), right.split(" ")
         if not separator or len(fields) < 6 or len(tail) < 3:
@@ -63,23 +63,39 @@ def parse_mountinfo(text: str) -> Iterator[MountInfo]:
         )
 
 
+_ESCAPES = {" ": "\\040", "\t": "\\011", "\n": "\\012", "#": "\\043", "\\": "\\134"}
+_ESCAPED_IN_PATHS = str.maketrans({char: _ESCAPES[char] for char in " \t\n\\"})
+"""A ``#`` is written otherwise in a source alone."""
+
+
 def _unescape(text: str) -> str:
     if "\\" not in text:
         return text
-    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+    for char, code in _ESCAPES.items():  # the backslash last, as it begins the others
         text = text.replace(code, char)
     return text
 
 
 def mounts() -> list[MountInfo]:
     """Every mount of this mount namespace, in order."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return list(parse_mountinfo(file.read()))
+    return list(parse_mountinfo(_mountinfo()))
+
+
+def _mountinfo() -> str:
+    # No other end of a line than the kernel's: the rest may be in a name.
+    with open(
+        "/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n"
+    ) as file:
+        return file.read()
 
 
 def is_mounted(target: str) -> bool:
     """Whether ``target`` (absolute, no links in it) is a mount point."""
-    return any(entry.target == target for entry in mounts())
+    text = _mountinfo()
+    # Each container is some lines: most often none has to be parsed.
+    if f" {target.translate(_ESCAPED_IN_PATHS)} " not in text:
+        return False
+    return any(entry.target == target for entry in parse_mountinfo(text))
 
 
 def unmount(target: str, *, attempts: int = 20) -> bool:
