@@ -161,7 +161,8 @@ def test_attach_sees_what_comes_after(cli: CommandLine):
     begin(cli, "a1", script=script)
     process = cli.begin("attach", "--no-stdin", "a1", stdout=-1, stderr=-1)
     time.sleep(0.5)
-    cli.ok("exec", "a1", "touch", "/go")
+    # The container may end before the program in it that let it go on has.
+    assert cli.call("exec", "a1", "touch", "/go").code in (0, 137)
     assert process.communicate(timeout=30) == (b"out\n", b"err\n")
     assert process.returncode == 4
 
