@@ -53,6 +53,8 @@ exec chroot . /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_AL
 """
 _INSTALL = """
 cp -a {prepared}/. {prefix}
+# Of an installation that was cut short, for all that the script knows.
+touch {prefix}/venv/.runengine-stamp
 for version in {tree} {newer}; do
     (cd {carry}/$version; scripts/install --no-packages --no-start --wheels {wheels})
     put={carry}/{programs}/$version
