@@ -10,6 +10,7 @@ from tests.support.command_line import CommandLine, WarmCommandLine
 from tests.support.engines import engine, runner, shared_roots
 from tests.support.images import image_mgr
 from tests.support.net_engines import NetEngine
+from tests.support.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,3 +78,14 @@ def images(roots: Paths) -> Iterator[ImageMgr]:
     """An image manager on directories of the test's own."""
     with image_mgr(roots) as manager:
         yield manager
+
+
+@pytest.fixture(scope="module")
+def shared_service(
+    tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path
+) -> Iterator[Service]:
+    """A service that the tests of a file share, with an image."""
+    service = Service(tmp_path_factory.mktemp("service"))
+    service.ok("import", str(busybox_tar), "busybox")
+    yield service
+    service.close()

@@ -20,20 +20,11 @@ from runengine import front
 from runengine.launcher import worker
 from runengine.monitor import zygote
 from tests.support import needs
-from tests.support.service import Service
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox"), pytest.mark.timeout(600)]
 
 HALF = front.CALL + (1000).to_bytes(4, "big") + b"runengine 1\0"
-
-
-@pytest.fixture(scope="module")
-def shared_service(tmp_path_factory, busybox_tar):
-    service = Service(tmp_path_factory.mktemp("service"))
-    service.ok("import", str(busybox_tar), "busybox")
-    yield service
-    service.close()
 
 
 @pytest.fixture

@@ -13,18 +13,9 @@ import pytest
 
 from runengine import front
 from tests.support import needs
-from tests.support.service import Service
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox")]
-
-
-@pytest.fixture(scope="module")
-def shared_service(tmp_path_factory, busybox_tar):
-    service = Service(tmp_path_factory.mktemp("service"))
-    service.ok("import", str(busybox_tar), "busybox")
-    yield service
-    service.close()
 
 
 @pytest.fixture
@@ -125,12 +116,18 @@ def test_a_directory_is_let_go(service, tmp_path):
     assert not [pid for pid in service.waiting() if "gone" in os.readlink(f"/proc/{pid}/cwd")]
 
 
-def test_a_call_that_dies_takes_its_worker_along(service):
+def begin_waiting(service):
+    """A command that lasts, and its worker."""
     service.ok("run", "-d", "--name", "one", "busybox", "sleep", "600")
     wait_for(lambda: not service.calls())
     waiting = service.begin("wait", "one")
     wait_for(service.calls)
     (serving,) = service.calls()
+    return waiting, serving
+
+
+def test_a_call_that_dies_takes_its_worker_along(service):
+    waiting, serving = begin_waiting(service)
     waiting.send_signal(signal.SIGTERM)
     assert waiting.wait(30) == -signal.SIGTERM
     wait_for(lambda: serving not in service.workers())
@@ -139,11 +136,7 @@ def test_a_call_that_dies_takes_its_worker_along(service):
 
 def test_a_stopped_call_ends_with_its_front(service):
     """The kernel tells a stopped worker of its front's end, and it does not listen."""
-    service.ok("run", "-d", "--name", "one", "busybox", "sleep", "600")
-    wait_for(lambda: not service.calls())
-    waiting = service.begin("wait", "one")
-    wait_for(service.calls)
-    (serving,) = service.calls()
+    waiting, serving = begin_waiting(service)
     waiting.send_signal(signal.SIGTSTP)
     wait_for(lambda: service.children().get(serving) == "T")
     waiting.kill()
