@@ -50,7 +50,7 @@ def shared_cli(
 
 @pytest.fixture
 def cli(shared_cli: CommandLine) -> Iterator[CommandLine]:
-    """The same without containers, before and after."""
+    """The same without containers and volumes, before and after."""
     yield shared_cli
     shared_cli.clear()
 
@@ -68,7 +68,7 @@ def shared_net(
 
 @pytest.fixture
 def net(shared_net: NetEngine) -> Iterator[NetEngine]:
-    """The same without containers and networks, before and after."""
+    """The same without containers, volumes and networks, before and after."""
     yield shared_net
     shared_net.clear()
 

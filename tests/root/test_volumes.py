@@ -24,7 +24,7 @@ FOREVER = ("sleep", "1000")
 
 @pytest.fixture(autouse=True)
 def _clean(engine):
-    """No volume is left for the next test."""
+    """Once they are removed, nothing is left of volumes."""
     yield
     for entry in engine.containers.list(all=True):
         engine.containers.remove(entry["Id"], force=True)

@@ -63,7 +63,7 @@ class CommandLine:
         return [sys.executable, "-m", "runengine.cli.main", *arguments]
 
     def close(self) -> None:
-        """Remove every container."""
+        """Remove every container and volume."""
         self.clear()
 
     def call(self, *arguments: str, stdin: bytes | None = None, **options: Any) -> Done:
@@ -101,12 +101,14 @@ class CommandLine:
         return self.ok("inspect", "--format", "{{.State.Status}}", name)
 
     def clear(self) -> None:
-        """Remove every container."""
+        """Remove every container and volume."""
         # Most tests leave none: to learn that should not take a process.
         with closing(Store.open(Paths(str(self.root), str(self.state)))) as store:
-            left = store.containers.ids()
-        if left:
-            self.call("rm", "-f", *left)
+            containers, volumes = store.containers.ids(), store.volumes.names()
+        if containers:
+            self.call("rm", "-f", *containers)
+        if volumes:
+            self.call("volume", "rm", *volumes)
 
 
 class WarmCommandLine(CommandLine):
@@ -152,7 +154,7 @@ class WarmCommandLine(CommandLine):
             time.sleep(0.02)
 
     def close(self) -> None:
-        """Remove every container, end the service; it must have had nothing to complain of."""
+        """Remove everything, end the service; it must have had nothing to complain of."""
         self.clear()
         self.service.terminate()
         self.service.wait(TIMEOUT_S)

@@ -31,11 +31,12 @@ def shared_roots(tmp_path_factory: pytest.TempPathFactory) -> Paths:
 
 @pytest.fixture
 def engine(shared_roots: Paths) -> Iterator[Engine]:
-    """An engine; whatever containers a test leaves in it are removed."""
+    """An engine; whatever containers and volumes a test leaves in it are removed."""
     with Engine.open(shared_roots) as opened:
         yield opened
         for entry in opened.containers.list(all=True):
             opened.containers.remove(entry["Id"], force=True)
+        opened.volumes.prune({"all": ["true"]})
 
 
 class Runner:

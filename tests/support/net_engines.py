@@ -50,7 +50,7 @@ class NetEngine:
         self.host.close()
 
     def clear(self) -> None:
-        """Remove containers and user-defined networks."""
+        """Remove containers, volumes and user-defined networks."""
         self.cli.clear()
         self.cli.ok("network", "prune", "-f")
 
