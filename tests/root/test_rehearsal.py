@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
 
 from runengine import Engine
 from runengine.cgroups import layout
-from runengine.cli.rehearsal import Rehearsal
+from runengine.cli.rehearsal import ENOUGH_S, ROUNDS, Rehearsal
 from runengine.linux import kernel
 from runengine.paths import Paths
 from tests.support import needs
@@ -81,6 +82,18 @@ def test_what_a_process_looks_up_for_itself_is_forgotten(rehearsal: Rehearsal):
     rehearsal.play(always)
     assert kernel._cached is None
     assert layout._cached is None
+
+
+def test_a_slow_host_has_its_service_before_all_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    slow = Rehearsal(f"{tmp_path}/scratch")
+    used = itertools.count(0.0, ENOUGH_S * 0.4)
+    monkeypatch.setattr("runengine.cli.rehearsal.time.process_time", lambda: next(used))
+    played: list[object] = []
+    monkeypatch.setattr(slow, "play", played.append)
+    slow.prepare()
+    assert len(played) == 3 < ROUNDS
 
 
 def test_a_disk_that_fails_fails_nobody(tmp_path: Path):

@@ -52,21 +52,15 @@ def command_line(image: vm_image.Image, directory: Path, serial: Iterable[str]) 
     ]
 
 
-def prepare(directory: Path, plan: dict[str, Any] | None) -> vm_image.Image:
-    """Put a fresh second disk into ``directory``."""
-    image = vm_image.ensure()
-    vm_carry.make_disk(directory / "carry.img", plan, image)
-    return image
-
-
 class Machine:
     """One run of a guest; ends with the ``with`` block, whatever happened."""
 
-    def __init__(self, directory: Path, plan: dict[str, Any], timeout_s: float) -> None:
+    def __init__(self, directory: Path, image: vm_image.Image, timeout_s: float) -> None:
+        """``directory`` has the second disk."""
         self.directory = directory
         self.console = directory / "console.txt"
         self._reports = directory / "reports.jsonl"
-        self._plan = plan
+        self._image = image
         self._timeout_s = timeout_s
         self._deadline = 0.0
         self._heard = 0.0
@@ -75,14 +69,14 @@ class Machine:
         self.messages: list[dict[str, Any]] = []
 
     def __enter__(self) -> Machine:
-        image = prepare(self.directory, self._plan)
         serial = ["-serial", f"file:{self.console}", "-serial", f"file:{self._reports}"]
         serial += ["-append", " ".join((*_APPEND, *_UNATTENDED))]
         self._reports.touch()
         self._heard = time.monotonic()
         self._deadline = self._heard + self._timeout_s
         # It must not outlive us, however we end.
-        command = ["setpriv", "--pdeathsig", "KILL", *command_line(image, self.directory, serial)]
+        qemu = command_line(self._image, self.directory, serial)
+        command = ["setpriv", "--pdeathsig", "KILL", *qemu]
         with (self.directory / "qemu.txt").open("wb") as output:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
@@ -150,7 +144,9 @@ def shell() -> int:
     """Boot with a shell on this terminal; ``poweroff`` inside ends it, as does C-a x."""
     with tempfile.TemporaryDirectory(prefix="runengine-vm-", dir="/var/tmp") as name:
         directory = Path(name)
-        image = prepare(directory, None)
+        image = vm_image.ensure()
+        with vm_carry.prepared(image, ()) as top:
+            vm_carry.make_disk(directory / "carry.img", top, None)
         serial = ["-chardev", "stdio,id=tty,mux=on,signal=off", "-serial", "chardev:tty",
                   "-no-reboot", "-append", " ".join(_APPEND)]  # fmt: skip
         return subprocess.call(command_line(image, directory, serial))

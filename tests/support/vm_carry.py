@@ -7,6 +7,7 @@ pytest rewrites them, and the installations that scripts/install finds to be up 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from tests.support.vm_image import APART, PREFIX, PREPARED, REPOSITORY, TESTS_VENV, WHEELS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
     from tests.support.vm_image import Image
 
 SIZE = "256M"
@@ -72,21 +75,27 @@ cd {carry}/{tree}
 _SITE = "/venv/lib/python3.13/site-packages"
 
 
-def make_disk(path: Path, plan: dict[str, Any] | None, image: Image) -> None:
-    """The second disk: tree, plan and, if there is a plan, the command that carries it out."""
+@contextlib.contextmanager
+def prepared(image: Image, items: Collection[str]) -> Iterator[Path]:
+    """A directory with what is on the second disk of guests that run ``items`` among them."""
     with tempfile.TemporaryDirectory(prefix="runengine-carry-") as work:
         top = Path(work)
         top.chmod(0o755)
         (top / RESULTS).mkdir()
         carry_tree(top / TREE)
-        if plan is not None:
-            (top / "plan.json").write_text(json.dumps(plan))
-            start = START.format(carry=CARRY, tree=TREE, venv=TESTS_VENV)
-            (top / "start").write_text(start)
-            (top / "start").chmod(0o755)
-            _prepare(top, plan, image)
-        options = ["-q", "-F", "-t", "ext4", "-L", "carry", "-d", top]
-        subprocess.run(["mke2fs", *map(str, options), path, SIZE], check=True)
+        if items:
+            _prepare(top, items, image)
+        yield top
+
+
+def make_disk(path: Path, top: Path, plan: dict[str, Any] | None) -> None:
+    """The second disk, of what is in ``top``: with a plan, and the command that carries it out."""
+    if plan is not None:
+        (top / "plan.json").write_text(json.dumps(plan))
+        (top / "start").write_text(START.format(carry=CARRY, tree=TREE, venv=TESTS_VENV))
+        (top / "start").chmod(0o755)
+    options = ["-q", "-F", "-t", "ext4", "-L", "carry", "-d", top]
+    subprocess.run(["mke2fs", *map(str, options), path, SIZE], check=True)
 
 
 def carry_tree(target: Path) -> None:
@@ -100,14 +109,14 @@ def carry_tree(target: Path) -> None:
             shutil.copy2(source, target / name, follow_symlinks=False)
 
 
-def _prepare(top: Path, plan: dict[str, Any], image: Image) -> None:
+def _prepare(top: Path, items: Collection[str], image: Image) -> None:
     """Do what the guest need not do."""
     _make_newer(top)
     names = {
         "prepared": PREPARED, "prefix": PREFIX, "carry": CARRY, "tree": TREE, "newer": NEWER,
         "wheels": WHEELS, "programs": PROGRAMS, "site": _SITE, "venv": TESTS_VENV,
         "options": " ".join(map(repr, PYTEST)),
-        "items": " ".join(repr(item) for boot in plan["boots"] for item in boot["items"]),
+        "items": " ".join(map(repr, items)),
     }  # fmt: skip
     script = _INSTALL.format(**names) + _COMPILE.format(**names)
     inside = _INSIDE.format(**names)

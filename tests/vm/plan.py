@@ -1,4 +1,4 @@
-"""Which tests run inside the guest, in which boot, in which order."""
+"""Which tests run inside which guest, in which boot, in which order."""
 
 from __future__ import annotations
 
@@ -23,35 +23,57 @@ CHOSEN = (
 
 
 class Boot(NamedTuple):
-    """What runs in a boot of the guest, and how that ends, unless it is the last one."""
+    """What runs in a boot of a guest, and how that ends, unless it is the last one."""
 
     entries: tuple[str, ...]
     """Files, all of whose tests run, or single tests."""
     ending: Literal["reboot", "crash"] = "reboot"
 
 
-BOOTS = (
-    Boot(
+class Guest(NamedTuple):
+    """A machine of its own, beside the others."""
+
+    name: str
+    boots: tuple[Boot, ...]
+
+
+# Emulation takes one processor for each guest: what need not be in one is in two.
+GUESTS = (
+    Guest(
+        "service",
         (
-            f"{GUEST}/test_kernel.py",
-            *CHOSEN,
-            f"{GUEST}/test_limits.py",
-            f"{GUEST}/test_devices.py",
-            f"{GUEST}/test_apparmor.py",
-            f"{GUEST}/test_sessions.py",
-            f"{GUEST}/test_service.py",
-            f"{GUEST}/test_generate.py",
-            f"{GUEST}/test_networks.py",
-            f"{GUEST}/test_userns.py",
-            f"{GUEST}/test_quota.py",
-            f"{GUEST}/test_before_reboot.py",
+            Boot(
+                (
+                    f"{GUEST}/test_kernel.py",
+                    f"{GUEST}/test_service.py",
+                    f"{GUEST}/test_generate.py",
+                    f"{GUEST}/test_before_reboot.py",
+                ),
+            ),
+            Boot(
+                (f"{GUEST}/test_after_reboot.py", f"{GUEST}/test_before_crash.py"),
+                ending="crash",
+            ),
+            Boot((f"{GUEST}/test_after_crash.py", f"{GUEST}/test_uninstall.py")),
         ),
     ),
-    Boot(
-        (f"{GUEST}/test_after_reboot.py", f"{GUEST}/test_before_crash.py"),
-        ending="crash",
+    Guest(
+        "containers",
+        (
+            Boot(
+                (
+                    *CHOSEN,
+                    f"{GUEST}/test_limits.py",
+                    f"{GUEST}/test_devices.py",
+                    f"{GUEST}/test_apparmor.py",
+                    f"{GUEST}/test_sessions.py",
+                    f"{GUEST}/test_networks.py",
+                    f"{GUEST}/test_userns.py",
+                    f"{GUEST}/test_quota.py",
+                ),
+            ),
+        ),
     ),
-    Boot((f"{GUEST}/test_after_crash.py", f"{GUEST}/test_uninstall.py")),
 )
 PREPARATIONS = {
     f"{GUEST}/test_after_reboot.py": f"{GUEST}/test_before_reboot.py",
@@ -76,18 +98,28 @@ def expand(entry: str) -> tuple[str, ...]:
     return (entry,) if "::" in entry else functions(entry)
 
 
+def contents(guest: Guest) -> list[str]:
+    """Node ids of all that runs in a guest, in order."""
+    return [item for boot in guest.boots for entry in boot.entries for item in expand(entry)]
+
+
 def everything() -> list[str]:
-    """Node ids of all boots, in order."""
-    return [item for boot in BOOTS for entry in boot.entries for item in expand(entry)]
+    """Node ids of all guests."""
+    return [item for guest in GUESTS for item in contents(guest)]
 
 
-def select(wanted: set[str]) -> list[dict[str, Any]]:
+def guest_of(item: str) -> str:
+    """Name of the guest that runs ``item``."""
+    return next(guest.name for guest in GUESTS if item in contents(guest))
+
+
+def select(guest: Guest, wanted: set[str]) -> list[dict[str, Any]]:
     """The boots that are needed for ``wanted``, each with its node ids in order."""
     for later, earlier in PREPARATIONS.items():
         if not wanted.isdisjoint(functions(later)):
             wanted = wanted | set(functions(earlier))
     boots = []
-    for boot in BOOTS:
+    for boot in guest.boots:
         items = [item for entry in boot.entries for item in expand(entry) if item in wanted]
         if items:
             boots.append({"items": items, "ending": boot.ending})

@@ -1,4 +1,4 @@
-"""What the tests inside the guest found, each as a test of its own, as soon as it is known."""
+"""What the tests inside the guests found, each as a test of its own, as soon as it is known."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def is_of(name: str, inner: str) -> bool:
 @pytest.mark.parametrize(
     "inner", [pytest.param(name, id=name.removeprefix("tests/")) for name in plan.everything()]
 )
-def test_inside(machine: Machine, inner: str) -> None:
+def test_inside(machines: dict[str, Machine], inner: str) -> None:
+    machine = machines[plan.guest_of(inner)]
     machine.wait(lambda messages: results(messages, inner) is not None)
     found = results(machine.messages, inner)
     if not found:
@@ -47,6 +48,7 @@ def test_inside(machine: Machine, inner: str) -> None:
         pytest.skip(found[0]["text"])
 
 
-def test_the_guest_ends_by_itself(machine: Machine) -> None:
-    machine.wait_for_end()
-    assert "Power" in machine.tail(), machine.tail()
+def test_the_guests_end_by_themselves(machines: dict[str, Machine]) -> None:
+    for machine in machines.values():
+        machine.wait_for_end()
+        assert "Power" in machine.tail(), machine.tail()
