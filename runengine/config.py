@@ -39,6 +39,7 @@ class Config(NamedTuple):
     cgroup_parent: str = ""  # empty: /runengine, or system.slice with systemd
     default_network: str = "bridge"  # of containers that name none
     default_address_pools: tuple[tuple[str, int], ...] = ()  # base, size of subnets; (): usual
+    publish_addresses: tuple[str, ...] = ()  # of ports published at none; (): all of the host's
     userns: str = ""  # of containers that say nothing: host (or empty), auto, auto:size=N
     userns_pool: tuple[int, int] = USERNS_POOL  # first id and how many, for auto
     cdi_spec_dirs: tuple[str, ...] = CDI_DIRECTORIES  # later ones hide what is in earlier ones

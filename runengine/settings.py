@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError
 
 from runengine.errors import InvalidParameter
 
@@ -44,6 +44,7 @@ class Settings(BaseModel):
     cgroup_parent: str | None = None
     default_network: str | None = None
     default_address_pools: list[AddressPool] | None = None
+    publish_addresses: list[IPvAnyAddress] | None = Field(default=None, min_length=1)
     userns: str | None = Field(default=None, pattern="^(host|auto(:size=[0-9]+)?)?$")
     userns_pool: IdPool | None = None
     cdi_spec_dirs: list[str] | None = None
@@ -69,6 +70,8 @@ def parse_settings(data: bytes, path: str) -> dict[str, Any]:
     if settings.default_address_pools is not None:
         pools = tuple((pool.base, pool.size) for pool in settings.default_address_pools)
         values["default_address_pools"] = pools
+    if settings.publish_addresses is not None:
+        values["publish_addresses"] = tuple(map(str, settings.publish_addresses))
     if settings.userns_pool is not None:
         values["userns_pool"] = (settings.userns_pool.first, settings.userns_pool.count)
     if settings.cdi_spec_dirs is not None:

@@ -33,6 +33,15 @@ def test_a_child_reads_the_same(file):
     assert apart.default_address_pools == (("10.1.0.0/16", 24),)
 
 
+def test_addresses_of_published_ports(file):
+    file.write_text('{"publish_addresses": ["127.0.0.1", "::1"]}')
+    assert config.load(PATHS).publish_addresses == ("127.0.0.1", "::1")
+    for wrong in ('["localhost"]', "[]", '"127.0.0.1"'):
+        file.write_text(f'{{"publish_addresses": {wrong}}}')
+        with pytest.raises(InvalidParameter, match="publish_addresses"):
+            config.load(PATHS)
+
+
 def test_what_was_read_is_each_askers_own(file):
     file.write_text('{"insecure_registries": ["a"]}')
     config.load(PATHS).insecure_registries.append("b")

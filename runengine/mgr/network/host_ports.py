@@ -52,7 +52,8 @@ class Chooser:
 
         Raises InvalidParameter, Conflict (a program listens there), HeldError.
         """
-        addresses = list(_host_addresses(network, wish))
+        settings = self._context.config.publish_addresses
+        addresses = list(_host_addresses(network, wish, settings))
         free = wish.host_port == 0 or wish.host_port_last > wish.host_port
         if free:
             number = self._free_one(wish, addresses)
@@ -140,16 +141,16 @@ def verify(context: NetworkContext, choice: Choice) -> None:
         )
 
 
-def _host_addresses(network: Network, wish: WantedPort) -> Iterator[str]:
-    """Where a wish is published: at the wished address, or at all of each family that there is.
+def _host_addresses(
+    network: Network, wish: WantedPort, settings: Sequence[str]
+) -> Iterator[str]:
+    """Where a wish is published: at the wished address, or at those for ports that name none.
 
-    Raises InvalidParameter for an address of a family that the container will not have.
+    Raises InvalidParameter for an address that cannot be, and where there would be none.
     """
     families = [family for family in (4, 6) if network.pool(family)]
     if not wish.host_ip:
-        for family in families:
-            binding = options.host_binding(network.options) if family == 4 else ""
-            yield binding or EVERY[family]
+        yield from _usual_addresses(network, wish, families, settings)
         return
     family = ipam.family_of(wish.host_ip)
     where = _authority(wish.host_ip, _range(wish.host_port, wish.count))
@@ -165,6 +166,38 @@ def _host_addresses(network: Network, wish: WantedPort) -> Iterator[str]:
             " such address"
         )
     yield wish.host_ip
+
+
+def _usual_addresses(
+    network: Network, wish: WantedPort, families: Sequence[int], settings: Sequence[str]
+) -> Iterator[str]:
+    """The network's own address, else those of the settings, else all of each family."""
+    binding = options.host_binding(network.options)
+    usual = {4: [binding] if binding else [], 6: []}
+    for address in settings:
+        family = ipam.family_of(address)
+        if not (family == 4 and binding):
+            usual[family].append(address)
+    found = [
+        address
+        for family in families
+        for address in usual[family] or ([] if settings else [EVERY[family]])
+    ]
+    if not found:
+        raise InvalidParameter(
+            f"port {wish.container_port}/{wish.protocol} would be published nowhere:"
+            f" publish_addresses has no address of network {network.name}'s family",
+            resolution="add one to the configuration file, or name one: -p ADDRESS:PORT:PORT",
+        )
+    for address in found:
+        own = address in EVERY.values() or _is_hosts_own(address, ipam.family_of(address))
+        if not own and address != binding:
+            raise InvalidParameter(
+                f"cannot publish {wish.container_port}/{wish.protocol} at {address}: the host has"
+                " no such address",
+                resolution="it comes from publish_addresses in the configuration file",
+            )
+        yield address
 
 
 def _is_hosts_own(address: str, family: int) -> bool:

@@ -232,6 +232,12 @@ class NetworkMgr:
 
         return up.published(self.endpoints_of(container_id))
 
+    def host_addresses(self) -> Sequence[str]:
+        """The host's addresses by which others reach it. See ``exposure.host_addresses``."""
+        from runengine.mgr.network import exposure
+
+        return exposure.host_addresses(self._context)
+
     # On the host
 
     def ensure_up(self, network: Network) -> None:

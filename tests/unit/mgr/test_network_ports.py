@@ -51,6 +51,59 @@ def test_a_network_may_bind_to_one_address(networks, create, add):
     assert ports_of(one) == [("tcp", "127.0.0.1", 8080, 1), ("tcp", "0.0.0.0", 8081, 1)]
 
 
+@pytest.fixture
+def dual(create):
+    """A network of both families."""
+    return create(IPAM=[{"Subnet": "10.1.0.0/24"}, {"Subnet": "fd00:1::/64"}])
+
+
+def published(networks, addresses, record, *wishes):
+    context = networks._context
+    networks._context = context._replace(
+        config=context.config._replace(publish_addresses=addresses)
+    )
+    return ports_of(networks.reserve(record.id, [WantedEndpoint("net", ports=wishes)])[0])
+
+
+def test_the_settings_say_where_ports_go_that_name_no_address(networks, dual, add):
+    found = published(
+        networks,
+        ("127.0.0.1", "::1"),
+        add("web"),
+        WantedPort(80, host_port=8080),
+        WantedPort(81, "tcp", "0.0.0.0", 8081),
+    )
+    assert found == [
+        ("tcp", "127.0.0.1", 8080, 1),
+        ("tcp", "::1", 8080, 1),
+        ("tcp", "0.0.0.0", 8081, 1),
+    ]
+
+
+def test_a_family_that_the_settings_leave_out_is_not_published(networks, dual, add):
+    found = published(networks, ("127.0.0.1",), add("web"), WantedPort(80, host_port=8080))
+    assert found == [("tcp", "127.0.0.1", 8080, 1)]
+
+
+def test_a_networks_own_address_goes_before_the_settings(networks, create, add, host):
+    host.addresses.add("192.0.2.9")
+    create(Options={"com.docker.network.bridge.host_binding_ipv4": "192.0.2.9"})
+    found = published(networks, ("127.0.0.1",), add("web"), WantedPort(80, host_port=8080))
+    assert found == [("tcp", "192.0.2.9", 8080, 1)]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "message"),
+    [
+        (("::1",), r"port 80/tcp would be published nowhere: publish_addresses has no address"),
+        (("192.0.2.77",), r"at 192\.0\.2\.77: the host has no such address .*publish_addresses"),
+    ],
+)
+def test_settings_that_lead_nowhere_are_refused(networks, net, add, addresses, message):
+    with pytest.raises(InvalidParameter, match=message):
+        published(networks, addresses, add("web"), WantedPort(80, host_port=8080))
+
+
 def test_free_ports_are_chosen_apart(networks, net, add):
     wish = WantedEndpoint("net", ports=tuple(WantedPort(port) for port in range(1, 41)))
     one = networks.reserve(add("web").id, [wish])[0]
