@@ -63,6 +63,11 @@ class App:
             self._engine.close()
             self._engine = None
 
+    def leave(self) -> None:
+        """Close it by the end of the process, which comes next."""
+        if self._engine is not None:
+            self._engine.leave()
+
     def tell(self) -> None:
         """Say on stderr what the engine has changed on the host, if it was opened."""
         for notice in self._engine.notices if self._engine is not None else ():

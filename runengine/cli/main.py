@@ -167,7 +167,11 @@ def _stdout_is_gone() -> bool:
 def main() -> NoReturn:
     """Entry point of the ``runengine`` script."""
     _open_standard_streams()
-    code = execute(sys.argv[1:])
+    app = App()
+    try:
+        code = run(sys.argv[1:], app)
+    finally:
+        app.leave()
     if code == INTERRUPTED:
         _die_of_interrupt()
     _leave(code)

@@ -80,6 +80,11 @@ class Engine:
         self.containers.close()
         self.store.close()
 
+    def leave(self) -> None:
+        """The same in a process that ends now, which leaves some of it to its end."""
+        self.containers.close()
+        self.store.leave()
+
     def __enter__(self) -> Self:
         return self
 

@@ -45,3 +45,7 @@ class Store:
     def close(self) -> None:
         """Close the connection."""
         self.database.close()
+
+    def leave(self) -> None:
+        """Close it by the end of the process. See ``Database.leave``."""
+        self.database.leave()

@@ -1,6 +1,7 @@
 """The store on a real SQLite file."""
 
 import multiprocessing
+import os
 import sqlite3
 
 import pytest
@@ -9,7 +10,7 @@ from runengine.errors import AlreadyExists, AmbiguousName, NotFound, StateError
 from runengine.model import container_config, exec_config, host_config
 from runengine.paths import Paths
 from runengine.store.containers import Record, created_state
-from runengine.store.database import MIGRATIONS, Database
+from runengine.store.database import LEFT_LOG_BYTES, MIGRATIONS, Database
 from runengine.store.execs import ExecRecord, ExecState
 from runengine.store.store import Store
 from tests.support.documents import changed
@@ -184,3 +185,27 @@ def test_a_newer_or_damaged_file_is_refused(tmp_path):
     (tmp_path / "bad.db").write_bytes(b"not a database at all" * 100)
     with pytest.raises(StateError, match="damaged"):
         Database(str(tmp_path / "bad.db"))
+
+
+def _add_and_leave(paths, identity, padding):
+    store = Store.open(paths)
+    store.containers.add(record(identity, identity, padding="x" * padding))
+    store.database.leave()
+    os._exit(0)
+
+
+@pytest.mark.side_effects
+@pytest.mark.parametrize(("padding", "stays"), [(0, True), (LEFT_LOG_BYTES, False)])
+def test_a_process_that_ends_leaves_a_short_log_to_the_next(paths, padding, stays):
+    for identity in (A, B):
+        process = multiprocessing.get_context("fork").Process(
+            target=_add_and_leave, args=(paths, identity, padding)
+        )
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        assert os.path.exists(f"{paths.database}-wal") == stays
+    store = Store.open(paths)
+    assert [row.id for row in store.containers.all()] == [A, B]
+    store.close()
+    assert not os.path.exists(f"{paths.database}-wal")
