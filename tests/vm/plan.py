@@ -17,6 +17,7 @@ ROOT = "tests/root"
 CHOSEN = (
     f"{ROOT}/test_spec.py::test_writable_cgroups",
     f"{ROOT}/test_spec_security.py::test_an_exec_has_the_containers_protections",
+    f"{ROOT}/test_limits.py::test_huge_pages",
     f"{ROOT}/test_monitor.py::test_streams_exit_record_and_notes",
     f"{ROOT}/test_truth.py::test_a_killed_monitor_leaves_the_container_running",
 )
