@@ -97,6 +97,11 @@ class Net:
         with namespace.entered(self.fds[who.pid]):
             return NameServer(address, 53, *behaviour)
 
+    def starter(self, script: str, paths: Paths) -> list[str]:
+        """The command line of a script on the host; entering a mount namespace, it begins at /."""
+        path = f"PYTHONPATH={REPOSITORY}"
+        return self.host.command("env", path, sys.executable, "-c", script, paths.state)
+
     def ensure(self, paths: Paths) -> int:
         """Have a resolver on the host; its pid."""
         with namespace.entered(self.fds[self.host.pid]):
@@ -287,8 +292,8 @@ def test_a_killed_one_is_replaced(net, paths):
 
 
 def test_sixteen_at_once_start_one(net, paths):
-    argv = net.host.command(sys.executable, "-c", ENSURE, paths.state)
-    starting = [subprocess.Popen(argv, cwd=REPOSITORY, stderr=subprocess.PIPE) for _ in range(16)]
+    argv = net.starter(ENSURE, paths)
+    starting = [subprocess.Popen(argv, stderr=subprocess.PIPE) for _ in range(16)]
     for process in starting:
         _, errors = process.communicate(timeout=120)
         assert (process.returncode, errors) == (0, b"")
@@ -362,8 +367,8 @@ for fd in (os.open({str(tmp_path)!r}, os.O_RDONLY), *os.pipe()):
 {ENSURE.replace("; ", chr(10))}
 print(os.getsid(0), flush=True)
 """
-    argv = net.host.command(sys.executable, "-c", script, paths.state)
-    starter = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    argv = net.starter(script, paths)
+    starter = subprocess.run(argv, capture_output=True, text=True, check=True)
     pid = pid_of(paths)
     base = Path(f"/proc/{pid}")
     assert (base / "environ").read_bytes() == b"PATH=" + launch.ENVIRONMENT[
@@ -441,9 +446,7 @@ def test_the_hosts_resolv_conf_is_followed(net, paths, upstream, tmp_path):
         with file_in_place(
             net.host, "nameserver 127.0.0.53\n", "/etc/resolv.conf", tmp_path
         ) as conf:
-            net.host.ok(
-                "env", f"PYTHONPATH={REPOSITORY}", sys.executable, "-c", ENSURE, paths.state
-            )
+            subprocess.run(net.starter(ENSURE, paths), check=True)
             assert found(net.ask(net.web, "10.88.1.1", "one.example")) == [ADDRESS]
             assert (local.names(), upstream.names()) == (["one.example."], [])
             conf.write_text(f"nameserver {WORLD}\n")
