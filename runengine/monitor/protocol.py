@@ -29,9 +29,9 @@ Events (monitor to client): ``{"event": "started" | "attached" | "exit" | "error
 "status" | "taken", ...}``. ``exit`` of a container has ``exit`` (an ExitRecord), ``exit`` of an
 exec session ``exit_code`` and ``signal``. ``error`` has ``kind`` (a class of runengine.errors),
 ``brief`` and ``details``.
-"""
 
-from __future__ import annotations
+Annotations are values here, as in ``model``.
+"""
 
 from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
@@ -130,6 +130,8 @@ class Job(TypedDict):
     that its ``delete`` would do; None: it has to be asked."""
     merged: str | None
     """Overlay mount to unmount after exit."""
+    pinned: NotRequired[bool]
+    """Whether it has CPUs of its own: those count then, and not where the caller may run."""
     on_exit: list[str] | None
     """Command that does the teardown when nobody took it over."""
     drain_timeout_s: float
@@ -181,6 +183,8 @@ class ExecRequest(TypedDict, total=False):
     stdout: bool
     stderr: bool
     console_size: list[int] | None
+    cpus: list[int] | None
+    """Where the runtime begins, and with it the process."""
     began_ns: int
     """When the caller began, on the monotonic clock."""
 
