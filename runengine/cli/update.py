@@ -37,6 +37,7 @@ RESOURCES = {
     "memory": "Memory",
     "memory_reservation": "MemoryReservation",
     "memory_swap": "MemorySwap",
+    "numa_node": "NumaNode",
     "pids_limit": "PidsLimit",
 }
 
@@ -67,6 +68,7 @@ _PARAMS = (
     flag("--memory-reservation", help="Memory soft limit", convert=values.size),
     flag("--memory-swap", help="Limit on memory plus swap: '-1' to enable unlimited swap",
          convert=values.size_or_unlimited),
+    flag("--numa-node", help="NUMA nodes to keep to, CPUs and memory (0, 0-1)"),
     flag("--pids-limit", "int", help="Tune container pids limit (set -1 for unlimited)"),
     flag("--restart", help="Restart policy to apply when a container exits, as for run",
          convert=values.restart_policy),

@@ -49,8 +49,15 @@ class Engine:
             lambda container_id: reclaim(context, container_id),
             lambda container_id: is_busy(context, container_id),
         )
+        self._notices: list[str] = []
         context = Context(
-            settings, store, self.images, self.events, self.networks, self.volumes
+            settings,
+            store,
+            self.images,
+            self.events,
+            self.networks,
+            self.volumes,
+            self._notices,
         )
         self.containers = ContainerMgr(context)
         self.registries: RegistryMgr = RegistryMgr(settings)
@@ -72,8 +79,8 @@ class Engine:
 
     @property
     def notices(self) -> list[str]:
-        """What was changed on the host beside containers, for its operator to know."""
-        return [*self.networks.notices, *self.volumes.notices]
+        """What was changed on the host beside containers, and what of a start is not as asked."""
+        return [*self.networks.notices, *self.volumes.notices, *self._notices]
 
     def close(self) -> None:
         """Let go of everything; containers go on."""

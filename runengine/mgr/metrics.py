@@ -90,6 +90,7 @@ def _of_engine(engine: Engine) -> Iterator[Metric]:
         engine.events,
         engine.networks,
         engine.volumes,
+        [],
     )
     seen = [_look(context, record) for record in context.store.containers.all()]
     yield from of_containers([one for one in seen if one.state["Status"] != "creating"])

@@ -11,6 +11,7 @@ from runengine.monitor.execs import Execs
 from runengine.monitor.loop import UNSTARTED, stat_fields
 from runengine.monitor.memory import MemoryWatch
 from runengine.monitor.peer import Peer
+from runengine.monitor.programs import EVERYWHERE
 from runengine.monitor.server import Server
 from runengine.monitor.starting import Plan, Starting
 from runengine.runtime import argv
@@ -116,6 +117,7 @@ class Container:
             close_on_eof=job["stdin_once"],
             runtime_directory=job["bundle"],
             log=self._log,
+            cpus=EVERYWHERE if job.get("pinned") else None,
         )
 
     def _started(self, process: Process | None, failure: Failure | None) -> None:

@@ -7,6 +7,7 @@ import os
 from runengine.linux import fsatomic
 from runengine.monitor import cgroup, wire
 from runengine.monitor.loop import stat_fields
+from runengine.monitor.programs import EVERYWHERE
 from runengine.monitor.starting import Plan, Starting
 from runengine.runtime import argv
 
@@ -177,6 +178,7 @@ class Probe:
             open_stdin=False,
             close_on_eof=True,
             log=self._output,
+            cpus=EVERYWHERE if job.get("pinned") else None,
         )
 
     def _started(self, process: Process | None, failure: Failure | None) -> None:

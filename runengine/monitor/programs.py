@@ -10,9 +10,12 @@ from runengine.monitor.wire import ENVIRONMENT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Iterable
 else:
     import _signal as signal
 
+EVERYWHERE = range(1 << 13)
+"""All processors that any kernel is built for (NR_CPUS)."""
 OWN_OOM_SCORE = b"-999"
 """Chosen almost never: its end would cost an exit code (proc_pid_oom_score_adj(5))."""
 _OOM_FILE = "/proc/self/oom_score_adj"
@@ -33,20 +36,25 @@ class Programs:
         stdio: tuple[int, int, int] = (0, 1, 2),
         directory: str = "/",
         own_session: bool = False,
+        cpus: Iterable[int] | None = None,
     ) -> int:
         """Start ``argv`` in ``directory`` with these descriptors as 0, 1, 2; its pid.
 
+        ``cpus`` is where it may run, if not where we may; those that are not there do not matter.
         Raises OSError if there is no such program or directory.
         """
         actions = [
             (os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(stdio) if fd != number
         ]
         # posix_spawn knows no working directory: it is ours for a moment. So is the OOM score,
-        # which a container would inherit.
+        # which a container would inherit, and where it may run.
+        ours = os.sched_getaffinity(0) if cpus is not None else ()
         os.chdir(directory)
         try:
             if self._protected:
                 _write(_OOM_FILE, self._score)
+            if cpus is not None:
+                os.sched_setaffinity(0, cpus)
             return os.posix_spawnp(
                 argv[0],
                 argv,
@@ -60,6 +68,8 @@ class Programs:
             if self._protected:
                 _write(_OOM_FILE, OWN_OOM_SCORE)
             os.chdir("/")
+            if ours:
+                os.sched_setaffinity(0, ours)
 
 
 def _read(path: str) -> bytes:

@@ -15,7 +15,7 @@ from runengine.monitor.session import Session, Streams, set_size
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from runengine.monitor.loop import Loop
     from runengine.monitor.programs import Programs
@@ -42,6 +42,7 @@ class Plan:
         "build",
         "close_on_eof",
         "console_size",
+        "cpus",
         "directory",
         "log",
         "open_stdin",
@@ -62,6 +63,7 @@ class Plan:
         close_on_eof: bool,
         runtime_directory: str = "",
         log: Log | None = None,
+        cpus: Iterable[int] | None = None,
     ) -> None:
         self.tag = tag
         self.directory = directory
@@ -74,6 +76,12 @@ class Plan:
         self.open_stdin = open_stdin
         self.close_on_eof = close_on_eof
         self.log = log
+        self.cpus = cpus
+        """Where the runtime runs, and from there the process; None: where we do.
+
+        What the kernel lets a process choose itself outlasts its way into the cgroup, so that of
+        a caller who is bound somewhere would also bind it (sched_setaffinity(2), Linux 6.2).
+        """
 
 
 class Process:
@@ -133,7 +141,10 @@ class Starting:
         self._loop.expect()
         try:
             pid = self._programs.spawn(
-                command, stdio=(theirs[0], theirs[1], theirs[2]), directory=plan.directory
+                command,
+                stdio=(theirs[0], theirs[1], theirs[2]),
+                directory=plan.directory,
+                cpus=plan.cpus,
             )
         except OSError:
             self._loop.expected()

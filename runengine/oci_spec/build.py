@@ -36,6 +36,7 @@ OPTIONS: tuple[SpecOpt, ...] = (
     namespaces.set_namespaces,
     devices.set_devices,
     resources.set_resources,
+    resources.set_memory_policy,
     edits.set_edits,
     security.set_paths,
     security.set_seccomp,

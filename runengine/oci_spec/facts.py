@@ -79,6 +79,8 @@ class SpecFacts:
     """``linux.seccomp`` to use as it is instead of what SecurityOpt says."""
     seccomp_flags: tuple[str, ...] = ()
     """Flags of a filter that runtime and kernel know (``runtime.abilities``)."""
+    memory_policies: tuple[str, ...] = ()
+    """Modes of ``linux.memoryPolicy`` that the runtime sets (``runtime.abilities``)."""
     image_architecture: str = ""
     """GOARCH of the image (386, amd64, arm ...): 32-bit images get their system call table."""
     apparmor_profile: str | None = None

@@ -324,6 +324,24 @@ class IntelRdt(Model):
     enable_mbm: bool | None = Field(default=None, alias="enableMBM")
 
 
+class MemoryPolicy(Model):
+    """config-linux.md#memory-policy."""
+
+    mode: Literal[
+        "MPOL_DEFAULT",
+        "MPOL_BIND",
+        "MPOL_INTERLEAVE",
+        "MPOL_WEIGHTED_INTERLEAVE",
+        "MPOL_PREFERRED",
+        "MPOL_PREFERRED_MANY",
+        "MPOL_LOCAL",
+    ]
+    nodes: str = ""
+    flags: list[
+        Literal["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]
+    ] | None = None
+
+
 SeccompAction = Literal[
     "SCMP_ACT_KILL",
     "SCMP_ACT_KILL_PROCESS",
@@ -436,6 +454,7 @@ class Linux(Model):
     cgroups_path: str | None = None
     resources: Resources | None = None
     intel_rdt: IntelRdt | None = None
+    memory_policy: MemoryPolicy | None = None
     sysctl: dict[str, str] | None = None
     seccomp: Seccomp | None = None
     rootfs_propagation: Propagation | None = None

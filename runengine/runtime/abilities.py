@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runengine.errors import EngineError
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Document = dict[str, Any]
+
+_EXEC_CPU_AFFINITY = (1, 2, 1)
+"""The first runtime-spec that has it."""
 
 
 class Abilities(NamedTuple):
@@ -31,6 +35,10 @@ class Abilities(NamedTuple):
     mapped_mounts: bool = False
     """Whether it makes mounts that map ids (runc >= 1.2); the same releases read the maps off a
     user namespace that they join, and mind being told."""
+    memory_policies: tuple[str, ...] = ()
+    """Modes of ``linux.memoryPolicy`` that it sets (runtime-spec 1.3)."""
+    exec_cpu_affinity: bool = False
+    """Whether it knows ``process.execCPUAffinity`` (runtime-spec 1.2.1; runc >= 1.3)."""
 
 
 def parse(document: Document) -> Abilities:
@@ -39,12 +47,21 @@ def parse(document: Document) -> Abilities:
     options, notes = document.get("mountOptions"), _part(document, "annotations")
     flags = _part(linux, "seccomp").get("supportedFlags")
     extensions = _part(_part(linux, "mountExtensions"), "idmap")
+    policies = _part(linux, "memoryPolicy").get("modes")
     return Abilities(
         version=str(notes.get("org.opencontainers.runc.version", "")),
         recursive_readonly=not isinstance(options, list) or "rro" in options,
         seccomp_flags=tuple(map(str, flags)) if isinstance(flags, list) else (),
         mapped_mounts=extensions.get("enabled") is True,
+        memory_policies=tuple(map(str, policies)) if isinstance(policies, list) else (),
+        exec_cpu_affinity=_version(document.get("ociVersionMax")) >= _EXEC_CPU_AFFINITY,
     )
+
+
+def _version(text: object) -> tuple[int, ...]:
+    """The numbers of ``1.2.1-dev``; none for what is no version."""
+    parts = re.match(r"(\d+)\.(\d+)\.(\d+)", str(text))
+    return tuple(map(int, parts.groups())) if parts else ()
 
 
 def _part(document: Document, name: str) -> Document:

@@ -153,6 +153,8 @@ class Context(NamedTuple):
     events: Events
     networks: NetworkSource
     volumes: VolumeSource
+    notices: list[str]
+    """What the operator must know of a start that did not fail."""
 
     @property
     def paths(self) -> Paths:

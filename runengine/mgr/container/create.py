@@ -18,6 +18,7 @@ from runengine.store.containers import Record, created_state
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from runengine.cgroups.limits import Checked
     from runengine.mgr.container.context import Context
     from runengine.model import ContainerConfig, EndpointConfig, HostConfig
     from runengine.store.containers import State
@@ -151,7 +152,7 @@ def make_plan(
     endpoints: Mapping[str, EndpointConfig],
 ) -> Plan:
     """Merge the image's settings, check every option, and decide what create decides."""
-    from runengine.cgroups import features, layout, limits, machine
+    from runengine.cgroups import layout
     from runengine.linux import kernel, rlimits
     from runengine.mgr.container import policy
     from runengine.mgr.log_options import Subject, log_spec
@@ -168,10 +169,7 @@ def make_plan(
     host = {**host, "NetworkMode": wished.mode}
     host, warnings = validate.discard_unsupported(host, kernel.probe())
     validate.check(merged, host, kernel.probe(), rlimits.hard_limits())
-    least = context.config.min_memory_bytes
-    checked = limits.check(
-        host, features.probe(), min_memory_bytes=least, machine=machine.probe()
-    )
+    checked = _with_limits(context, host)
     host = checked.host
     _check_runtime(context, host["Runtime"])
     cgroups_path = _cgroups_path(context, host, container_id)
@@ -196,6 +194,19 @@ def make_plan(
         **_mounts(context, merged, host),
     }
     return Plan(image, merged, host, details, warnings + checked.warnings, wished.wanted)
+
+
+def _with_limits(context: Context, host: HostConfig) -> Checked:
+    """The configuration with its limits complete, and checked against this host."""
+    from runengine.cgroups import features, limits, machine
+
+    able, found = features.probe(), machine.probe()
+    if host.get("NumaNode"):
+        from runengine.cgroups import numa
+
+        host = numa.bind(host, able, found, numa.read())
+    least = context.config.min_memory_bytes
+    return limits.check(host, able, min_memory_bytes=least, machine=found)
 
 
 def _with_defaults(context: Context, host: HostConfig) -> HostConfig:

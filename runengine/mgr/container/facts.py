@@ -80,6 +80,7 @@ def gather(
         image_architecture=record.details.get("architecture", ""),
         apparmor_profile=_apparmor_profile(context, here, host),
         seccomp_flags=able.seccomp_flags,
+        memory_policies=able.memory_policies,
         runtime_recursive_readonly=able.recursive_readonly,
     )
 

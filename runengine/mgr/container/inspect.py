@@ -56,6 +56,10 @@ def inspect(context: Context, record: Record, *, size: bool) -> dict[str, Any]:
             "DataDir": data_dir,
         },
     }
+    if observe.is_live(state):
+        from runengine.mgr.container import confined
+
+        document["Runengine"] |= confined.documents(record, state)
     checked = health.document(context, record, state)
     if checked is not None:
         document["State"]["Health"] = checked

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from runengine.cgroups.control import Kept
+    from runengine.cgroups.machine import Machine
     from runengine.mgr.container.context import Context
     from runengine.model import HostConfig, ThrottleDevice
     from runengine.store.containers import Record
@@ -33,6 +34,7 @@ UPDATABLE = frozenset(
         "MemoryReservation",
         "MemorySwap",
         "NanoCpus",
+        "NumaNode",
         "PidsLimit",
     }
 )
@@ -106,6 +108,9 @@ def merge(context: Context, record: Record, wanted: dict[str, Any]) -> Merged:
     before = record.host_config
     _check_against(before, wanted)
     host = cast("HostConfig", {**before, **wanted})
+    found = machine.probe()
+    if host.get("NumaNode"):
+        host = _on_nodes(host, wanted, found)
     for key in control.THROTTLES:
         if key in wanted:
             _rates(wanted[key])
@@ -113,11 +118,21 @@ def merge(context: Context, record: Record, wanted: dict[str, Any]) -> Merged:
         host,
         features.probe(),
         min_memory_bytes=context.config.min_memory_bytes,
-        machine=machine.probe(),
+        machine=found,
     )
     advice = () if {"Memory", "MemorySwap"} & wanted.keys() else (limits.SWAP_ADVICE,)
     known = (*advice, limits.OOM_ADVICE)
     return Merged(checked.host, warnings + [one for one in checked.warnings if one not in known])
+
+
+def _on_nodes(host: HostConfig, wanted: Mapping[str, Any], found: Machine) -> HostConfig:
+    """With the CPUs and memory of its NUMA nodes; new nodes leave nothing of the old ones."""
+    from runengine.cgroups import features, numa
+
+    if "NumaNode" in wanted:
+        cpus, mems = wanted.get("CpusetCpus", ""), wanted.get("CpusetMems", "")
+        host = {**host, "CpusetCpus": cpus, "CpusetMems": mems}
+    return numa.bind(host, features.probe(), found, numa.read())
 
 
 def _check_against(before: HostConfig, wanted: Mapping[str, Any]) -> None:

@@ -118,6 +118,10 @@ def start_settled(
         if owner is not None:
             owner.close()
     _note_started(context, record, started)
+    if job.get("pinned") or record.host_config["CpusetMems"]:
+        from runengine.mgr.container import placement
+
+        context.notices.extend(placement.check(record, started.pid, spec))
     if started.connection is None:
         monitor.close()
     return started.connection
@@ -310,6 +314,7 @@ def _job(context: Context, record: Record, console_size: tuple[int, int] | None)
         "cgroup": record.details["cgroup"],
         "runtime_dir": None,
         "merged": f"{context.data_dir(record.id)}/merged",
+        "pinned": bool(record.host_config["CpusetCpus"]),
         "on_exit": on_exit(context, record),
         "drain_timeout_s": DRAIN_TIMEOUT_S,
         "restart": restart_job(record),

@@ -22,7 +22,7 @@ def world(context):
     def look():
         nobody = cast("Any", None)
         return World(
-            Context(context.config, context.store, nobody, context.events, nobody, nobody)
+            Context(context.config, context.store, nobody, context.events, nobody, nobody, [])
         )
 
     return look

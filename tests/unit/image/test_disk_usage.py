@@ -26,7 +26,7 @@ def usage(context):
     def look():
         volumes, nobody = cast("Any", Volumes()), cast("Any", None)
         return disk_usage(
-            Context(context.config, context.store, nobody, context.events, nobody, volumes)
+            Context(context.config, context.store, nobody, context.events, nobody, volumes, [])
         )
 
     return look

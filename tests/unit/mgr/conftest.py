@@ -62,7 +62,7 @@ def context(roots):
     networks: Any = FakeNetworks()
     settings, events = defaults(roots), Events(roots.journal)
     volumes = VolumeMgr(settings, store, events, lambda _: None, lambda _: False)
-    yield Context(settings, store, FakeImages(), events, networks, volumes)
+    yield Context(settings, store, FakeImages(), events, networks, volumes, [])
     store.close()
 
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from runengine.cgroups import features, limits, machine
+from runengine.cgroups import features, limits, machine, numa
 from runengine.errors import Conflict, InvalidParameter, NotFound
 from runengine.mgr.container import live_env, resources, update
 from runengine.mgr.container.update import Changes
@@ -162,3 +162,15 @@ def test_the_file_replaces_a_link_and_stays_in_the_root(tmp_path):
         live_env.write_below(fd, "x")
     assert list(outside.iterdir()) == []
     os.close(fd)
+
+
+def test_other_nodes_leave_nothing_of_the_old_ones(merge, monkeypatch):
+    both = frozenset({0, 1})
+    nodes = numa.Nodes(both, both, {0: frozenset({0}), 1: frozenset({1})})
+    monkeypatch.setattr(numa, "read", lambda: nodes)
+    before = {"NumaNode": "0", "CpusetCpus": "0", "CpusetMems": "0"}
+    found = merge(before, {"NumaNode": "1"}).host
+    assert (found["NumaNode"], found["CpusetCpus"], found["CpusetMems"]) == ("1", "1", "1")
+    with pytest.raises(InvalidParameter, match="goes beyond --numa-node 0"):
+        merge(before, {"CpusetCpus": "1"})
+    assert merge({}, {"NumaNode": "0-1", "CpusetCpus": "1"}).host["CpusetMems"] == "0-1"

@@ -77,6 +77,9 @@ CASES: dict[str, Case] = {
                                "uts": "/proc/7/ns/uts"}}),
     "mask-unmask": ({}, {"SecurityOpt": ["seccomp=unconfined", "mask=/proc/a:/proc/b",
                                          "unmask=/proc/k*:/proc/sys"]}, {}),
+    "memory-policy": ({}, {"NumaNode": "1", "CpusetCpus": "4-7", "CpusetMems": "1"},
+                      {"memory_policies": ("MPOL_DEFAULT", "MPOL_BIND")}),
+    "memory-policy-unknown": ({}, {"NumaNode": "1", "CpusetCpus": "4-7", "CpusetMems": "1"}, {}),
     "memory": ({}, {"Memory": 64 << 20, "MemoryReservation": 32 << 20, "MemorySwap": -1,
                     "MemorySwappiness": 0, "OomKillDisable": True}, {}),
     "mount-bind": ({}, {"Mounts": [

@@ -35,6 +35,20 @@ def test_what_is_not_told_is_not_there(odd):
     assert parse(odd) == Abilities()
 
 
+@pytest.mark.parametrize(
+    ("newest", "known"),
+    [("1.0.2-dev", False), ("1.2.0", False), ("1.2.1", True), ("1.3.0+dev", True), (None, False)],
+)
+def test_what_goes_by_the_version_of_the_specification(newest, known):
+    assert parse({"ociVersionMax": newest}).exec_cpu_affinity is known
+
+
+def test_memory_policies():
+    document = {"linux": {"memoryPolicy": {"modes": ["MPOL_BIND"], "flags": []}}}
+    assert parse(document).memory_policies == ("MPOL_BIND",)
+    assert parse({"linux": {"memoryPolicy": {"modes": "MPOL_BIND"}}}).memory_policies == ()
+
+
 def test_it_is_asked_once_per_build(tmp_path: Path):
     program, note, asked = tmp_path / "runc", tmp_path / "note", []
     program.write_text("1")
