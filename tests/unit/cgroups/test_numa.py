@@ -54,7 +54,12 @@ def test_who_asks_for_none_gets_none():
 
 @pytest.mark.parametrize(
     ("asked", "cpus", "mems"),
-    [("0", "0-3,8-11", "0"), ("1", "4-7,12-15", "1"), ("0-1", "0-15", "0-1"), ("1,0", "0-15", "0-1")],
+    [
+        ("0", "0-3,8-11", "0"),
+        ("1", "4-7,12-15", "1"),
+        ("0-1", "0-15", "0-1"),
+        ("1,0", "0-15", "0-1"),
+    ],
 )
 def test_cpus_and_memory_of_the_nodes(nodes, asked, cpus, mems):
     assert bound(nodes, asked) == (cpus, mems)
