@@ -39,6 +39,16 @@ def find(target: str) -> list[Holder]:
     return found
 
 
+def openers(path: str) -> list[Holder]:
+    """Every process that has this very file open."""
+    found = []
+    for pid in os.listdir("/proc"):
+        by = _open_file(pid, path) if pid.isdigit() else ""
+        if by:
+            found.append(Holder(int(pid), _name(pid), by))
+    return found
+
+
 def describe(target: str) -> str:
     """The same in words, for an error's details; who it is where it can be seen."""
     found = find(target)

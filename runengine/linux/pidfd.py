@@ -25,6 +25,12 @@ def parent(pid: int) -> int | None:
     return int(fields[1]) if fields else None
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether it runs no more until SIGCONT comes or its tracer lets it (proc_pid_stat(5))."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] in (b"T", b"t")
+
+
 def _stat(pid: int) -> list[bytes]:
     """The fields from the third on (proc_pid_stat(5)); none if it is gone."""
     try:

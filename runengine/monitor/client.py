@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import select
 import socket
+import struct
 import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from runengine import errors
+from runengine.linux import pidfd
 from runengine.linux.locks import locked
 from runengine.monitor import wire
 
@@ -28,6 +30,14 @@ RECEIVE_SIZE = 256 << 10
 LOCK_PATIENCE_S = 1.0
 SPAWN_ANSWER_TIMEOUT_S = 120.0
 """The runtime may have to wait for hooks and slow disks; far beyond that it hangs."""
+ATTENTION_S = 1.0
+"""How often one who waits for an answer looks whether the monitor could give one."""
+ACCEPT_TIMEOUT_S = 10.0
+"""How long a monitor may take to have room for one more client."""
+_NAME = "runengine-mon"
+"""As ps shows a monitor."""
+PEER_BYTES = struct.calcsize("3i")
+"""Of a socket's peer: pid, uid, gid (unix(7), SO_PEERCRED)."""
 
 
 class Frame(NamedTuple):
@@ -50,8 +60,9 @@ class Started(NamedTuple):
 class Connection:
     """A conversation with a monitor. Context manager; closing it never ends the container."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, monitor_pid: int = 0) -> None:
         self._sock = sock
+        self._monitor_pid = monitor_pid
         self._splitter = wire.Splitter()
         self._ready: list[Frame] = []
         self._unsent = b""
@@ -108,8 +119,9 @@ class Connection:
         """Wait for the end, dropping output; None after ``timeout_s`` or if the monitor vanished.
 
         On a fresh connection this asks for the container's exit, on one that is attached or runs
-        an exec session it waits for that session's.
+        an exec session it waits for that session's. Raises TimedOut if the monitor is stopped.
         """
+        self._require_awake()
         if self.exit is None:
             self._send(wire.control({"op": "wait"}))
         deadline = _deadline(timeout_s)
@@ -201,13 +213,14 @@ class Connection:
         """Send a request and return its answer; output that comes first is kept for the reader.
 
         With ``lock_fd`` the monitor has that lock as well, from the moment it is sent.
-        Raises what the monitor's error event says, Unavailable if the monitor went away.
+        Raises what the monitor's error event says, Unavailable if the monitor went away, TimedOut
+        if it does not answer.
         """
         data = wire.control(message)
         self._send(data if lock_fd is None else data[self._send_with(lock_fd, data) :])
         kept: list[Frame] = []
         while True:
-            frame = self.read_frame(SPAWN_ANSWER_TIMEOUT_S)
+            frame = self._await_frame(SPAWN_ANSWER_TIMEOUT_S)
             if frame is None:
                 raise errors.Unavailable(
                     "the container's monitor went away", resolution="look at the container again"
@@ -218,6 +231,21 @@ class Connection:
                     raise error_of(frame.event)
                 return frame.event
             kept.append(frame)
+
+    def _await_frame(self, timeout_s: float) -> Frame | None:
+        """As ``read_frame``; sooner, if the monitor is stopped."""
+        last = time.monotonic() + timeout_s
+        while True:
+            try:
+                return self.read_frame(min(ATTENTION_S, timeout_s))
+            except errors.TimedOut:
+                self._require_awake()
+                if time.monotonic() >= last:
+                    raise
+
+    def _require_awake(self) -> None:
+        if self._monitor_pid and pidfd.is_stopped(self._monitor_pid):
+            raise stopped(self._monitor_pid)
 
     def _fill(self, deadline: float | None) -> bool:
         """Receive once; False if nothing came before the deadline."""
@@ -262,7 +290,7 @@ class Monitor:
     def __init__(self, pid: int, sock: socket.socket) -> None:
         self.pid = pid
         """0 if the launcher forks it."""
-        self.connection = Connection(sock)
+        self.connection = Connection(sock, pid)
         self._birth: socket.socket | None = None
 
     @classmethod
@@ -303,7 +331,7 @@ class Monitor:
             ours, theirs = socket.socketpair()
             with theirs:
                 self.pid = self._spawn(theirs)
-            self.connection = Connection(ours)
+            self.connection = Connection(ours, self.pid)
 
     @classmethod
     def _reap(cls) -> None:
@@ -386,21 +414,42 @@ def error_of(event: dict[str, Any]) -> errors.EngineError:
 
 
 def connect(state_dir: str) -> Connection | None:
-    """Talk to the monitor of the container with this state directory; None if there is none."""
+    """Talk to the monitor of the container with this state directory; None if there is none.
+
+    Raises TimedOut if it lets nobody in any more.
+    """
     try:
         directory = os.open(state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    seconds, rest = divmod(ACCEPT_TIMEOUT_S, 1)
+    limit = struct.pack("ll", int(seconds), int(rest * 1e6))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
     try:
         # A socket's address holds 108 bytes, a state directory's name may be longer.
         sock.connect(f"/proc/self/fd/{directory}/{wire.SOCKET_NAME}")
     except (FileNotFoundError, ConnectionRefusedError):
         sock.close()
         return None
+    except BlockingIOError:
+        sock.close()
+        raise errors.TimedOut(
+            "the container's monitor takes no more clients",
+            resolution=f"see whether it is stopped: ps -C {_NAME} -o pid,stat,args",
+        ) from None
     finally:
         os.close(directory)
-    return Connection(sock)
+    peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_BYTES)
+    return Connection(sock, struct.unpack("3i", peer)[0])
+
+
+def stopped(pid: int) -> errors.TimedOut:
+    """The error for a monitor that somebody has stopped."""
+    return errors.TimedOut(
+        f"the container's monitor (pid {pid}) is stopped and does not answer",
+        resolution=f"let it go on: kill -CONT {pid}, or end what traces it",
+    )
 
 
 def _deadline(timeout_s: float | None) -> float | None:

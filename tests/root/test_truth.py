@@ -11,7 +11,7 @@ import time
 import pytest
 
 from runengine import Engine
-from runengine.errors import NotFound
+from runengine.errors import NotFound, TimedOut
 from runengine.linux import pidfd
 from runengine.mgr.container import stop
 from runengine.mgr.container.runtime import runtime_of
@@ -60,6 +60,23 @@ def test_a_killed_monitor_leaves_the_container_running(runner, engine):
     assert left_of(engine, container) == []
     engine.containers.start(container)  # and it starts again
     assert engine.containers.inspect(container)["State"]["Running"]
+
+
+def test_a_stopped_monitor_is_named_and_goes_on_by_force(runner, engine):
+    container = runner.start("sleep", "1000")
+    monitor = init_note(engine, container)["monitor_pid"]
+    os.kill(monitor, signal.SIGSTOP)
+    for action in (
+        lambda: engine.containers.stop(container, timeout_s=0),
+        lambda: engine.containers.kill(container),
+        lambda: engine.containers.wait(container),
+        lambda: runner.exec(container, "true"),
+    ):
+        with pytest.raises(TimedOut, match=f"kill -CONT {monitor}"):
+            action()
+    assert engine.containers.inspect(container)["State"]["Running"]
+    engine.containers.remove(container, force=True)
+    assert left_of(engine, container) == []
 
 
 def test_monitor_and_container_killed_between_two_commands(runner, engine):

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from runengine.mgr.check.world import Difference, World, names_in
-from runengine.mgr.container import observe, recover
+from runengine.mgr.container import observe, recover, stalled
 from runengine.mgr.container.context import discard_directory
 
 if TYPE_CHECKING:
@@ -162,6 +162,20 @@ def unwatched(world: World) -> Iterator[Difference]:
             )
 
 
-CHECKS = (ended, without_files, unwatched)
+def asleep(world: World) -> Iterator[Difference]:
+    """Containers whose monitor somebody has stopped: nobody sees their end."""
+    for record in world.records.values():
+        pid = observe.stopped_monitor(world.context, record.id)
+        if pid:
+            yield Difference(
+                "container",
+                record.name,
+                f"its monitor (pid {pid}) is stopped: it passes no output on and sees no end",
+                "let it go on",
+                partial(stalled.wake_monitor, world.context, record.id),
+            )
+
+
+CHECKS = (asleep, ended, without_files, unwatched)
 FILES = (files_without_record, state_without_record)
 """For when nothing runs or is mounted there any more."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from runengine.store.store import Store
     from runengine.store.volumes import Volume
 
+STALL_S = 2.0
+"""After so long a wait for another operation it is looked, now and then, whether it is stopped."""
+
 
 class ImageSource(Protocol):
     """What containers need of the image manager."""
@@ -177,7 +180,8 @@ class Context(NamedTuple):
     def locked(self, container_id: str, *, timeout_s: float | None = None) -> Iterator[Record]:
         """Hold the container's lock and give its record as it is now.
 
-        Raises NotFound if it was removed while we waited, TimedOut after ``timeout_s``.
+        Raises NotFound if it was removed while we waited, TimedOut after ``timeout_s``, or if who
+        holds it is stopped.
         """
         with ExitStack() as stack:
             stack.enter_context(self.reserved(container_id, timeout_s=timeout_s))
@@ -198,12 +202,18 @@ class Context(NamedTuple):
         directory = self.state_dir(container_id)
         while True:
             make_private_directory(directory)
+            patience_s = STALL_S if timeout_s is None else timeout_s
             try:
-                stack.enter_context(locked(f"{directory}/lock", timeout_s=timeout_s))
+                stack.enter_context(locked(f"{directory}/lock", timeout_s=patience_s))
                 return
             except FileNotFoundError:
                 continue  # the directory went with its container just now
             except TimeoutError:
+                if timeout_s is None:
+                    from runengine.mgr.container import stalled
+
+                    stalled.refuse_held(self, container_id)
+                    continue
                 raise TimedOut(
                     f"container {container_id[:12]} is busy with another operation"
                 ) from None

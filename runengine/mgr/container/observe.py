@@ -54,7 +54,8 @@ def _after_death(context: Context, container_id: str, state: State) -> State:
     if ended is not None:
         return ended
     if monitor_lives(context, container_id):
-        return state  # the exit is being recorded
+        pid = stopped_monitor(context, container_id)
+        return unrecorded(state, pid) if pid else state  # the exit is being recorded
     return _ended(context, container_id, state) or lost(state)
 
 
@@ -72,6 +73,22 @@ def init_note(context: Context, container_id: str) -> tuple[int, int] | None:
     if note is None:
         return None
     return int(note.get("pid", 0)), int(note.get("start_time", 0))
+
+
+def monitor_note(context: Context, container_id: str) -> tuple[int, int] | None:
+    """Pid and start time of the last run's monitor, as it wrote them; None without."""
+    note = _load(f"{context.state_dir(container_id)}/init.json")
+    if note is None:
+        return None
+    return int(note.get("monitor_pid", 0)), int(note.get("monitor_start_time", 0))
+
+
+def stopped_monitor(context: Context, container_id: str) -> int:
+    """Pid of the container's monitor if somebody has stopped it (SIGSTOP, a debugger), or 0."""
+    note = monitor_note(context, container_id)
+    if note is not None and pidfd.is_alive(*note) and pidfd.is_stopped(note[0]):
+        return note[0]
+    return 0
 
 
 def _load(path: str) -> dict[str, Any] | None:
@@ -137,6 +154,12 @@ def lost(state: State) -> State:
         "FinishedAt": clock.now(),
         "RanS": None,
     }
+
+
+def unrecorded(state: State, monitor_pid: int) -> State:
+    """The state after an exit that a stopped monitor will tell of once it goes on."""
+    error = f"exit code unknown: the monitor (pid {monitor_pid}) is stopped"
+    return {**lost(state), "Error": error}
 
 
 def _frozen(record: Record, state: State) -> State:

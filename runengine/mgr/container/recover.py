@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MONITOR_GRACE_S = 30.0
 """How long a monitor may take from its init's death to the end of its teardown."""
+STALL_S = 0.5
+"""After so long a wait for a monitor it is looked, now and then, whether it is stopped."""
 RECLAIM_PATIENCE_S = 5.0
 """Two containers that start and want what the other has would wait for each other for ever."""
 
@@ -65,15 +67,28 @@ def wait_for_monitor(
     import time
 
     deadline = time.monotonic() + MONITOR_GRACE_S
+    look_at = time.monotonic() + STALL_S
     pause_s = 0.001
     while observe.monitor_lives(context, container_id) and not unless():
-        if time.monotonic() > deadline:
-            raise TimedOut(
-                f"the monitor of container {container_id[:12]} does not finish",
-                resolution=f"see who holds {context.state_dir(container_id)}/monitor.lock",
-            )
+        if time.monotonic() > look_at:
+            _refuse_stalled(context, container_id, last=time.monotonic() > deadline)
+            look_at = time.monotonic() + STALL_S
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, 0.05)
+
+
+def _refuse_stalled(context: Context, container_id: str, *, last: bool) -> None:
+    """Raise TimedOut if the monitor cannot finish as it is stopped, or at ``last`` anyway."""
+    from runengine.mgr.container import stalled
+
+    reason = stalled.explain(context, container_id)
+    if reason is not None:
+        raise reason
+    if last:
+        raise TimedOut(
+            f"the monitor of container {container_id[:12]} does not finish",
+            resolution=f"see who holds {context.state_dir(container_id)}/monitor.lock",
+        )
 
 
 def tear_down(context: Context, record: Record) -> None:

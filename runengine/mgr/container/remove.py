@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict, StateError, TimedOut
+from runengine.linux import pidfd
 from runengine.mgr.container import observe, pending
 from runengine.mgr.container.discard import remove_settled
 from runengine.mgr.container.recover import settle
@@ -32,9 +33,16 @@ def remove(
 
         remove_damaged(context, container_id, volumes=volumes)
         return
-    if force:
-        _hurry(context, container_id)
-    _remove(context, container_id, force=force, volumes=volumes, made=made)
+    if not force:
+        _remove(context, container_id, force=False, volumes=volumes, made=made)
+        return
+    _hurry(context, container_id)
+    try:
+        _remove(context, container_id, force=True, volumes=volumes, made=made)
+    except TimedOut:
+        if not _end_monitor(context, container_id):
+            raise
+        _remove(context, container_id, force=True, volumes=volumes, made=made)
 
 
 def _is_damaged(context: Context, container_id: str) -> bool:
@@ -73,6 +81,20 @@ def _remove(
         )
 
 
+def _end_monitor(context: Context, container_id: str) -> bool:
+    """End a monitor that keeps a container from being removed although its init has ended."""
+    from runengine.mgr.container import stalled
+
+    record = context.find(container_id)
+    if record is None or not observe.monitor_lives(context, container_id):
+        return False
+    state = observe.observe(context, record)
+    if observe.is_live(state) and pidfd.is_alive(state["Pid"], state["StartTime"]):
+        return False
+    stalled.end_monitor(context, container_id)
+    return True
+
+
 def _call_start_off(context: Context, container_id: str) -> None:
     if not os.path.lexists(f"{context.state_dir(container_id)}/monitor.sock"):
         return
@@ -87,14 +109,17 @@ def _call_start_off(context: Context, container_id: str) -> None:
 def _hurry(context: Context, container_id: str) -> None:
     """Cut an operation short that holds the container while it waits for its end (``stop``).
 
-    A start, too, that goes on although the command that wanted it was killed.
+    A start, too, that goes on although the command that wanted it was killed. What somebody has
+    stopped, and would hold us up, goes on.
     """
-    from runengine.mgr.container import stop
+    from runengine.mgr.container import stalled, stop
 
+    stalled.wake_monitor(context, container_id)
     try:
         with context.locked(container_id, timeout_s=stop.LOCK_PATIENCE_S) as record:
             if not observe.is_live(observe.observe(context, record)):
                 _call_start_off(context, container_id)
     except TimedOut:
+        stalled.wake_holders(context, container_id)
         with suppress(Conflict):
             stop.kill_beside(context, container_id, stop.SIGKILL)

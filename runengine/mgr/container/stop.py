@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict, EngineError, NotModified, TimedOut
 from runengine.linux import pidfd
-from runengine.mgr.container import observe, pending, policy
+from runengine.mgr.container import observe, pending, policy, stalled
 from runengine.mgr.container.recover import finish, require_live, settle
 from runengine.mgr.container.signals import parse_signal
 
@@ -66,8 +66,10 @@ def stop_and_settle(
 ) -> State:
     """Stop a live container whose lock is held; returns the state after its exit.
 
-    ``for_good``: its user wants it so; otherwise what is wanted stays as it is.
+    ``for_good``: its user wants it so; otherwise what is wanted stays as it is. Raises TimedOut
+    if its monitor is stopped, so that nobody would see the end.
     """
+    stalled.refuse(context, record.id)
     number = parse_signal(signal or record.config["StopSignal"] or SIGTERM)
     limit_s = _stop_timeout(record, timeout_s)
     if for_good:
@@ -111,10 +113,12 @@ def kill_and_settle(
 ) -> State:
     """SIGKILL a live container whose lock is held, and wait for its end.
 
-    Raises TimedOut if the kernel cannot end it (a process in uninterruptible sleep).
+    Raises TimedOut if the kernel cannot end it (a process in uninterruptible sleep), or if its
+    monitor is stopped.
     """
     import os
 
+    stalled.refuse(context, record.id)
     if for_good:
         _note_request(context, record)
     fd = pidfd.open_verified(state["Pid"], state["StartTime"])

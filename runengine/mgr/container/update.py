@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from runengine.errors import Conflict, EngineError, InvalidParameter
+from runengine.errors import Conflict, EngineError, InvalidParameter, TimedOut
 from runengine.mgr.container import observe, pending, policy, reconcile
 from runengine.mgr.container.recover import settle
 from runengine.mgr.container.start import on_exit, restart_job
@@ -156,8 +156,11 @@ def _act(context: Context, record: Record) -> list[str]:
         if policy.is_none(record.host_config["RestartPolicy"]):
             pending.cancel(context, record.id)
         return []
-    if _tell_monitor(context, record):
-        return []
+    try:
+        if _tell_monitor(context, record):
+            return []
+    except TimedOut as error:
+        return [f"container {record.name}: the policy does not count yet: {error}"]
     if observe.is_live(settle(context, record)):
         return [
             f"container {record.name} runs without a monitor that could apply the policy;"
@@ -169,6 +172,7 @@ def _act(context: Context, record: Record) -> list[str]:
 
 
 def _tell_monitor(context: Context, record: Record) -> bool:
+    """False without a monitor. Raises TimedOut for one that does not answer."""
     from runengine.monitor import client
 
     connection = client.connect(context.state_dir(record.id))
@@ -177,6 +181,8 @@ def _tell_monitor(context: Context, record: Record) -> bool:
     with connection:
         try:
             connection.update(restart=restart_job(record), on_exit=on_exit(context, record))
+        except TimedOut:
+            raise
         except (EngineError, OSError):
             return False
     return True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runengine import errors
-from runengine.linux import locks
+from runengine.linux import locks, pidfd
 from runengine.monitor import client, launch, wire
 from runengine.monitor.client import Connection
 from runengine.monitor.protocol import AttachOptions
@@ -151,3 +151,26 @@ def test_command_line_has_every_folder_it_needs() -> None:
     assert command[5].endswith("/monitor/boot.py")
     folders = command[7:]
     assert any(sys.modules["runengine"].__path__[0] == f"{folder}/runengine" for folder in folders)
+
+
+def test_a_stopped_monitor_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "ATTENTION_S", 0.01)
+    monkeypatch.setattr(pidfd, "is_stopped", lambda pid: pid == 1234)
+    ours, theirs = socket.socketpair()
+    with theirs, Connection(ours, 1234) as connection:
+        for ask in (connection.status, connection.wait):
+            with pytest.raises(errors.TimedOut, match="kill -CONT 1234"):
+                ask()
+
+
+def test_a_monitor_is_known_by_its_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one whose queue of clients is full, as nobody takes them, is not waited for."""
+    monkeypatch.setattr(client, "ACCEPT_TIMEOUT_S", 0.01)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/{wire.SOCKET_NAME}")
+        listener.listen(0)
+        first = client.connect(str(tmp_path))
+        assert first is not None
+        with first, pytest.raises(errors.TimedOut, match="takes no more clients"):
+            client.connect(str(tmp_path))
+        assert first._monitor_pid == os.getpid()
