@@ -55,6 +55,11 @@ class Paths(NamedTuple):
         return hashlib.sha256(self.root.encode()).hexdigest()[:8]
 
     @property
+    def firewall_table(self) -> str:
+        """This engine's nftables table, of the family inet."""
+        return f"runengine-{self.instance}" if self.instance else "runengine"
+
+    @property
     def runtime_root(self) -> str:
         """``--root`` of the OCI runtime."""
         return f"{self.state}/runc"

@@ -8,23 +8,41 @@ import click
 
 from runengine.cli import context
 from runengine.cli.command import command
+from runengine.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from runengine.mgr.engine import Engine
 
 
 @command("restore", hidden=True)
 @click.pass_context
 def restore(ctx: click.Context, /) -> None:
     """Bring every container in line with what it is to be. The service runs this at its start."""
-    _report(ctx, context.engine(ctx).containers.restore())
+    engine = context.engine(ctx)
+    _report(ctx, [*_mended(engine), *engine.containers.restore()])
 
 
 @command("reconcile", hidden=True)
 @click.pass_context
 def reconcile(ctx: click.Context, /) -> None:
-    """Put right what a violent death left. The service runs this when it hears of one."""
-    _report(ctx, context.engine(ctx).containers.reconcile())
+    """Put right what a violent death left, or a flush of the host's firewall.
+
+    The service runs this when it hears of one.
+    """
+    engine = context.engine(ctx)
+    _report(ctx, [*_mended(engine), *engine.containers.reconcile()])
+
+
+def _mended(engine: Engine) -> Sequence[str]:
+    """See to the firewall first: running containers are cut off without it. What went wrong."""
+    try:
+        if engine.networks.mend():
+            context.write_error("the firewall was flushed by somebody; it is written anew\n")
+    except EngineError as error:
+        return [str(error)]
+    return []
 
 
 @command("halt", hidden=True)

@@ -1,7 +1,8 @@
 """The launcher: accepts and forks, nothing else, so that a fork is always safe.
 
 It has one thread and no open files but its sockets. What takes time or may fail happens in the
-children. Asleep in one poll, it wakes for a connection, a child's end and a signal only.
+children. Asleep in one poll, it wakes for a connection, a child's end, a signal, and for changes
+of the host's firewall only.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from runengine import front
 from runengine.errors import Conflict, Unavailable
 from runengine.launcher import caller, watch, worker
+from runengine.launcher.flushes import Flushes
 from runengine.launcher.log import log
 from runengine.launcher.pool import Pool
 from runengine.launcher.side import Side
@@ -159,6 +161,7 @@ class Launcher:
         self._pool = Pool(self._poll, self._fork_worker)
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._watch = watch.Watch()
+        self._flushes = Flushes.of(setup.paths.firewall_table)
         self._here = worker.Here(
             caller.world_of("self", caller.Status("self")),
             front.identity(),
@@ -174,6 +177,8 @@ class Launcher:
         self._catch_signals()
         self._poll.register(self._wake_read, select.POLLIN)
         self._poll.register(self._listener, select.POLLIN)
+        if self._flushes is not None:
+            self._poll.register(self._flushes, select.POLLIN)
         self._begin_zygote()
         self._look_around()
         self._setup.rehearsal.prepare()
@@ -224,6 +229,8 @@ class Launcher:
                 self._on_signals(os.read(self._wake_read, 4096))
             elif self._zygote is not None and fd == self._zygote.fileno():
                 self._hear_zygote()
+            elif self._flushes is not None and fd == self._flushes.fileno():
+                self._hear_flushes()
             elif not self._pool.hear(fd) and self._watch.forget(fd):
                 self._poll.unregister(fd)
                 self._put_right()
@@ -281,6 +288,8 @@ class Launcher:
         # These objects live on: their numbers will be other files'.
         for sock in (self._listener, self._asked):
             sock.detach()
+        if self._flushes is not None:
+            self._flushes.forget()
         self._pool.forget()
         if self._zygote is not None:
             self._zygote.forget()
@@ -306,6 +315,10 @@ class Launcher:
 
     def _hear_zygote(self) -> None:
         if self._zygote is not None and self._zygote.heard_violence():
+            self._put_right()
+
+    def _hear_flushes(self) -> None:
+        if self._flushes is not None and self._flushes.heard():
             self._put_right()
 
     def _zygote_ended(self, ended: Zygote) -> None:

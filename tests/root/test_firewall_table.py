@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import select
 import threading
 
 import pytest
 
 from runengine.errors import EngineError
+from runengine.launcher.flushes import Flushes
 from runengine.linux.netlink import NetlinkError
 from runengine.netns import elements as elements_of_table
 from runengine.netns import namespace, nftables
@@ -209,3 +211,29 @@ def test_three_thousand_ports_one_by_one(firewall):
     assert len(elements("everywhere4")) == 3000
     firewall.withdraw(many)
     assert not elements("everywhere4")
+
+
+def test_a_flush_is_heard_and_elements_wake_nobody(firewall, host):
+    """What the service sleeps on."""
+
+    def woken() -> bool:
+        return bool(select.select([flushes], [], [], 0)[0])
+
+    flushes = Flushes("runengine-test")
+    try:
+        firewall.add_network(BRIDGE)
+        firewall.publish([WEB])
+        firewall.withdraw([WEB])
+        assert not woken()
+        host.ok("nft", "add", "table", "inet", "other")
+        assert (woken(), flushes.heard()) == (True, False)
+        host.ok("nft", "delete", "table", "inet", "other")
+        assert (woken(), flushes.heard()) == (True, False)
+        host.ok("nft", "flush", "ruleset")
+        assert (woken(), flushes.heard()) == (True, True)
+        assert not woken()
+        firewall.replay([BRIDGE], [WEB])
+        host.ok("nft", "delete", "table", "inet", "runengine-test")
+        assert flushes.heard()
+    finally:
+        flushes.close()

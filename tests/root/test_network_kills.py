@@ -207,9 +207,18 @@ def _command_of(entry: Path) -> str:
         return ""
 
 
+@pytest.mark.ways("cold")
 def test_a_flushed_firewall_is_written_anew(one: NetEngine):
     one.web("web", "--network", "one", "-p", "8080:80")
     one.host.ok("nft", "flush", "ruleset")
     assert not one.gets(f"http://{HOST_IP}:8080/")
     one.run("other", "-p", "8081:80")  # the next change finds it
     assert one.get(f"http://{HOST_IP}:8080/") == "web"
+
+
+@pytest.mark.ways("warm")
+def test_the_service_hears_of_a_flush_and_writes_the_firewall_anew(one: NetEngine):
+    one.web("web", "--network", "one", "-p", "8080:80")
+    for _ in range(2):
+        one.host.ok("nft", "flush", "ruleset")
+        wait_for(lambda: one.gets(f"http://{HOST_IP}:8080/"))

@@ -353,6 +353,7 @@ def test_a_deleted_bridge_comes_back_with_the_next_container(cli):
     assert pings(cli, "two", cli.address_of("one", "net"))
 
 
+@cold  # a service would write them anew by itself
 @pytest.mark.parametrize("again", [("network", "reload"), ("run", "-d", "--name", "new",
                          "--network", "net", "-p", "8082:80", "busybox", "sleep", "1000")])
 def test_flushed_rules_come_back(cli, again):

@@ -50,8 +50,7 @@ class NetworkContext(NamedTuple):
         """The engine's nftables table."""
         from runengine.netns.firewall import Firewall
 
-        instance = self.config.paths.instance
-        return Firewall(f"runengine-{instance}" if instance else "runengine")
+        return Firewall(self.config.paths.firewall_table)
 
     @property
     def default_device(self) -> str:

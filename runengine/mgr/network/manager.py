@@ -137,6 +137,12 @@ class NetworkMgr:
         networks = [self.get(name) for name in names] or self._context.store.networks.all()
         return reload.reload(self._context, networks)
 
+    def mend(self) -> bool:
+        """Write the firewall's table anew if somebody has flushed it; whether that was so."""
+        from runengine.mgr.network import up
+
+        return up.mend(self._context)
+
     def take_down(self) -> None:
         """Take the networks off the host that no container is on; they come back when used."""
         from runengine.mgr.network import removal

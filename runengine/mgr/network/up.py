@@ -182,18 +182,47 @@ def replay(context: NetworkContext, *, also: Bridge | None = None) -> None:
     """Write the whole table anew from what is recorded: networks whose bridge is there, and the
     ports of what was started since the host did.
     """
-    from runengine.linux.clock import boot_id
-
     with table_held(context, alone=True):
-        bridges = {
-            network.device: bridge_of(network)
-            for network in context.store.networks.all()
-            if network.driver == "bridge" and exists(network.device)
-        }
+        bridges = {network.device: bridge_of(network) for network in _bridging(context)}
         if also is not None:
             bridges[also.device] = also
-        ports = published(context.store.endpoints.of_boot(boot_id()))
-        context.firewall.replay(list(bridges.values()), ports)
+        _write(context, bridges.values())
+
+
+def mend(context: NetworkContext) -> bool:
+    """Write a table anew that somebody flushed; whether that was so.
+
+    For whoever hears of it: nothing is done where the table is there, or no network is up.
+    """
+    from runengine.netns import others
+
+    if not _bridging(context):
+        return False
+    with table_held(context, alone=True):
+        networks = _bridging(context)
+        if not networks or context.firewall.is_whole():
+            return False
+        _write(context, map(bridge_of, networks))
+    for network in networks:
+        # What was flushed was everybody's, our bridges' place with the others too.
+        context.notices.extend(others.accept_forwarding(network.device))
+    return True
+
+
+def _bridging(context: NetworkContext) -> list[Network]:
+    """The networks whose bridge is there."""
+    return [
+        network
+        for network in context.store.networks.all()
+        if network.driver == "bridge" and exists(network.device)
+    ]
+
+
+def _write(context: NetworkContext, bridges: Iterable[Bridge]) -> None:
+    from runengine.linux.clock import boot_id
+
+    ports = published(context.store.endpoints.of_boot(boot_id()))
+    context.firewall.replay(list(bridges), ports)
 
 
 def take_down(context: NetworkContext, network: Network) -> None:
@@ -220,8 +249,7 @@ def take_down(context: NetworkContext, network: Network) -> None:
 def _drop_idle_table(context: NetworkContext) -> None:
     """With the last bridge goes the firewall's table: nothing of the engine stays on the host."""
     with table_held(context, alone=True):
-        if not any(network.driver == "bridge" and exists(network.device)
-                   for network in context.store.networks.all()):
+        if not _bridging(context):
             context.firewall.remove()
 
 

@@ -246,6 +246,27 @@ def test_a_flushed_firewall_is_written_anew(networks, create, host, add):
     assert (host.table, host.published) == ({made.device}, set(published))
 
 
+def test_mend_is_for_a_table_that_was_flushed_alone(networks, create, host, add):
+    made = create("used")
+    assert not networks.mend()  # it was never up
+    networks.ensure_up(made)
+    host.log.clear()
+    assert not networks.mend()
+    assert host.log == []
+    host.table = None
+    host.allowed.clear()
+    assert networks.mend()
+    assert (host.table, host.allowed) == ({made.device}, [made.device])
+    assert host.log == ["replay"]
+
+
+def test_mend_leaves_no_table_where_no_network_is_up(networks, create, host):
+    networks.ensure_up(create("used"))
+    host.links, host.table = {"eth0": 2}, None
+    assert not networks.mend()
+    assert host.table is None
+
+
 def test_reload_puts_everything_back(networks, create, host, add, ended, monkeypatch):
     refreshed = []
     monkeypatch.setattr(
