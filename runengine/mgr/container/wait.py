@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from runengine.errors import InvalidParameter
-from runengine.mgr.container import observe, pending
+from runengine.errors import InvalidParameter, NotFound
+from runengine.mgr.container import gone, observe, pending
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
@@ -28,11 +28,20 @@ def wait(context: Context, name: str, condition: str = "not-running") -> Waited:
 
     One that does not run answers at once with its last run (0 if it never ran), except for
     ``next-exit``; one that is restarting with the end of its next run, or with its last one's if
-    the restart is called off. Raises NotFound, InvalidParameter.
+    the restart is called off; one that was removed, named by its id, with its last exit, as long
+    as the journal of events has it.
+
+    Raises NotFound, InvalidParameter.
     """
     if condition not in CONDITIONS:
         raise InvalidParameter(f"invalid condition: {condition!r}; one of {', '.join(CONDITIONS)}")
-    container_id = context.resolve(name)
+    try:
+        container_id = context.resolve(name)
+    except NotFound:
+        end = gone.find_end(context.paths.journal, name)
+        if end is None:
+            raise
+        return _gone(end)
     if condition == "next-exit":
         _await_start(context, container_id)
     result = _await_exit(context, container_id)
@@ -58,7 +67,8 @@ def _await_exit(context: Context, container_id: str) -> Waited:
     while True:
         record = context.find(container_id)
         if record is None:
-            return _result(last)
+            # What was seen last is no answer: it may have been running still.
+            return _gone(gone.find_end(context.paths.journal, container_id))
         last = pending.look(context, record)
         first = first or last
         # A run may be over between two looks.
@@ -78,7 +88,11 @@ def _await_exit(context: Context, container_id: str) -> Waited:
             return Waited(exit_record["exit_code"], exit_record["error"])
 
 
-def _result(state: State | None) -> Waited:
-    if state is None:
-        return Waited(None, "the container was removed before its exit was seen")
+def _result(state: State) -> Waited:
     return Waited(state["ExitCode"], state["Error"])
+
+
+def _gone(end: gone.End | None) -> Waited:
+    if end is None or end.exit_code is None:
+        return Waited(None, "the container was removed before its exit was seen")
+    return Waited(end.exit_code, "")
