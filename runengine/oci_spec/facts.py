@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, dataclass_transform
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from runengine.linux.devices import DeviceEntry
     from runengine.linux.kernel import Kernel
     from runengine.oci_spec.cdi import Edits
@@ -14,9 +16,21 @@ if TYPE_CHECKING:
     from runengine.oci_spec.selinux import Labels
     from runengine.oci_spec.users import User
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-@dataclass(slots=True, kw_only=True)
-class UserFacts:
+
+@dataclass_transform(kw_only_default=True)
+class _Facts:
+    """What is given by name and may be set later; a dataclass to mypy.
+
+    The library's own writes and compiles methods that nobody calls here, 2 ms of a cold start.
+    """
+
+    def __init__(self, **given: Any) -> None:
+        vars(self).update(given)
+
+
+class UserFacts(_Facts):
     """The user namespace that was made for a container."""
 
     path: str
@@ -28,8 +42,7 @@ class UserFacts:
     """Whether the runtime reads the maps off the namespace (runc >= 1.2) or must be told."""
 
 
-@dataclass(slots=True, kw_only=True)
-class SpecFacts:
+class SpecFacts(_Facts):
     """Everything that was looked up on the host or in the image, so that building is pure."""
 
     container_id: str
@@ -50,25 +63,25 @@ class SpecFacts:
     """``linux.kernel.probe()``."""
     cgroups_path: str
     """``linux.cgroupsPath``: ``cgroups.layout.container_path(parent, id)``."""
-    mounts: list[MountPoint] = field(default_factory=list)
+    mounts: Sequence[MountPoint] = ()
     """``user_mounts.resolve_all(host)``, their sources made where create_source says so."""
-    network_files: dict[str, str] = field(default_factory=dict)
+    network_files: Mapping[str, str] = _NOTHING
     """Container path (/etc/hosts ...) to the host file bound there, unless a user mount is."""
     labels: Labels | None = None
     """SELinux labels, where there is SELinux."""
     userns: UserFacts | None = None
     """None in the host's user namespace."""
-    namespaces: dict[str, str | None] = field(default_factory=dict)
+    namespaces: Mapping[str, str | None] = _NOTHING
     """Runtime-spec type (pid, network, ipc, uts, cgroup) to a namespace's path to join, None for
     a new one, ``host`` for the host's. A type not named here follows the HostConfig, and there
     ``container:X`` must have been resolved by the caller."""
-    devices: list[DeviceEntry] = field(default_factory=list)
+    devices: Sequence[DeviceEntry] = ()
     """``--device``, stat'ed (``linux.devices.entries`` of each ``devices.parse_device``)."""
-    host_devices: list[DeviceEntry] = field(default_factory=list)
+    host_devices: Sequence[DeviceEntry] = ()
     """``linux.devices.host_devices()`` for a privileged container, else empty."""
-    edits: list[Edits] = field(default_factory=list)
+    edits: Sequence[Edits] = ()
     """What the devices of ``DeviceRequests`` are on this host, in order."""
-    block_devices: dict[str, tuple[int, int]] = field(default_factory=dict)
+    block_devices: Mapping[str, tuple[int, int]] = _NOTHING
     """Path to (major, minor) for each path of the Blkio lists (``linux.devices.block_number``)."""
     init_path: str | None = None
     """Host path of the init program for ``--init`` (``init.find_init``)."""
@@ -81,13 +94,15 @@ class SpecFacts:
     """Flags of a filter that runtime and kernel know (``runtime.abilities``)."""
     memory_policies: tuple[str, ...] = ()
     """Modes of ``linux.memoryPolicy`` that the runtime sets (``runtime.abilities``)."""
+    exec_cpu_affinity: dict[str, str] | None = None
+    """``process.execCPUAffinity``, where the runtime knows it."""
     image_architecture: str = ""
     """GOARCH of the image (386, amd64, arm ...): 32-bit images get their system call table."""
     apparmor_profile: str | None = None
     """Default profile's name where the caller has loaded it, else None."""
     default_pids_limit: int = 4096
     """``Config.default_pids_limit`` for a container that sets none; 0 and below: unlimited."""
-    rlimits: dict[str, tuple[int, int]] = field(default_factory=dict)
+    rlimits: Mapping[str, tuple[int, int]] = _NOTHING
     """Default rlimits (``nofile`` to soft, hard) below the user's."""
     runtime_recursive_readonly: bool = True
     """Whether the runtime knows ``rro`` (runc >= 1.1, crun >= 1.4)."""

@@ -192,7 +192,13 @@ class VolumeMgr:
             populate.populate(self._context, volume, target, rootfs, destination, owners)
 
     def leave(self, container_id: str, *, anonymous: bool, made: bool) -> None:
-        """A container goes, and what came with it. Never fails. See ``removal.leave``."""
-        from runengine.mgr.volume import removal
+        """A container goes, and what came with it: its anonymous volumes, and those that its
+        creation has made (``made``, for one that was never whole). See ``removal.leave``.
+        """
+        volumes = self._context.store.volumes
+        names = volumes.used_by(container_id, only_anonymous=True) if anonymous else []
+        names += volumes.made_for(container_id) if made else []
+        if names:  # nearly never, and the rest is a dozen imports
+            from runengine.mgr.volume import removal
 
-        removal.leave(self._context, container_id, anonymous=anonymous, made=made)
+            removal.leave(self._context, container_id, names)

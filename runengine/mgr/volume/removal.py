@@ -16,7 +16,7 @@ from runengine.mgr.volume.drivers import BUILTIN, driver_of
 from runengine.store.volumes import READY, REMOVING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from runengine.mgr.volume.context import VolumeContext
     from runengine.store.volumes import Volume
@@ -131,18 +131,14 @@ def prune(context: VolumeContext, filters: Mapping[str, Sequence[str]]) -> Prune
     return Pruned(names, reclaimed)
 
 
-def leave(context: VolumeContext, container_id: str, *, anonymous: bool, made: bool) -> None:
-    """A container goes: remove its anonymous volumes, and those that its creation has made
-    (``made``, for one that was never whole), unless others mount them.
+def leave(context: VolumeContext, container_id: str, names: Iterable[str]) -> None:
+    """A container goes, and these of its volumes with it, unless others mount them.
 
     Whatever keeps a volume is no error of the container's: it stays, for ``prune``.
     """
-    volumes = context.store.volumes
-    names = dict.fromkeys(volumes.used_by(container_id, only_anonymous=True) if anonymous else ())
-    names |= dict.fromkeys(volumes.made_for(container_id) if made else ())
-    for name in names:
+    for name in dict.fromkeys(names):
         with suppress(EngineError), context.locked(name):
-            volume = volumes.find(name)
+            volume = context.store.volumes.find(name)
             if volume is not None and _mark_left(context, volume, container_id):
                 complete(context, volume)
 

@@ -9,6 +9,8 @@ from runengine.oci_spec import idmaps, init, namespaces, security_opt
 from runengine.oci_spec.mounts import MountPoint, depth
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from runengine.model import ContainerConfig, HostConfig
     from runengine.oci_spec.facts import SpecFacts
 
@@ -124,7 +126,7 @@ def _recursive_readonly(point: MountPoint, facts: SpecFacts) -> bool:
     return able and point.recursive_readonly is not False
 
 
-def root_propagation(points: list[MountPoint]) -> str:
+def root_propagation(points: Iterable[MountPoint]) -> str:
     """What the root must be for the mounts' propagation to work; empty for the default."""
     words = {point.propagation for point in points if point.type == "bind"}
     if words & {"shared", "rshared"}:

@@ -61,6 +61,8 @@ def _chosen(
         return list(given)
     if options.systempaths_unconfined or "ALL" in options.unmask:
         return []
+    if not options.unmask:
+        return list(default)
     return [path for path in default if not _matches(path, options.unmask)]
 
 

@@ -110,6 +110,23 @@ def test_the_hosts_namespace_keeps_every_server():
     )
 
 
+@pytest.mark.parametrize(
+    ("server", "local"),
+    [
+        ("127.3.2.1", True),
+        ("0.0.0.0", True),
+        ("::", True),
+        ("::1", True),
+        ("fe80::1%eth0", True),
+        ("128.0.0.1", False),
+        ("7f00::1", False),  # 127 is a number of IPv4
+        ("::2", False),
+    ],
+)
+def test_which_servers_only_the_host_reaches(server, local):
+    assert files.is_local(server) == local
+
+
 def test_flags_replace_what_the_host_says():
     host = specs.host(
         Dns=["9.9.9.9", "127.0.0.1"], DnsSearch=["x.example"], DnsOptions=["ndots:2"]
