@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What install and uninstall agree on: places, their options, units. Comes after lib.sh.
+# What install and uninstall agree on: places, their options, units, completions. After lib.sh.
 
 PREFIX=/opt/runengine
 BIN=/usr/local/bin
@@ -7,7 +7,17 @@ BIN=/usr/local/bin
 UNIT_DIR=/usr/local/lib/systemd/system
 # shellcheck disable=SC2034 # used by those who source this
 UNITS=(runengine.socket runengine.service runengine-containers.service)
+# Where shells look for completions, below "share" beside the command's directory.
+# shellcheck disable=SC2034
+declare -A COMPLETIONS=(
+    [bash]=bash-completion/completions/runengine
+    [fish]=fish/vendor_completions.d/runengine.fish
+    [zsh]=zsh/site-functions/_runengine
+)
 VALUE=
+
+# completion_of SHELL: its file.
+completion_of() { echo "$(dirname "$BIN")/share/${COMPLETIONS[$1]}"; }
 
 # take_value OPTION [VALUE]...: sets VALUE, and TAKEN to how many arguments that took, for
 # "--option value" and "--option=value".

@@ -97,6 +97,11 @@ EVENTS = Entry("events:events", "Get real time events from the server")
 VERSION = Entry("system:version", "Show the runengine version information")
 INFO = Entry("system:info", "Display system-wide information")
 DOCTOR = Entry("doctor:doctor", "Show what this host can do, what is missing and what to do")
+HELP = Entry("help:help_command", "Help about a command")
+COMPLETION = Entry(
+    "completion:completion", "Print the script that completes commands and names in a shell"
+)
+COMPLETE = Entry("completion:complete", "What may stand at the cursor", hidden=True)
 
 GENERATE_SYSTEMD = Entry(
     "generate:systemd", "Generate a systemd unit that supervises a container"
@@ -283,6 +288,9 @@ TOP_LEVEL: dict[str, Entry] = {
     "version": VERSION,
     "info": INFO,
     "doctor": DOCTOR,
+    "help": HELP,
+    "completion": COMPLETION,
+    "__complete": COMPLETE,
     "builder": Entry("groups:builder", "Manage builds"),
     "container": Entry("groups:container", "Manage containers"),
     "image": Entry("groups:image", "Manage images"),

@@ -147,6 +147,34 @@ def test_what_is_installed(host):
     assert "neither enabled nor started" in host.install()
 
 
+TYPED = """
+    . "$1/share/bash-completion/completions/runengine"
+    compopt() { :; }
+    for COMP_LINE in "${@:2}"; do
+        COMP_POINT=${#COMP_LINE}
+        _runengine
+        echo "${COMPREPLY[*]}"
+    done
+"""
+
+
+def test_bash_completes_by_what_is_there(host):
+    host.run("create", "--name", "web", "runengine/busybox", "true")
+    lines = {
+        "runengine contai": "container",
+        "runengine rm w": "web",
+        "runengine rmi runengine/busybox:": "latest",
+        "runengine run --network=ho": "host",
+        "runengine run --rm --pull ": "always missing never newer",
+        "runengine nothing ": "",
+    }
+    assert host.ok("bash", "-c", TYPED, "bash", str(host.base), *lines).splitlines() == [
+        *lines.values()
+    ]
+    installed = {path.name for path in (host.base / "share").rglob("*") if path.is_file()}
+    assert installed == {"runengine", "runengine.fish", "_runengine"}
+
+
 @pytest.mark.needs("systemd-analyze")
 def test_systemd_takes_the_units(host):
     for name in UNITS:
@@ -183,9 +211,10 @@ def test_uninstalling_stops_containers_and_keeps_them(host):
     done = host.uninstall()
     assert done.returncode == 0, done
     left = host.names()
-    assert left == {"bin", "checkout", "config.json", "root", "state", "units"}
+    assert left == {"bin", "checkout", "config.json", "root", "share", "state", "units"}
     assert not any((host.base / "bin").iterdir())
     assert not any((host.base / "units").iterdir())
+    assert not [path for path in (host.base / "share").rglob("*") if path.is_file()]
     host.install()
     assert host.run("inspect", "--format", "{{.State.ExitCode}}", "web") == "9"
 
@@ -222,7 +251,7 @@ def test_purging_leaves_nothing(host):
     host.run("run", "-d", "runengine/busybox", "sleep", "1000")
     done = host.uninstall("--purge")
     assert done.returncode == 0, done
-    assert host.names() == {"bin", "checkout", "units"}
+    assert host.names() == {"bin", "checkout", "share", "units"}
 
 
 @pytest.mark.parametrize(
