@@ -1,4 +1,4 @@
-"""From a reference to verified documents and blobs in the content store."""
+"""From a reference to the verified documents of an image; its layers are brought elsewhere."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ from runengine.oci_spec import image, media_types
 from runengine.registry import platform as platforms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from runengine.ids import DiffID, Digest
     from runengine.oci_spec.image import Descriptor, ImageConfig
     from runengine.registry.client import Manifest, RegistryClient
-    from runengine.registry.content import BlobWriter, ContentStore
+    from runengine.registry.content import ContentStore
     from runengine.registry.platform import Platform
     from runengine.registry.reference import Reference
 
 INDEX_DEPTH_LIMIT = 4
 ATTEMPTS = 4
-"""Attempts in a row that brought nothing before a download is given up."""
-INTERRUPTIONS_LIMIT = 200
+"""At a config, before it is given up."""
 RETRY_PAUSE_S = 0.2
 
 
@@ -80,72 +77,6 @@ def fetch_image(
         list(config.rootfs.diff_ids),
         warnings,
     )
-
-
-def fetch_blob(
-    client: RegistryClient,
-    ref: Reference,
-    descriptor: Descriptor,
-    content: ContentStore,
-    *,
-    progress: Callable[[int], None] | None = None,
-) -> None:
-    """Bring a blob into the store, resuming what was begun and after each interruption.
-
-    ``progress`` gets the bytes present so far. A beginning on disk that turns out to be wrong is
-    fetched anew, once. Raises NotFound, Unauthorized, Unavailable, Corrupt.
-    """
-    if content.has(descriptor.digest) and content.size(descriptor.digest) == descriptor.size:
-        return
-    was_resumed = False
-    try:
-        with content.writer(descriptor.digest, descriptor.size) as writer:
-            was_resumed = writer.offset > 0
-            _fill(client, ref, descriptor, writer, progress)
-            writer.commit()
-    except Corrupt:
-        if not was_resumed:
-            raise
-        with content.writer(descriptor.digest, descriptor.size) as writer:
-            _fill(client, ref, descriptor, writer, progress)
-            writer.commit()
-
-
-def _fill(
-    client: RegistryClient,
-    ref: Reference,
-    descriptor: Descriptor,
-    writer: BlobWriter,
-    progress: Callable[[int], None] | None,
-) -> None:
-    idle = 0
-    for _ in range(INTERRUPTIONS_LIMIT):
-        before = writer.offset
-        try:
-            _transfer(client, ref, descriptor, writer, progress)
-            return
-        except Unavailable:
-            idle = 0 if writer.offset > before else idle + 1
-            if idle >= ATTEMPTS:
-                raise
-            time.sleep(RETRY_PAUSE_S * 2**idle)
-    raise Unavailable(f"blob {descriptor.digest} was interrupted {INTERRUPTIONS_LIMIT} times")
-
-
-def _transfer(
-    client: RegistryClient,
-    ref: Reference,
-    descriptor: Descriptor,
-    writer: BlobWriter,
-    progress: Callable[[int], None] | None,
-) -> None:
-    if writer.offset == descriptor.size:
-        return
-    with client.blob(ref, descriptor, offset=writer.offset, verify=False) as stream:
-        for chunk in stream:
-            writer.write(chunk)
-            if progress:
-                progress(writer.offset)
 
 
 def _resolve(

@@ -1,4 +1,4 @@
-"""From a reference to verified documents and blobs."""
+"""From a reference to verified documents."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ from typing import Any
 
 import pytest
 
-from runengine.errors import Corrupt, NotFound, Unavailable, Unsupported
-from runengine.ids import Digest
+from runengine.errors import Corrupt, NotFound, Unsupported
 from runengine.oci_spec import image, media_types
-from runengine.oci_spec.image import Descriptor
 from runengine.registry import fetch
 from runengine.registry.client import RegistryClient
 from runengine.registry.content import ContentStore
 from runengine.registry.credentials import AuthFiles
 from runengine.registry.platform import Platform, native
 from runengine.registry.reference import parse
-from tests.support.fake_registry import FakeRegistry, Fault
+from tests.support.fake_registry import FakeRegistry
 from tests.support.layouts import Layout, digest_of
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
-BLOB = os.urandom(3 << 20)
-DESCRIPTOR = Descriptor(digest=Digest(digest_of(BLOB)), size=len(BLOB))
 
 
 @pytest.fixture
@@ -159,63 +155,6 @@ def test_an_index_that_lies_about_a_manifest(layout, pull) -> None:
     wrong_type = {**entry, "mediaType": media_types.DOCKER_MANIFEST}
     with pytest.raises(Corrupt, match="but says that it is"):
         pull(layout.index(linux_amd64=wrong_type), AMD64)
-
-
-def test_a_blob_is_resumed_after_each_interruption(fake, pull) -> None:
-    fake.blobs[DESCRIPTOR.digest] = BLOB
-    fake.faults["/blobs/"] = Fault(cut_after=800_000, times=3)
-    seen: list[int] = []
-    ref = parse(f"{fake.host}/app:1")
-    fetch.fetch_blob(pull.client, ref, DESCRIPTOR, pull.store, progress=seen.append)
-    assert pull.store.read(DESCRIPTOR.digest, len(BLOB)) == BLOB
-    starts = [int(asked.range[6:-1] or 0) if asked.range else 0 for asked in fake.asked]
-    assert len(starts) == 4
-    assert starts == sorted(set(starts))
-    assert seen == sorted(seen)
-    assert seen[-1] == len(BLOB)
-
-
-def test_a_blob_is_resumed_by_a_later_pull(fake, pull) -> None:
-    fake.blobs[DESCRIPTOR.digest] = BLOB
-    with pull.store.writer(DESCRIPTOR.digest, len(BLOB)) as writer:
-        writer.write(BLOB[:1234])
-    fetch.fetch_blob(pull.client, parse(f"{fake.host}/app:1"), DESCRIPTOR, pull.store)
-    assert [asked.range for asked in fake.asked] == ["bytes=1234-"]
-
-
-def test_a_damaged_beginning_is_fetched_anew(fake, pull) -> None:
-    fake.blobs[DESCRIPTOR.digest] = BLOB
-    with pull.store.writer(DESCRIPTOR.digest, len(BLOB)) as writer:
-        writer.write(b"\0" * 1234)
-    fetch.fetch_blob(pull.client, parse(f"{fake.host}/app:1"), DESCRIPTOR, pull.store)
-    assert [asked.range for asked in fake.asked] == ["bytes=1234-", ""]
-    assert pull.store.has(DESCRIPTOR.digest)
-
-
-def test_a_blob_that_never_comes_is_given_up_and_its_beginning_kept(fake, pull) -> None:
-    fake.blobs[DESCRIPTOR.digest] = BLOB
-    ref = parse(f"{fake.host}/app:1")
-    with pull.store.writer(DESCRIPTOR.digest, len(BLOB)) as writer:
-        writer.write(BLOB[:99])
-    fake.faults["/blobs/"] = Fault(cut_after=0)
-    with pytest.raises(Unavailable, match="broke off"):
-        fetch.fetch_blob(pull.client, ref, DESCRIPTOR, pull.store)
-    assert len(fake.asked) == fetch.ATTEMPTS
-    assert os.path.getsize(pull.store.partial_path(DESCRIPTOR.digest)) == 99
-
-
-def test_a_wrong_blob_leaves_nothing(fake, pull) -> None:
-    fake.blobs[DESCRIPTOR.digest] = BLOB[:-1] + b"?"
-    with pytest.raises(Corrupt, match="wrong content"):
-        fetch.fetch_blob(pull.client, parse(f"{fake.host}/app:1"), DESCRIPTOR, pull.store)
-    assert list(pull.store.root.rglob("*/*")) == []
-
-
-def test_an_empty_blob(fake, pull) -> None:
-    empty = Descriptor(digest=Digest(digest_of(b"")), size=0)
-    fake.blobs[empty.digest] = b""
-    fetch.fetch_blob(pull.client, parse(f"{fake.host}/app:1"), empty, pull.store)
-    assert pull.store.read(empty.digest, 1) == b""
 
 
 def test_the_limit_of_the_client_is_that_of_the_documents() -> None:
