@@ -41,7 +41,7 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "udev", "kmod", "util-linux"),
     *("linux-image-cloud-amd64", "initramfs-tools", "zstd", "apparmor", "procps", "iproute2"),
-    *("runc", "busybox-static", "nftables", "tini"),
+    *("runc", "busybox-static", "nftables", "tini", "criu", "xfsprogs"),
     *("python3", "python3-venv", "python3-dev", "python3-setuptools", "python3-wheel"),
     *("gcc", "libc6-dev", "libcap-dev"),
 )
