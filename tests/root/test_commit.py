@@ -218,7 +218,7 @@ def test_export_of_a_container_that_is_removed_meanwhile_holds_nothing_up(engine
         finally:
             os._exit(0)
     os.close(writer)
-    os.read(reader, 1)  # it has begun, and now waits for its reader
+    assert os.read(reader, 1), "it has begun, and now waits for its reader"
     engine.containers.remove(container, force=True)
     os.close(reader)
     os.waitpid(pid, 0)

@@ -97,8 +97,8 @@ def test_a_slow_host_has_its_service_before_all_rounds(
 
 
 def test_a_disk_that_fails_fails_nobody(tmp_path: Path):
-    (tmp_path / "scratch").write_text("in the way")
-    rehearsal = Rehearsal(f"{tmp_path}/scratch")
+    (tmp_path / "file").touch()
+    rehearsal = Rehearsal(f"{tmp_path}/file/scratch")
     rehearsal.prepare()
     rehearsal.play(always)
 
