@@ -150,6 +150,15 @@ class IDMappings(TypedDict):
     GidMap: list[str]
 
 
+class ExecCpuAffinity(TypedDict):
+    """CPU lists for processes that are added to a container; empty says nothing."""
+
+    Initial: str
+    """Of the runtime, until it is in the container's control group."""
+    Final: str
+    """Of the process."""
+
+
 class HostConfig(TypedDict):
     """How it runs on this host."""
 
@@ -213,6 +222,7 @@ class HostConfig(TypedDict):
     CpusetCpus: str
     CpusetMems: str
     NumaNode: NotRequired[str]
+    ExecCPUAffinity: NotRequired[ExecCpuAffinity]
     BlkioWeight: int
     BlkioWeightDevice: list[WeightDevice]
     BlkioDeviceReadBps: list[ThrottleDevice]
@@ -235,6 +245,7 @@ class ExecConfig(TypedDict):
     AttachStderr: bool
     Privileged: bool
     DetachKeys: str
+    ExecCPUAffinity: NotRequired[ExecCpuAffinity]
 
 
 def container_config(image: str = "") -> ContainerConfig:

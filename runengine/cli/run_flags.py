@@ -22,7 +22,13 @@ from runengine.errors import InvalidParameter
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runengine.model import ContainerConfig, EndpointConfig, HealthConfig, HostConfig
+    from runengine.model import (
+        ContainerConfig,
+        EndpointConfig,
+        ExecCpuAffinity,
+        HealthConfig,
+        HostConfig,
+    )
 
 PULL_POLICIES = ("always", "missing", "never", "newer")
 SCRATCH = {
@@ -190,9 +196,22 @@ def _host(params: Mapping[str, Any]) -> HostConfig:
     # The last one of a name wins.
     host["Ulimits"] = list({limit["Name"]: limit for limit in params["ulimit"]}.values())
     host["ExtraHosts"] = list(params["add_host"])
+    wanted = exec_cpu_affinity(params["exec_cpu_affinity"])
+    if wanted:
+        host["ExecCPUAffinity"] = wanted
     _set_log(params, host)
     _set_security(params["security_opt"], host)
     return host
+
+
+def exec_cpu_affinity(given: tuple[dict[str, str], ...]) -> ExecCpuAffinity | None:
+    """What the flag says, however often it is there: the last word counts."""
+    if not given:
+        return None
+    fields = {"Initial": "", "Final": ""}
+    for one in given:
+        fields |= one
+    return cast("ExecCpuAffinity", fields)
 
 
 def _set_maps(params: Mapping[str, Any], host: HostConfig) -> None:

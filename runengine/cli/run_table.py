@@ -189,6 +189,8 @@ _RESOURCES = (
          convert=values.byte_rate),
     flag("--device-write-iops", "list", help="Limit write rate (IO per second) to a device",
          convert=values.operation_rate),
+    flag("--exec-cpu-affinity", "list", convert=values.exec_cpu_affinity,
+         help="CPUs for processes that exec adds (CPUS, initial=CPUS, final=CPUS)"),
     flag("--hugetlb", "list", help="Limit memory in huge pages (PAGE_SIZE:LIMIT, such as 2MB:1g)",
          convert=values.hugetlb),
     flag("--kernel-memory", hidden=True, convert=values.size),

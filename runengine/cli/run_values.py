@@ -228,3 +228,20 @@ def extra_host(text: str) -> str:
     except ValueError:
         raise ValueError(f"invalid IP address in add-host: {address!r}") from None
     return f"{name}:{address.removeprefix('[').removesuffix(']')}"
+
+
+def exec_cpu_affinity(text: str) -> dict[str, str]:
+    """``initial=CPUS``, ``final=CPUS``, or ``CPUS`` for both; as fields of the configuration."""
+    from runengine.cgroups.machine import parse_list
+
+    key, equals, cpus = text.partition("=")
+    names: tuple[str, ...] = ("Initial", "Final")
+    if equals:
+        names = (key.capitalize(),) if key in ("initial", "final") else ()
+    cpus = cpus if equals else text
+    if not (names and cpus):
+        raise InvalidParameter(
+            f"invalid value {text!r}", resolution="use initial=CPUS, final=CPUS, or CPUS for both"
+        )
+    parse_list(cpus)
+    return dict.fromkeys(names, cpus)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runengine.cli import context, env_files, run_flags, terminal
+from runengine.cli import context, env_files, run_flags, run_values, terminal
 from runengine.cli.command import argument, command
 from runengine.cli.flags import arguments, flag
 
@@ -63,6 +63,8 @@ def attach(ctx: click.Context, /, **params: Any) -> None:
         flag("--detach-keys", help=_DETACH_KEYS),
         flag("-e --env", "list", help="Set environment variables"),
         flag("--env-file", "list", help="Read in a file of environment variables"),
+        flag("--exec-cpu-affinity", "list", convert=run_values.exec_cpu_affinity,
+             help="CPUs to run on (CPUS, initial=CPUS, final=CPUS)"),
         flag("-i --interactive", "bool", help="Keep STDIN open even if not attached"),
         flag("--privileged", "bool", help="Give extended privileges to the command"),
         flag("-t --tty", "bool", help="Allocate a pseudo-TTY"),
@@ -97,6 +99,9 @@ def _exec_config(params: dict[str, Any]) -> ExecConfig:
     config["Tty"] = params["tty"]
     config["Privileged"] = params["privileged"]
     config["DetachKeys"] = params["detach_keys"] or ""
+    affinity = run_flags.exec_cpu_affinity(params["exec_cpu_affinity"])
+    if affinity:
+        config["ExecCPUAffinity"] = affinity
     attached = not params["detach"]
     config["AttachStdin"] = attached and params["interactive"]
     config["AttachStdout"] = config["AttachStderr"] = attached

@@ -7,7 +7,7 @@ import os
 from runengine.linux import fsatomic
 from runengine.monitor import cgroup, wire
 from runengine.monitor.loop import stat_fields
-from runengine.monitor.programs import EVERYWHERE
+from runengine.monitor.programs import cpus_of
 from runengine.monitor.starting import Plan, Starting
 from runengine.runtime import argv
 
@@ -178,7 +178,7 @@ class Probe:
             open_stdin=False,
             close_on_eof=True,
             log=self._output,
-            cpus=EVERYWHERE if job.get("pinned") else None,
+            cpus=cpus_of(job),
         )
 
     def _started(self, process: Process | None, failure: Failure | None) -> None:

@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Iterable
+
+    from runengine.monitor.protocol import Job
 else:
     import _signal as signal
 
@@ -20,6 +22,11 @@ OWN_OOM_SCORE = b"-999"
 """Chosen almost never: its end would cost an exit code (proc_pid_oom_score_adj(5))."""
 _OOM_FILE = "/proc/self/oom_score_adj"
 _RESET = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+
+
+def cpus_of(job: Job, own: Iterable[int] | None = None) -> Iterable[int] | None:
+    """Where the runtime begins to add a process to the container; None: where we are."""
+    return own or job.get("exec_cpus") or (EVERYWHERE if job.get("pinned") else None)
 
 
 class Programs:

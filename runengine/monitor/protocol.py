@@ -132,6 +132,8 @@ class Job(TypedDict):
     """Overlay mount to unmount after exit."""
     pinned: NotRequired[bool]
     """Whether it has CPUs of its own: those count then, and not where the caller may run."""
+    exec_cpus: NotRequired[list[int] | None]
+    """Where the runtime begins, and with it what it adds to the container, if nobody says else."""
     on_exit: list[str] | None
     """Command that does the teardown when nobody took it over."""
     drain_timeout_s: float

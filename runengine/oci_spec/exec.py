@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from runengine.oci_spec.users import User
 
 # Inherited as they are. The runtime itself applies the container's seccomp filter to an exec.
-_INHERITED = ("rlimits", "apparmorProfile", "selinuxLabel", "oomScoreAdj", "noNewPrivileges")
+_INHERITED = (
+    *("rlimits", "apparmorProfile", "selinuxLabel", "oomScoreAdj", "noNewPrivileges"),
+    "execCPUAffinity",
+)
 
 
 def build_process(

@@ -169,9 +169,9 @@ def make_plan(
     host = {**host, "NetworkMode": wished.mode}
     host, warnings = validate.discard_unsupported(host, kernel.probe())
     validate.check(merged, host, kernel.probe(), rlimits.hard_limits())
+    _check_runtime(context, host["Runtime"])
     checked = _with_limits(context, host)
     host = checked.host
-    _check_runtime(context, host["Runtime"])
     cgroups_path = _cgroups_path(context, host, container_id)
     data_dir = context.data_dir(container_id)
     subject = Subject(
@@ -205,6 +205,12 @@ def _with_limits(context: Context, host: HostConfig) -> Checked:
         from runengine.cgroups import numa
 
         host = numa.bind(host, able, found, numa.read())
+    wanted = host.get("ExecCPUAffinity")
+    if wanted:
+        from runengine.mgr.container import affinity
+
+        affinity.check(wanted, host, found)
+        affinity.decide_for(context, wanted, host["Runtime"])
     least = context.config.min_memory_bytes
     return limits.check(host, able, min_memory_bytes=least, machine=found)
 

@@ -14,7 +14,7 @@ from runengine.store.execs import ExecRecord, ExecState
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
-    from runengine.model import ExecConfig
+    from runengine.model import ExecConfig, ExecCpuAffinity
     from runengine.monitor.client import Connection
     from runengine.monitor.protocol import AttachOptions, ExecRequest
     from runengine.store.containers import Record
@@ -85,16 +85,46 @@ def start_exec(
         process = _process(context, record, found.config)
         request = _request(found, process, attach, console_size)
         request["began_ns"] = began_ns
+        wanted = found.config.get("ExecCPUAffinity")
+        if wanted:
+            _place(context, record, wanted, request)
         connection, pid = _exec(context, record, request)
     except EngineError as error:
         code = error.exit_code if error.exit_code in (126, 127) else FAILED
         _write(context, found.id, "exited", code=code, error=str(error))
         raise
     _write(context, found.id, "running", pid=pid)
+    if wanted or record.host_config.get("ExecCPUAffinity"):
+        _verify(context, record, wanted, pid)
     if attach is None:
         connection.close()
         return None
     return connection
+
+
+def _place(
+    context: Context, record: Record, wanted: ExecCpuAffinity, request: ExecRequest
+) -> None:
+    """Let it run on CPUs of its own and not on the container's. Raises as ``affinity`` does."""
+    from runengine.cgroups import machine
+    from runengine.mgr.container import affinity
+
+    affinity.check(wanted, record.host_config, machine.probe())
+    decision = affinity.decide_for(context, wanted, record.host_config["Runtime"])
+    request["cpus"] = decision.cpus
+    request["process"].pop("execCPUAffinity", None)
+    if decision.section:
+        request["process"]["execCPUAffinity"] = decision.section
+
+
+def _verify(
+    context: Context, record: Record, wanted: ExecCpuAffinity | None, pid: int
+) -> None:
+    from runengine.mgr.container import affinity
+
+    told = affinity.deviation(pid, wanted or record.host_config["ExecCPUAffinity"])
+    if told:
+        context.notices.append(f"container {record.name}: {told}")
 
 
 def _exec(context: Context, record: Record, request: ExecRequest) -> tuple[Connection, int]:

@@ -81,6 +81,7 @@ def gather(
         apparmor_profile=_apparmor_profile(context, here, host),
         seccomp_flags=able.seccomp_flags,
         memory_policies=able.memory_policies,
+        exec_cpu_affinity=_exec_cpu_affinity(context, host),
         runtime_recursive_readonly=able.recursive_readonly,
     )
 
@@ -316,6 +317,14 @@ def _block_devices(host: HostConfig) -> dict[str, tuple[int, int]]:
         except (OSError, ValueError) as error:
             raise InvalidParameter(f"block device {path}: {error.args[-1]}") from None
     return numbers
+
+
+def _exec_cpu_affinity(context: Context, host: HostConfig) -> dict[str, str] | None:
+    if not host.get("ExecCPUAffinity"):
+        return None
+    from runengine.mgr.container import affinity
+
+    return affinity.decide_for(context, host["ExecCPUAffinity"], host["Runtime"]).section
 
 
 def _init_path(host: HostConfig) -> str | None:

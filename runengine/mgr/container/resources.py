@@ -111,6 +111,10 @@ def merge(context: Context, record: Record, wanted: dict[str, Any]) -> Merged:
     found = machine.probe()
     if host.get("NumaNode"):
         host = _on_nodes(host, wanted, found)
+    if host.get("ExecCPUAffinity"):
+        from runengine.mgr.container import affinity
+
+        affinity.check(host["ExecCPUAffinity"], host, found)
     for key in control.THROTTLES:
         if key in wanted:
             _rates(wanted[key])

@@ -38,12 +38,18 @@ def runtime_of(context: Context, record: Record) -> Runtime:
 
 def abilities_of(context: Context, record: Record) -> Abilities:
     """What that runtime can do; the defaults where it is not there, which a start finds out."""
+    return abilities(context, record.host_config["Runtime"])
+
+
+def abilities(context: Context, name: str) -> Abilities:
+    """What the runtime of this name can do."""
     from runengine.errors import Unavailable
-    from runengine.runtime import abilities
+    from runengine.runtime import abilities as asking
+    from runengine.runtime import runc
 
     try:
-        program = argv_of(context, record)[0]
+        words = runtime_argv(context, name)
     except Unavailable:
-        return abilities.Abilities()
-    note = f"{context.paths.state}/features-{record.host_config['Runtime']}.json"
-    return abilities.known(program, note, lambda: runtime_of(context, record).features())
+        return asking.Abilities()
+    note = f"{context.paths.state}/features-{name}.json"
+    return asking.known(words[0], note, lambda: runc.Runtime(words).features())

@@ -155,6 +155,9 @@ def _explained(context: Context, record: Record, error: BaseException) -> BaseEx
             if _is_full(directory):
                 reason = f"{directory}: {os.strerror(errno.ENOSPC)}"
                 return _no_start(context, record, reason, details=str(error))
+        from runengine.mgr.container import own_profile
+
+        return own_profile.explained(record, error)
     return error
 
 
@@ -315,10 +318,20 @@ def _job(context: Context, record: Record, console_size: tuple[int, int] | None)
         "runtime_dir": None,
         "merged": f"{context.data_dir(record.id)}/merged",
         "pinned": bool(record.host_config["CpusetCpus"]),
+        "exec_cpus": _exec_cpus(context, record),
         "on_exit": on_exit(context, record),
         "drain_timeout_s": DRAIN_TIMEOUT_S,
         "restart": restart_job(record),
     }
+
+
+def _exec_cpus(context: Context, record: Record) -> list[int] | None:
+    wanted = record.host_config.get("ExecCPUAffinity")
+    if not wanted:
+        return None
+    from runengine.mgr.container import affinity
+
+    return affinity.decide_for(context, wanted, record.host_config["Runtime"]).cpus
 
 
 def _runtime_dir(context: Context, job: Job, spec: dict[str, Any]) -> str | None:

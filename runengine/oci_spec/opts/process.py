@@ -41,6 +41,8 @@ def set_process(
         ),
         "noNewPrivileges": options.no_new_privileges,
     }
+    if facts.exec_cpu_affinity:
+        spec["process"]["execCPUAffinity"] = facts.exec_cpu_affinity
     score = oom_score(host, facts)
     if score is not None:
         spec["process"]["oomScoreAdj"] = score

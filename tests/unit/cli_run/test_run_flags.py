@@ -80,6 +80,13 @@ def test_pflag_spellings():
         (["--cpus", ".25"], "NanoCpus", 250_000_000),
         (["-c", "512"], "CpuShares", 512),
         (["--cpuset-cpus", "0-1"], "CpusetCpus", "0-1"),
+        (["--numa-node", "0,2-3"], "NumaNode", "0,2-3"),
+        (["--exec-cpu-affinity", "1"], "ExecCPUAffinity", {"Initial": "1", "Final": "1"}),
+        (
+            ["--exec-cpu-affinity", "initial=0", "--exec-cpu-affinity=final=2,3"],
+            "ExecCPUAffinity",
+            {"Initial": "0", "Final": "2,3"},
+        ),
         (["--cpu-quota", "-1"], "CpuQuota", -1),
         (["--pids-limit", "-1"], "PidsLimit", -1),
         (["--shm-size", "0"], "ShmSize", 0),

@@ -6,7 +6,7 @@ import pytest
 
 from runengine.mgr.container import confined, placement
 from runengine.mgr.container.placement import Placement
-from runengine.model import host_config
+from runengine.model import HostConfig, host_config
 
 MAPS = """\
 00400000 bind:1 file=/bin/bench mapped=9 mapmax=3 N0=9 kernelpagesize_kB=4
@@ -14,7 +14,7 @@ MAPS = """\
 7f000000 bind:1 anon=3 dirty=3 N0=1 N1=2 kernelpagesize_kB=4
 7fff0000 bind:1 stack anon=2 dirty=2 N1=2 kernelpagesize_kB=4
 """
-ASKED = {**host_config(), "NumaNode": "1", "CpusetCpus": "4-7", "CpusetMems": "1"}
+ASKED: HostConfig = {**host_config(), "NumaNode": "1", "CpusetCpus": "4-7", "CpusetMems": "1"}
 AS_ASKED = Placement("4-7", "1", "4-7", "1", "bind:1", {1: 11})
 
 

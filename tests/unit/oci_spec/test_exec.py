@@ -46,6 +46,16 @@ def test_every_protection_of_the_container_applies():  # F-04
     assert (made["cwd"], made["args"], made["terminal"]) == ("/srv", ["ls"], False)
 
 
+def test_it_runs_where_the_container_has_its_execs():
+    affinity = {"initial": "0", "final": "2"}
+    built = build_process(
+        specs.build(exec_cpu_affinity=affinity), exec_config(["ls"]), ROOT, specs.KERNEL
+    )
+    runtime.Process.model_validate(built)
+    assert built["execCPUAffinity"] == affinity
+    assert "execCPUAffinity" not in process()
+
+
 def test_environment_is_the_containers_with_the_execs_over_it():
     made = process(Env=["A=", "B", "C=3"])
     assert "A=" in made["env"]

@@ -63,6 +63,7 @@ CASES: dict[str, Case] = {
     "device-cgroup-rule": ({}, {"DeviceCgroupRules": ["c 42:* rmw", "b *:* r", "a *:* rwm"]}, {}),
     "edits": ({}, {}, {"edits": [WIDGET]}),
     "domainname": ({"Domainname": "example.org"}, {}, {}),
+    "exec-cpu-affinity": ({}, {}, {"exec_cpu_affinity": {"initial": "0", "final": "2-3"}}),
     "hugetlb": ({}, {"HugetlbLimits": [{"PageSize": "2MB", "Limit": 1 << 30}]}, {}),
     "init": ({}, {}, {"init_path": "/usr/bin/tini-static"}),
     "init-pid-host": ({}, {"PidMode": "host"}, {"init_path": "/usr/bin/tini-static"}),
