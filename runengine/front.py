@@ -37,7 +37,7 @@ ANSWER_TIMEOUT_S = 2
 BUSY_TIMEOUT_S = 30
 """For the worker of one that has: the host is busy, and would be more so with cold calls."""
 REQUIRED_TIMEOUT_S = 60
-"""The same for a call that must not be cold: it has nothing to gain from less."""
+"""For either, in a call that must not be cold: it has nothing to gain from less."""
 SWITCH = b"RUNENGINE_LAUNCHER"
 """``off`` makes every call a cold one, ``require`` makes a call fail where it would be cold."""
 JOURNAL = b"JOURNAL_STREAM"
@@ -150,7 +150,7 @@ def call(path: str, args: list[str], environment: dict[bytes, bytes]) -> None:
         required = environment.get(SWITCH) == b"require"
         _connect(sock, path, REQUIRED_TIMEOUT_S if required else ANSWER_TIMEOUT_S)
         _send(sock, streams, args, environment)
-        agreed = _agree(sock, streams)
+        agreed = _agree(sock, streams, REQUIRED_TIMEOUT_S if required else BUSY_TIMEOUT_S)
     except (OSError, OverflowError):  # the latter for a pid that is none
         agreed = False
     if not agreed:
@@ -163,12 +163,15 @@ def call(path: str, args: list[str], environment: dict[bytes, bytes]) -> None:
     _end(end)
 
 
-def _agree(sock: _socket.socket, streams: list[int]) -> bool:
-    """Let the worker begin, if there is one. Raises OSError, OverflowError."""
+def _agree(sock: _socket.socket, streams: list[int], patience_s: int) -> bool:
+    """Let the worker begin, if there is one. Raises OSError, OverflowError.
+
+    ``patience_s`` is for the worker, once the launcher has the call.
+    """
     expected = len(TAKEN + READY) + NUMBER_BYTES
     answer = sock.recv(expected, _socket.MSG_WAITALL)
     if answer == TAKEN:
-        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, timeval(BUSY_TIMEOUT_S))
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, timeval(patience_s))
         answer += sock.recv(expected - len(answer), _socket.MSG_WAITALL)
     if len(answer) < expected or not answer.startswith(TAKEN + READY):
         return False

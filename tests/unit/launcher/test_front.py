@@ -110,15 +110,26 @@ def test_an_answer_that_is_none_leaves_the_call_to_us(tmp_path, answer):
     assert (sorted(os.listdir("/proc/self/fd")), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_a_worker_that_is_slow_is_waited_for():
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, [front.ANSWER_TIMEOUT_S, front.BUSY_TIMEOUT_S]),
+        ({front.SWITCH: b"require"}, [front.REQUIRED_TIMEOUT_S] * 2),
+    ],
+)
+def test_a_worker_that_is_slow_is_waited_for(monkeypatch, environment, expected):
     """A cold call would make the host slower still."""
     answers, patience = [b"T", b"N"], []
     slow: Any = SimpleNamespace(
         recv=lambda _size, _flags: answers.pop(0),
         setsockopt=lambda _level, _option, value: patience.append(value),
+        close=lambda: None,
     )
-    assert not front._agree(slow, [])
-    assert patience == [front.timeval(front.BUSY_TIMEOUT_S)]
+    monkeypatch.setattr("_socket.socket", lambda *_: slow)
+    monkeypatch.setattr(front, "_connect", lambda _sock, _path, s: patience.append(s))
+    monkeypatch.setattr(front, "_send", lambda *_: None)
+    front.call("launcher.sock", ["ps"], environment)
+    assert patience == [expected[0], front.timeval(expected[1])]
     assert answers == []
 
 
