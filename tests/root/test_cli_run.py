@@ -129,7 +129,7 @@ def test_full_disk_on_stdout_is_an_error(cli: CommandLine):
         _, err = process.communicate(timeout=60)
     assert process.returncode == 125
     assert b"No space left" in err
-    wait_for(lambda: cli.names() == [])
+    wait_for(cli.is_empty)
 
 
 @pytest.mark.parametrize("words", [["images"], ["ps", "-a"], ["version"], ["info"]])
@@ -199,7 +199,7 @@ def test_killed_client_harms_nobody(cli: CommandLine):
         process.kill()
     assert cli.state_of("k1") == "running"
     cli.ok("kill", "k1")
-    wait_for(lambda: cli.names() == [])
+    wait_for(cli.is_empty)
 
 
 @both
@@ -352,9 +352,7 @@ def test_cidfile_of_a_failed_create_goes(cli: CommandLine, tmp_path: Path):
 @both
 def test_remove_with_detach(cli: CommandLine):  # E-14
     cli.ok("run", "-d", "--rm", "--name", "d2", "busybox", "true")
-    # Without a further command, which would see to it itself.
-    wait_for(lambda: not list((cli.root / "containers").iterdir()))
-    assert cli.names() == []
+    wait_for(cli.is_empty)
 
 
 def test_create_then_start(cli: CommandLine):
@@ -381,4 +379,4 @@ def test_ended_from_elsewhere(cli: CommandLine, command: list[str]):
         cli.ok(*command, "o1")
         assert process.communicate(timeout=30) == (b"", b"")
     assert process.returncode == 137
-    wait_for(lambda: cli.names() == [])
+    wait_for(cli.is_empty)

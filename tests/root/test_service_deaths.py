@@ -54,7 +54,7 @@ def test_a_container_to_be_removed_goes_although_its_monitor_was_killed(warm):
     first, monitor = running_pid(warm, "going"), monitor_of(warm, "going")
     kill_now(first)
     kill_now(monitor)
-    wait_for(lambda: "going" not in warm.names())
+    wait_for(warm.is_empty)
 
 
 def test_the_service_says_nothing_of_it(warm):

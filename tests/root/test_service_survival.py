@@ -17,7 +17,8 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.root, needs("runc", "overlay", "busybox"), pytest.mark.timeout(300)]
 
 COUNT = 6
-LINES = "i=0; while [ ! -e /stop ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit {0}"
+LINES = "i=0; while [ ! -e /stop ]; do echo $i; i=$((i+1)); sleep 0.1; done; echo $i; exit {0}"
+"""The last line is how many there were before it."""
 
 
 @pytest.fixture
@@ -48,8 +49,8 @@ def test_containers_lose_nothing_with_the_service(service, end):
         service.ok("exec", name, "touch", "/stop")
     for number, name in enumerate(names):
         assert service.ok("wait", name) == str(number)
-        lines = service.ok("logs", name).split()
-        assert lines == [str(line) for line in range(len(lines))]
+        *lines, count = map(int, service.ok("logs", name).split())
+        assert lines == [*range(count)]
 
 
 def test_attach_after_a_kill_of_the_service(service):

@@ -96,6 +96,10 @@ class CommandLine:
         words = [word for text in filters for word in ("--filter", text)]
         return self.ok("ps", "-a", "--format", "{{.Names}}", *words).split()
 
+    def is_empty(self) -> bool:
+        """Whether no container is left, by no command's doing: it removes what is to go, too."""
+        return not os.listdir(self.root / "containers")
+
     def state_of(self, name: str) -> str:
         """A container's status."""
         return self.ok("inspect", "--format", "{{.State.Status}}", name)

@@ -40,8 +40,7 @@ def in_a_worker(act: Callable[[Rest], object]) -> None:
     os.close(tell)
     with os.fdopen(told) as file:
         text = file.read()
-    os.waitpid(pid, 0)
-    assert not text, text
+    assert (os.waitpid(pid, 0)[1], text) == (0, ""), text
 
 
 def open_ones() -> list[int]:
