@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FLAG_ERROR = 125
 ARGUMENT_ERROR = 1
+_LATEST = "latest"
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 
@@ -65,6 +66,16 @@ def help_option(params: list[click.Parameter]) -> Option:
         is_eager=True,
         expose_value=False,
         callback=_show_help,
+    )
+
+
+def _latest_option(params: list[click.Parameter]) -> Option:
+    taken = any("-l" in param.opts for param in params)
+    return Option(
+        ["--latest"] if taken else ["-l", "--latest"],
+        is_flag=True,
+        expose_value=False,
+        help="Act on the container that was created last",
     )
 
 
@@ -183,7 +194,8 @@ class Command(click.Command):
 
     ``runs``: the command runs a process for the user, so its failures use Docker's codes 125,
     126 and 127. ``interspersed`` False: options end at the first argument (run, exec).
-    ``needs_root`` False: the command also serves other users.
+    ``needs_root`` False: the command also serves other users. ``latest``: ``--latest`` stands for
+    the first argument, and is ``-l`` too where nothing else is.
     """
 
     def __init__(
@@ -193,9 +205,13 @@ class Command(click.Command):
         runs: bool = False,
         interspersed: bool = True,
         needs_root: bool = True,
+        latest: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.latest = latest
+        if latest:
+            self.params.append(_latest_option(self.params))
         self.usage = usage
         self.runs = runs
         self.needs_root = needs_root
@@ -207,6 +223,8 @@ class Command(click.Command):
         words = Normaliser(ctx, params)
         words.run(args, interspersed=self.allow_interspersed_args)
         if not words.wants_help:
+            if self.latest and words.switches.pop(_LATEST, False):
+                words.positional.insert(0, self._newest(ctx))
             self._check_count(ctx, len(words.positional))
         present = [param for param in params if param in words.given or not _may_be_absent(param)]
         try:
@@ -225,6 +243,12 @@ class Command(click.Command):
         ctx = click.Context(self)
         _parse(ctx, [param for param in self.params if _may_be_absent(param)], [])
         return ctx.params
+
+    def _newest(self, ctx: click.Context) -> str:
+        from runengine.cli import context
+
+        context.starting(ctx, runs=self.runs, needs_root=self.needs_root)
+        return context.newest_container(ctx)
 
     def _check_count(self, ctx: click.Context, given: int) -> None:
         arguments = [p for p in self.params if isinstance(p, click.Argument)]

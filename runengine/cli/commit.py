@@ -58,6 +58,7 @@ def commit(ctx: click.Context, /, **options: Any) -> None:
 @command(
     "diff",
     usage="[OPTIONS] CONTAINER|IMAGE",
+    latest=True,
     params=[
         Option(
             ["--format", "form"],

@@ -206,9 +206,11 @@ def _of_kind(kind: str, place: Place, opener: Opener) -> Iterable[Offer]:
 def _filters(place: Place) -> Iterator[Offer]:
     from runengine.mgr.container.listing import HEALTH, STATUSES
 
-    for name in FILTERS.get(place.target, ()):
+    # Verbs that take a filter find their containers as ps does.
+    target = "ps:ps" if place.target.startswith("lifecycle:") else place.target
+    for name in FILTERS.get(target, ()):
         yield Offer(f"{name}=")
-    if place.target == "ps:ps" and "=" in place.current:
+    if target == "ps:ps" and "=" in place.current:
         yield from (Offer(f"status={word}") for word in sorted(STATUSES))
         yield from (Offer(f"health={word}") for word in sorted(HEALTH))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runengine.errors import EngineError, NotModified
+from runengine.errors import EngineError, NotFound, NotModified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -85,6 +85,14 @@ def app_of(ctx: click.Context) -> App:
 def engine(ctx: click.Context) -> Engine:
     """The engine of this call of the program."""
     return app_of(ctx).engine()
+
+
+def newest_container(ctx: click.Context) -> str:
+    """The id of the container that was created last: ``--latest``. Raises NotFound."""
+    found = engine(ctx).containers.list(all=True, limit=1)
+    if not found:
+        raise NotFound("No such container: there is none that --latest could mean")
+    return str(found[0]["Id"])
 
 
 def starting(ctx: click.Context, *, runs: bool, needs_root: bool) -> None:

@@ -50,6 +50,7 @@ def _size_option(help: str) -> Option:
 @command(
     "inspect",
     usage="[OPTIONS] NAME|ID [NAME|ID...]",
+    latest=True,
     params=[
         _format_option(),
         _size_option("Display total file sizes if the type is container"),
@@ -75,6 +76,7 @@ def inspect(ctx: click.Context, /, **options: Any) -> None:
 @command(
     "inspect",
     usage="[OPTIONS] CONTAINER [CONTAINER...]",
+    latest=True,
     params=[_format_option(), _size_option("Display total file sizes")],
 )
 @argument("names", nargs=-1, required=True)

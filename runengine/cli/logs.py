@@ -16,6 +16,7 @@ _WHEN = 'timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 
 @command(
     "logs",
     usage="[OPTIONS] CONTAINER",
+    latest=True,
     params=[
         Option(["--details"], is_flag=True, help="Show extra details provided to logs"),
         Option(["-f", "--follow"], is_flag=True, help="Follow log output"),

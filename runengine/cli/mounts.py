@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @command(
     "mount",
     usage="[OPTIONS] [CONTAINER...]",
+    latest=True,
     params=[
         flag("-a --all", "bool", help="Mount all containers"),
         flag("--format", help="How to list what is mounted (json, table)"),
@@ -55,6 +56,7 @@ def mount(ctx: click.Context, /, **params: Any) -> None:
 @command(
     "unmount",
     usage="[OPTIONS] [CONTAINER...]",
+    latest=True,
     params=[flag("-a --all", "bool", help="Unmount all containers")],
 )
 @argument("names", nargs=-1)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @command(
     "port",
     usage="[OPTIONS] CONTAINER [PRIVATE_PORT[/PROTO]]",
+    latest=True,
     params=[
         flag(
             "-e --exposure",

@@ -30,6 +30,7 @@ CLEAR_BELOW = "\033[J"
 @command(
     "stats",
     usage="[OPTIONS] [CONTAINER...]",
+    latest=True,
     params=[
         Option(
             ["-a", "--all", "everything"],

@@ -21,6 +21,7 @@ _DETACH_KEYS = "Override the key sequence for detaching a container"
     "attach",
     usage="[OPTIONS] CONTAINER",
     runs=True,
+    latest=True,
     params=[
         flag("--detach-keys", help=_DETACH_KEYS),
         flag("--no-stdin", "bool", help="Do not attach STDIN"),
@@ -58,6 +59,7 @@ def attach(ctx: click.Context, /, **params: Any) -> None:
     usage="[OPTIONS] CONTAINER COMMAND [ARG...]",
     runs=True,
     interspersed=False,
+    latest=True,
     params=[
         flag("-d --detach", "bool", help="Detached mode: run command in the background"),
         flag("--detach-keys", help=_DETACH_KEYS),

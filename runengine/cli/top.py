@@ -10,7 +10,7 @@ from runengine.cli.command import argument, command
 LEAST_WIDTH = 20
 
 
-@command("top", usage="CONTAINER [ps OPTIONS]", interspersed=False)
+@command("top", usage="CONTAINER [ps OPTIONS]", interspersed=False, latest=True)
 @argument("name")
 @argument("ps_options", nargs=-1)
 @click.pass_context

@@ -75,7 +75,9 @@ _PARAMS = (
 )
 
 
-@command("update", usage="[OPTIONS] CONTAINER [CONTAINER...]", params=list(_PARAMS))
+@command(
+    "update", usage="[OPTIONS] CONTAINER [CONTAINER...]", params=list(_PARAMS), latest=True
+)
 @argument("names", nargs=-1, required=True)
 @click.pass_context
 def update(ctx: click.Context, /, **params: Any) -> None:

@@ -77,6 +77,7 @@ def complete(*words):
         (["run", "--cap-add", "SYS_ADM"], ["SYS_ADMIN"]),
         (["kill", "-s", "HU"], ["HUP"]),
         (["ps", "--filter", "sta"], ["status="]),
+        (["stop", "--filter", "sta"], ["status="]),
         (["ps", "--filter", "status=ex"], ["status=exited"]),
         (["network", "connect", "f"], ["front"]),
         (["network", "connect", "front", "w"], ["web", "worker"]),
@@ -167,6 +168,7 @@ def test_every_command_with_a_filter_offers_its_names():
         target
         for target, one in every_command().items()
         if any("--filter" in param.opts for param in one.params)
+        and not target.startswith("lifecycle:")
     }
     assert filtering == set(completion_words.FILTERS)
 
