@@ -75,17 +75,28 @@ class ContentStore:
     def put(self, data: bytes, *, durable: bool = True) -> Digest:
         """Store ``data`` and return its digest.
 
-        Without ``durable`` the caller syncs the filesystem before it counts on it.
+        Without ``durable`` the caller syncs the filesystem before it counts on it; what a crash
+        before that has left of it is replaced the next time.
         """
         import hashlib
 
         digest = Digest("sha256:" + hashlib.sha256(data).hexdigest())
+        if self._is_damaged(digest, data):
+            self.remove(digest)
         with self.writer(digest, len(data)) as writer:
             if not writer.is_complete:
                 writer.restart()
                 writer.write(data)
             writer.commit(durable=durable)
         return digest
+
+    def _is_damaged(self, digest: Digest, data: bytes) -> bool:
+        try:
+            return self.read(digest, len(data)) != data
+        except NotFound:
+            return False
+        except Corrupt:
+            return True
 
     def writer(
         self, digest: str, size: int | None = None, *, timeout_s: float | None = None

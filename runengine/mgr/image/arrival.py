@@ -321,13 +321,18 @@ class Arrivals:
             staging.commit(key, tar_bytes=unpacked.tar_bytes, blob=layer.digest)
 
 
-def unpack(context: ImageContext, stream: Readable, staging: Staging) -> Unpacked:
+def unpack(
+    context: ImageContext,
+    stream: Readable,
+    staging: Staging,
+    source_digest: Callable[[], str] | None = None,
+) -> Unpacked:
     """Unpack into the staging directory, leaving the disk's last bytes to the host."""
     from runengine.rootfs.unpack import Limits, unpack_layer
 
     most = context.config.max_layer_bytes
     limits = Limits(max_bytes=most, min_free_bytes=MIN_FREE_BYTES)
-    return unpack_layer(stream, staging.diff, limits)
+    return unpack_layer(stream, staging.diff, limits, source_digest)
 
 
 def _exactly(file: Readable, size: int) -> Iterator[bytes]:

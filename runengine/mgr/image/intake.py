@@ -46,7 +46,8 @@ def take_layer(
 
     with Tee(chunks, store) as tee, context.layers.stage() as staging:
         try:
-            unpacked = unpack(context, tee, staging)
+            # All of it is stored before the tee ends, and a wrong digest is refused below.
+            unpacked = unpack(context, tee, staging, lambda: hex_of(blob.digest))
         except (Corrupt, InvalidParameter):
             tee.skip()
             raise

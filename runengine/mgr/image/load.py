@@ -117,11 +117,12 @@ def _arrive(context: ImageContext, found: Found) -> register.Arrived:
             layer = Layer(index, taken.digest, taken.size, found.diff_ids[index])
             arrivals.bring(layer, lambda _status, _current, _total: None)
         arrivals.finish()
-    context.content.put(found.config)
-    manifest = found.manifest or _manifest(context, found)
+    context.content.put(found.config, durable=False)
+    manifest = context.content.put(found.manifest or _manifest(context, found), durable=False)
+    context.content.sync()  # once for both, where each would take two
     return register.Arrived(
         found.image_id,
-        context.content.put(manifest),
+        manifest,
         found.manifest_type,
         found.config.decode(),
         stack.keys(),

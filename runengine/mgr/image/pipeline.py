@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,7 +61,9 @@ class Tee:
                 break
             self._rest = b""
             if 0 <= wanted < len(piece):
-                piece, self._rest = piece[:wanted], piece[wanted:]
+                # Who reads takes any buffer, and copies of large pieces are not cheap.
+                view = cast("bytes", memoryview(piece))
+                piece, self._rest = view[:wanted], view[wanted:]
             pieces.append(piece)
             wanted -= len(piece) if size >= 0 else 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -64,6 +64,14 @@ def test_a_bad_digest_never_becomes_a_path(store, digest) -> None:
             call(digest)
 
 
+@pytest.mark.parametrize("left", [b"", b"half", b"something longer than it was"])
+def test_putting_replaces_what_a_crash_has_left(store, left) -> None:
+    path = Path(store.path(store.put(b"content")))
+    path.unlink()
+    path.write_bytes(left)
+    assert store.read(store.put(b"content", durable=False), 100) == b"content"
+
+
 def test_what_is_missing_or_too_long_is_not_read(store) -> None:
     with pytest.raises(NotFound, match="no blob sha256:"):
         store.read(DIGEST, 10)

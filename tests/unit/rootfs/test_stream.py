@@ -52,8 +52,8 @@ class Trickle:
         return self._file.read(min(size, self._random.randint(1, self._limit)))
 
 
-def read_all(source) -> tuple[bytes, str]:
-    with closing(LayerStream(source)) as stream:
+def read_all(source, source_digest=None) -> tuple[bytes, str]:
+    with closing(LayerStream(source, source_digest=source_digest)) as stream:
         data = bytearray()
         while True:
             piece = stream.take(100_000)
@@ -69,6 +69,13 @@ def test_every_format_comes_out_whole(name, size):
     data, digest = read_all(Trickle(packed))
     assert data == DATA[:size]
     assert digest == hashlib.sha256(DATA[:size]).hexdigest()
+
+
+@pytest.mark.parametrize("name", COMPRESSORS)
+def test_only_a_plain_layer_has_its_sources_digest(name):
+    data, digest = read_all(Trickle(COMPRESSORS[name](DATA)), lambda: "the source's")
+    own = hashlib.sha256(DATA).hexdigest()
+    assert (data, digest) == (DATA, "the source's" if name == "plain" else own)
 
 
 @pytest.mark.parametrize("name", ["gzip", "zstd", "bzip2", "xz"])
