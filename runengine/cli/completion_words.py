@@ -50,6 +50,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "inspect:inspect_image": ("image", "..."),
     "inspect:inspect_network": ("network", "..."),
     "inspect:inspect_volume": ("volume", "..."),
+    "lifecycle:exists": ("container",),
     "lifecycle:kill": ("running", "..."),
     "lifecycle:pause": ("running", "..."),
     "lifecycle:rename": ("container",),
@@ -65,6 +66,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "mounts:unmount": ("container", "..."),
     "network:connect": ("network", "container"),
     "network:disconnect": ("network", "container"),
+    "network:exists": ("network",),
     "network:reload": ("network", "..."),
     "network:rm": ("network", "..."),
     "port:port": ("running",),
@@ -79,10 +81,13 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "top:top": ("running",),
     "update:update": ("container", "..."),
     "volume:exists": ("volume",),
+    "volume_archive:export": ("volume",),
+    "volume_archive:import_files": ("volume",),
     "volume:rm": ("volume", "..."),
 }
 # Kinds of the values of options that mean the same in every command that has them.
 VALUES: dict[str, tuple[str, ...]] = {
+    "--authfile": ("files",),
     "--bundle": ("directories",),
     "--cap-add": ("capability",),
     "--cap-drop": ("capability",),
@@ -132,7 +137,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "format": ("json", "table"),
     "host": ("host",),
     "ipc": ("host", "none", "private", "shareable"),
-    "log_driver": ("cri", "json-file", "none"),
+    "log_driver": ("cri", "json-file", "journald", "none"),
     "network_driver": ("bridge", "ipvlan", "macvlan"),
     "own_or_host": ("host", "private"),
     "pull": ("always", "missing", "never", "newer"),

@@ -128,7 +128,7 @@ _LIFE = (
     ),
     flag("--rm", "bool", help="Automatically remove the container when it exits"),
     flag("--runtime", help="Runtime to use for this container"),
-    flag("--log-driver", help="Logging driver for the container (json-file, cri, none)"),
+    flag("--log-driver", help="Logging driver for the container (json-file, cri, journald, none)"),
     flag("--log-opt", "list", help="Log driver options"),
     flag("--disable-content-trust", "bool", default=True, hidden=True),
 )

@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from runengine.model import LogConfig
     from runengine.monitor.protocol import LogSpec
 
-DRIVERS = ("cri", "json-file", "none")
-FILE_NAMES = {"cri": "container.log", "json-file": "json.log", "none": ""}
+DRIVERS = ("cri", "json-file", "journald", "none")
+FILE_NAMES = {"cri": "container.log", "json-file": "json.log"}
 DEFAULT_MAX_SIZE = 10 * 1024 * 1024
 DEFAULT_MAX_FILE = 3
-OPTIONS = frozenset(
-    {"compress", "env", "env-regex", "labels", "labels-regex", "max-file", "max-size", "mode"}
-    | {"max-buffer-size", "root-dir", "tag"}
+DEFAULT_BUFFER = 1 << 20
+_COMMON = frozenset(
+    {"env", "env-regex", "labels", "labels-regex", "max-buffer-size", "mode", "tag"}
 )
-# Docker's go-units: multiples of 1000, whatever follows the letter.
+_OF_FILES = _COMMON | {"compress", "max-file", "max-size", "root-dir"}
+OPTIONS = {"cri": _OF_FILES, "json-file": _OF_FILES, "journald": _COMMON}
+_MAX_BUFFER = 1 << 30
+_FIELD_NAME_LENGTH = 64
+# Docker's go-units: multiples of 1000, whatever follows the letter; of memory multiples of 1024.
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _TAG_FIELD = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
@@ -61,7 +65,7 @@ def log_spec(
     spec = parse_log_options(config["Type"], config["Config"], subject or Subject(container_id))
     root_dir = config["Config"].get("root-dir")
     log_dir = f"{root_dir.rstrip('/')}/{container_id}" if root_dir else None
-    if spec["driver"] != "none":
+    if spec["driver"] in FILE_NAMES:
         spec["path"] = f"{log_dir or data_dir}/{FILE_NAMES[spec['driver']]}"
     return spec, log_dir
 
@@ -84,18 +88,55 @@ def parse_log_options(
             raise InvalidParameter("don't allow to set logging opts for driver none")
         return {"driver": "none", "path": "", "max_size": 0, "max_file": 1, "attrs": {}}
     for key in sorted(options):
-        if key not in OPTIONS:
+        if key not in OPTIONS[driver]:
             raise InvalidParameter(f"unknown log opt '{key}' for {driver} log driver")
-    _check_mode(options)
-    _check_compress(options)
-    _check_root_dir(options)
-    return {
-        "driver": driver,
-        "path": "",
-        "max_size": _max_size(options.get("max-size")),
-        "max_file": _max_file(options.get("max-file")),
-        "attrs": _attrs(options, subject or Subject()),
+    buffer_bytes = _buffer(options)
+    attrs = _attrs(options, subject or Subject())
+    if driver == "journald":
+        spec = _journal(subject or Subject(), options, attrs)
+    else:
+        _check_compress(options)
+        _check_root_dir(options)
+        spec = {
+            "driver": driver,
+            "path": "",
+            "max_size": _max_size(options.get("max-size")),
+            "max_file": _max_file(options.get("max-file")),
+            "attrs": attrs,
+        }
+    if options.get("mode") == "non-blocking":
+        spec["mode"] = "non-blocking"
+    if driver == "journald" or "mode" in spec:
+        spec["buffer_bytes"] = buffer_bytes
+    return spec
+
+
+def _journal(subject: Subject, options: Mapping[str, str], attrs: dict[str, str]) -> LogSpec:
+    """What each record in the journal has, under the names of Docker's driver."""
+    tag = _tag(options.get("tag") or "{{.ID}}", subject)
+    fields = {
+        "CONTAINER_ID": ids.short(subject.id),
+        "CONTAINER_ID_FULL": subject.id,
+        "CONTAINER_NAME": subject.name,
+        "CONTAINER_TAG": tag,
+        "IMAGE_NAME": subject.image,
+        "SYSLOG_IDENTIFIER": tag,
     }
+    own = {_field_name(key): value for key, value in attrs.items() if key != "tag"}
+    return {
+        "driver": "journald",
+        "path": "",
+        "max_size": 0,
+        "max_file": 1,
+        "attrs": attrs,
+        "fields": {**own, **fields},
+    }
+
+
+def _field_name(key: str) -> str:
+    """A label or variable as the journal takes it: upper case, digits and _, none in front."""
+    name = re.sub("[^A-Z0-9_]", "_", key.upper()).lstrip("_0123456789")
+    return name[:_FIELD_NAME_LENGTH] or "LABEL"
 
 
 def _max_size(text: str | None) -> int:
@@ -124,7 +165,8 @@ def _max_file(text: str | None) -> int:
     return int(text)
 
 
-def _check_mode(options: Mapping[str, str]) -> None:
+def _buffer(options: Mapping[str, str]) -> int:
+    """How much may wait for a slow log, in bytes; checks the mode with it."""
     mode = options.get("mode", "")
     if mode not in ("", "blocking", "non-blocking"):
         raise InvalidParameter(f"logger: logging mode '{mode}' is not supported")
@@ -132,11 +174,17 @@ def _check_mode(options: Mapping[str, str]) -> None:
         raise InvalidParameter(
             "logger: max-buffer-size option is only supported with 'mode=non-blocking'"
         )
-    if mode == "non-blocking":
-        raise Unsupported(
-            "log opt 'mode=non-blocking' is not supported",
-            resolution="leave it out: logs are local files, and a full disk never stops output",
+    text = options.get("max-buffer-size")
+    if text is None:
+        return DEFAULT_BUFFER
+    match = _SIZE.fullmatch(text)
+    size = int(float(match[1]) * 1024 ** _POWERS[match[2].lower()]) if match else 0
+    if not 0 < size <= _MAX_BUFFER:
+        raise InvalidParameter(
+            f"invalid value for log opt 'max-buffer-size': {text!r}",
+            resolution="use a size such as 4m; the monitor keeps it in memory, 1g at most",
         )
+    return size
 
 
 def _check_compress(options: Mapping[str, str]) -> None:

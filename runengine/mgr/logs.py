@@ -50,16 +50,24 @@ def read_logs(
     streams = [name for name, on in (("stdout", stdout), ("stderr", stderr)) if on]
     if not streams:
         raise InvalidParameter("you must choose at least one stream")
-    if spec["driver"] not in FORMATS:
+    from_journal = spec["driver"] == "journald"
+    if spec["driver"] not in FORMATS and not from_journal:
         raise Unsupported(
             "configured logging driver does not support reading",
             details=f"log driver {spec['driver']!r} keeps nothing",
         )
-    lines = FORMATS[spec["driver"]]
+    lines = FORMATS["cri" if from_journal else spec["driver"]]
     window = _Window(_time(since), _time(until))
     count = parse_tail(tail)
     prefix = _details(spec["attrs"]) if details else b""
     output = _Output(lines, streams, window, emit, timestamps=timestamps, details=prefix)
+    if from_journal:
+        from runengine.mgr import journal_logs
+
+        wanted = journal_logs.Wanted(spec["fields"]["CONTAINER_ID_FULL"], streams, count)
+        ends = (lambda: not is_running() or window.has_passed()) if follow else None
+        journal_logs.read(wanted, output.feed, ends)
+        return
     with LogReader(spec["path"]) as reader:
         if count is not None:
             output.skip = reader.seek_tail(lines, streams, count)

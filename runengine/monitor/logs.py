@@ -20,7 +20,9 @@ TYPE_CHECKING = False  # Not from typing: that would cost every monitor a megaby
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runengine.monitor.journald import JournalWriter
     from runengine.monitor.protocol import LogSpec
+    from runengine.monitor.relay import Relay
 
 PIECE_BYTES = 16 * 1024
 LOG_MODE = 0o640
@@ -147,11 +149,16 @@ class LogFile:
 class LogWriter:
     """Formats chunks of a container's output and appends them to its log. Never raises OSError."""
 
+    full = False
+    """A file takes all there is, or drops it: nobody waits for it."""
+    room_fd: int | None = None
+
     def __init__(self, file: LogFile, clock: Clock) -> None:
         self._file = file
         self._clock = clock
         self._open_lines: set[str] = set()
         self._dropped_bytes = 0
+        self._why = ""
 
     def write(self, stream: str, data: bytes | memoryview) -> None:
         """Log a chunk of "stdout" or "stderr"; chunks may be cut anywhere."""
@@ -162,6 +169,12 @@ class LogWriter:
             self._dropped_bytes += len(data) + self._forget(stream)
             return
         self._append(stream, self._encode(stream, bytes(data), self._clock.stamp()))
+
+    def missed(self, count: int, why: str) -> None:
+        """Say that as many bytes of output never came here."""
+        self._dropped_bytes += count + self._forget("stdout") + self._forget("stderr")
+        self._why = why
+        self._report()
 
     def close(self) -> None:
         """Write what is held back, and close the file."""
@@ -192,7 +205,8 @@ class LogWriter:
         Lines that were cut off by the gap are ended, or their rest would join a later line.
         """
         stamp = self._clock.stamp()
-        reason = os.strerror(getattr(self._file.last_error, "errno", None) or errno.EIO)
+        error = getattr(self._file.last_error, "errno", None) or errno.EIO
+        reason = self._why or os.strerror(error)
         text = f"runengine: {self._dropped_bytes} bytes of output dropped: {reason}\n".encode()
         ends = [self._record(stream, b"\n", stamp) for stream in sorted(self._open_lines)]
         records = b"".join(ends) + self._record("stderr", text, stamp)
@@ -200,6 +214,7 @@ class LogWriter:
             return False
         self._open_lines.clear()
         self._dropped_bytes = 0
+        self._why = ""
         return True
 
     def _encode(self, stream: str, data: bytes, stamp: bytes) -> bytes:
@@ -341,8 +356,25 @@ class NullWriter(LogWriter):
         """Nothing to do."""
 
 
-def open_log(spec: LogSpec) -> LogWriter:
-    """The writer that ``spec`` asks for. Raises OSError; a full disk is no error."""
+def open_log(spec: LogSpec) -> LogWriter | Relay:
+    """The log that ``spec`` asks for. Raises OSError; a full disk is no error."""
+    if spec["driver"] == "journald":
+        from runengine.monitor.journald import JournalWriter
+
+        journal = JournalWriter(spec.get("fields", {}))
+        journal.open()
+        return _relayed(journal, spec)
+    writer = _open_file(spec)
+    return _relayed(writer, spec) if spec.get("mode") else writer
+
+
+def _relayed(writer: JournalWriter | LogWriter, spec: LogSpec) -> Relay:
+    from runengine.monitor.relay import Relay
+
+    return Relay(writer, spec.get("buffer_bytes", 0), drops=bool(spec.get("mode")))
+
+
+def _open_file(spec: LogSpec) -> LogWriter:
     if spec["driver"] == "none":
         return NullWriter()
     file = LogFile(spec["path"], spec["max_size"], spec["max_file"])

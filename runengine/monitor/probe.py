@@ -38,11 +38,13 @@ SUB_CGROUP = "runengine-health"
 class Output:
     """The beginning of what a probe writes; takes the place of a session's log."""
 
-    __slots__ = ("_cut", "_data")
+    __slots__ = ("_cut", "_data", "full", "room_fd")
 
     def __init__(self) -> None:
         self._data = b""
         self._cut = False
+        self.full = False
+        self.room_fd: int | None = None
 
     def write(self, _: str, data: bytes) -> None:
         """Keep what fits."""

@@ -65,9 +65,10 @@ __all__ = [
     "Job",
     "LogSpec",
     "Restart",
+    "Restore",
 ]
 
-LogDriver = Literal["json-file", "cri", "none"]
+LogDriver = Literal["json-file", "cri", "journald", "none"]
 
 
 class Restart(TypedDict):
@@ -88,6 +89,12 @@ class LogSpec(TypedDict):
     """Bytes per file; 0 is unlimited."""
     max_file: int
     attrs: dict[str, str]
+    mode: NotRequired[Literal["non-blocking"]]
+    """Output that the log does not take in time is dropped and counted."""
+    buffer_bytes: NotRequired[int]
+    """How much may wait for a log that is slow; of journald always, else with that mode."""
+    fields: NotRequired[dict[str, str]]
+    """What stands in each record of the journal."""
 
 
 class HealthSpec(TypedDict):
@@ -104,6 +111,17 @@ class HealthSpec(TypedDict):
     start_interval_s: float
     path: str
     """Where the results go: Docker's ``State.Health``."""
+
+
+class Restore(TypedDict):
+    """The processes of a checkpoint, to be started instead of the program."""
+
+    images: str
+    """Directory that CRIU has written."""
+    work: str
+    """Directory for its log."""
+    options: list[str]
+    """Of the runtime's ``restore``."""
 
 
 class Job(TypedDict):
@@ -134,6 +152,8 @@ class Job(TypedDict):
     """Whether it has CPUs of its own: those count then, and not where the caller may run."""
     exec_cpus: NotRequired[list[int] | None]
     """Where the runtime begins, and with it what it adds to the container, if nobody says else."""
+    checkpoint: NotRequired[Restore | None]
+    """None, or left out: the program begins anew."""
     on_exit: list[str] | None
     """Command that does the teardown when nobody took it over."""
     drain_timeout_s: float
@@ -152,6 +172,8 @@ class ExitRecord(TypedDict):
     exit_code: int | None
     signal: int | None
     oom_killed: bool
+    oom_kills: int | None
+    """How many of its processes the kernel killed for want of memory."""
     pid: int
     started_at: str
     """RFC 3339 with nanoseconds, UTC, as ``finished_at``."""

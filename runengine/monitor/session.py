@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from runengine.monitor.peer import Peer
 
     class Log(Protocol):
-        """What a session needs of monitor/logs.py."""
+        """What a session needs of monitor/logs.py or relay.py."""
+
+        full: bool
+        room_fd: int | None
 
         def write(self, stream: str, data: bytes) -> None:
             """Log a chunk."""
@@ -99,7 +102,15 @@ class Session:
             set_nonblocking(self._streams.stdin)
         for fd in self._streams.outputs:
             set_nonblocking(fd)
+        if self._log and self._log.room_fd is not None:
+            self._loop.watch(self._log.room_fd, READ, lambda _: self._on_room())
         self._watch()
+
+    def _on_room(self) -> None:
+        """The log takes more again."""
+        if self._log and self._log.room_fd is not None:
+            os.eventfd_read(self._log.room_fd)
+            self.slow_down_or_resume()
 
     def _watch(self) -> None:
         stdin = self._streams.stdin
@@ -143,7 +154,8 @@ class Session:
         self.slow_down_or_resume()
 
     def slow_down_or_resume(self) -> None:
-        """Let the client that began the session set its pace, as a pipe's reader does.
+        """Let the client that began the session set its pace, as a pipe's reader does, and a log
+        that is slow.
 
         After the process's end nothing waits for a client: what is left is kept, within limits.
         """
@@ -151,8 +163,11 @@ class Session:
         if self._drained:
             if waiting > LAST_WORDS_LIMIT:
                 self._drain_over()
-        elif self._paused != (waiting > (PRIMARY_LOW if self._paused else PRIMARY_HIGH)):
-            self._paused = not self._paused
+            return
+        waits = waiting > (PRIMARY_LOW if self._paused else PRIMARY_HIGH)
+        waits |= self._log is not None and self._log.full
+        if self._paused != waits:
+            self._paused = waits
             self._watch()
 
     def _close_output(self, fd: int) -> None:
@@ -199,6 +214,8 @@ class Session:
 
     def close(self) -> None:
         """Close the streams; clients stay, to be told of the exit."""
+        if self._log and self._log.room_fd is not None:
+            self._loop.forget(self._log.room_fd)
         for fd in self._streams.outputs:
             self._loop.forget(fd)
         if self._streams.stdin is not None:

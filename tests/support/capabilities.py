@@ -93,11 +93,17 @@ def _device_nodes() -> str | None:
     return None
 
 
+def _journald() -> str | None:
+    here = shutil.which("journalctl") and Path("/lib/systemd/systemd-journald").exists()
+    return None if here else "no systemd-journald (apt-get install systemd)"
+
+
 FEATURES: dict[str, Callable[[], str | None]] = {
     "apparmor": _apparmor,
     "cgroup1": _cgroup1,
     "cgroup2": _cgroup2,
     "device-nodes": _device_nodes,
+    "journald": _journald,
     "loop": _loop,
     "overlay": _overlay,
     "root": _root,

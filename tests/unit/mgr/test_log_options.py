@@ -70,10 +70,65 @@ def test_bad_values_fail_at_create(key, value):
     assert key in str(caught.value) or "mode" in str(caught.value)
 
 
-@pytest.mark.parametrize("options", [{"compress": "true"}, {"mode": "non-blocking"}])
-def test_what_is_not_done_is_refused(options):
+def test_what_is_not_done_is_refused():
     with pytest.raises(Unsupported, match="is not supported"):
-        parse_log_options("cri", options)
+        parse_log_options("cri", {"compress": "true"})
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [(None, 1 << 20), ("4m", 4 << 20), ("1.5k", 1536), ("100", 100)]
+)
+def test_the_buffer_of_a_log_that_nobody_waits_for(text, size):
+    # AD-02: without a size it is not blocking all the same
+    options = {"mode": "non-blocking", **({"max-buffer-size": text} if text else {})}
+    found = parse_log_options("json-file", options)
+    assert (found["mode"], found["buffer_bytes"]) == ("non-blocking", size)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "", "2g"])
+def test_a_buffer_that_cannot_be(text):
+    with pytest.raises(InvalidParameter, match="max-buffer-size"):
+        parse_log_options("cri", {"mode": "non-blocking", "max-buffer-size": text})
+
+
+def test_the_journal():
+    options = {"tag": "{{.Name}}", "labels": "tier", "env": "A,C"}
+    spec, outside = log_spec({"Type": "journald", "Config": options}, "/data/x", ID, SUBJECT)
+    assert spec == {
+        "driver": "journald",
+        "path": "",
+        "max_size": 0,
+        "max_file": 1,
+        "attrs": {"A": "1", "C": "3=4", "tag": "web", "tier": "db"},
+        "buffer_bytes": 1 << 20,
+        "fields": {
+            "A": "1",
+            "C": "3=4",
+            "TIER": "db",
+            "CONTAINER_ID": "0123456789ab",
+            "CONTAINER_ID_FULL": ID,
+            "CONTAINER_NAME": "web",
+            "CONTAINER_TAG": "web",
+            "IMAGE_NAME": "debian:12",
+            "SYSLOG_IDENTIFIER": "web",
+        },
+    }
+    assert outside is None
+
+
+def test_labels_are_made_names_of_fields_and_hide_none_of_ours():
+    labels = {"com.x/rôle": "1", "_PID": "1", "9lives": "2", "container_name": "fake", "...": "3"}
+    subject = Subject(ID, name="web", labels=labels)
+    fields = parse_log_options("journald", {"labels": ",".join(labels)}, subject)["fields"]
+    assert fields["CONTAINER_NAME"] == "web"
+    assert fields["CONTAINER_TAG"] == "0123456789ab"
+    assert {"COM_X_R_LE", "PID", "LIVES", "LABEL"} <= fields.keys()
+
+
+@pytest.mark.parametrize("key", ["max-size", "max-file", "compress", "root-dir"])
+def test_the_journal_keeps_its_own_size(key):
+    with pytest.raises(InvalidParameter, match=f"unknown log opt '{key}' for journald log driver"):
+        parse_log_options("journald", {key: "1"})
 
 
 def test_what_is_the_default_anyway_is_taken():
