@@ -47,6 +47,17 @@ def _flock(fd: int, operation: int, deadline: float | None, path: str) -> None:
             time.sleep(POLL_INTERVAL_S)
 
 
+@contextmanager
+def directory_locked(path: str) -> Iterator[None]:
+    """Hold a directory itself, for what is too short to leave a lock file. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
 def try_lock(path: str, *, shared: bool = False) -> int | None:
     """Take the lock and return its descriptor, or None if somebody holds it.
 
@@ -62,3 +73,16 @@ def try_lock(path: str, *, shared: bool = False) -> int | None:
         os.close(fd)
         raise
     return fd
+
+
+def is_locked(path: str) -> bool:
+    """Whether somebody holds the lock for themselves; not if there is no lock file."""
+    try:
+        # Shared, so that one who looks is not taken for a holder by another.
+        fd = try_lock(path, shared=True)
+    except FileNotFoundError:
+        return False
+    if fd is None:
+        return True
+    os.close(fd)
+    return False

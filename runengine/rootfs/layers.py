@@ -197,7 +197,7 @@ class LayerStore:
         found = []
         for name in sorted(self._staged()):
             path = f"{self.staging}/{name}"
-            if not _is_held(f"{path}.lock"):
+            if not locks.is_locked(f"{path}.lock"):
                 size = disk_usage(path).size_bytes if os.path.isdir(path) else 0
                 found.append((name, size))
         return found
@@ -226,14 +226,3 @@ class LayerStore:
             finally:
                 remove_tree(path)
                 os.unlink(f"{path}.lock")
-
-
-def _is_held(lock: str) -> bool:
-    try:
-        fd = locks.try_lock(lock)
-    except FileNotFoundError:
-        return False
-    if fd is None:
-        return True
-    os.close(fd)
-    return False

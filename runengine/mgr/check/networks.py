@@ -6,7 +6,8 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from runengine.mgr.check.world import Difference, is_locked
+from runengine.linux.locks import is_locked
+from runengine.mgr.check.world import Difference
 from runengine.mgr.network import reload, removal, up
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from runengine.errors import EngineError
-from runengine.mgr.check.world import Difference, is_locked, names_in
+from runengine.linux.locks import is_locked
+from runengine.mgr.check.world import Difference, names_in
 from runengine.mgr.volume import mounting, removal
 from runengine.mgr.volume.drivers import driver_of
 from runengine.store.volumes import READY

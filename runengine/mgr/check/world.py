@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import EngineError, StateError
-from runengine.linux.locks import try_lock
+from runengine.linux.locks import is_locked
 from runengine.mgr.container import observe
 from runengine.mgr.container.recover import is_busy, reclaim
 from runengine.mgr.image.context import ImageContext
@@ -118,18 +118,6 @@ class World:
         for record in self.records.values():
             if record.id not in self.live and not self.is_held(record.id):
                 yield record
-
-
-def is_locked(path: str) -> bool:
-    """Whether somebody holds this lock."""
-    try:
-        fd = try_lock(path)
-    except FileNotFoundError:
-        return False
-    if fd is None:
-        return True
-    os.close(fd)
-    return False
 
 
 def names_in(directory: str) -> list[str]:

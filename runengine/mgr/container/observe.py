@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from runengine.errors import Conflict, InvalidParameter
 from runengine.linux import clock, pidfd
 from runengine.linux.fsatomic import read_optional
-from runengine.linux.locks import try_lock
+from runengine.linux.locks import is_locked
 from runengine.store.containers import NEVER, State
 
 if TYPE_CHECKING:
@@ -184,17 +184,7 @@ def is_frozen(cgroup: dict[str, str]) -> bool | None:
 
 def monitor_lives(context: Context, container_id: str) -> bool:
     """Whether the container's monitor holds its lock."""
-    try:
-        # Shared, so that one who looks is not taken for a monitor by another.
-        fd = try_lock(f"{context.state_dir(container_id)}/monitor.lock", shared=True)
-    except FileNotFoundError:
-        return False
-    if fd is None:
-        return True
-    import os
-
-    os.close(fd)
-    return False
+    return is_locked(f"{context.state_dir(container_id)}/monitor.lock")
 
 
 def is_live(state: State) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict, EngineError, TimedOut
 from runengine.linux import pidfd
-from runengine.linux.locks import try_lock
+from runengine.linux.locks import is_locked, try_lock
 from runengine.mgr.container import observe, pending
 from runengine.mgr.container.context import discard_directory, make_private_directory
 from runengine.mgr.network.modes import has_networks
@@ -205,14 +205,7 @@ def is_busy(context: Context, container_id: str) -> bool:
         return False
     if _lives(observe.observe(context, record)):
         return True
-    try:
-        fd = try_lock(f"{context.state_dir(container_id)}/lock")
-    except FileNotFoundError:
-        return False
-    if fd is None:
-        return True
-    os.close(fd)
-    return False
+    return is_locked(f"{context.state_dir(container_id)}/lock")
 
 
 def sweep_orphans(context: Context, known: set[str]) -> None:
