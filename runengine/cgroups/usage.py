@@ -1,5 +1,8 @@
 """What a cgroup uses and has used, in the shape of Docker's ``/containers/{id}/stats``.
 
+Beside Docker's keys: ``psi``; of memory ``anon`` and ``file``, which together are most of what is
+used, and ``events``, by v2's names on v1 too.
+
 Sources: Docker Engine API, ContainerStats; the kernel's cgroup-v2.rst, accounting/psi.rst and
 cgroup-v1/{memory,cpuacct,pids,blkio-controller}.rst. What this kernel does not count is left out.
 """
@@ -98,14 +101,18 @@ def _cpu_v2(directory: str) -> Document:
 
 
 def _memory_v2(directory: str) -> Document:
+    stat, events = fields(f"{directory}/memory.stat"), fields(f"{directory}/memory.events")
     return {
         **_known(
             usage=number(f"{directory}/memory.current"),
             max_usage=number(f"{directory}/memory.peak"),
-            failcnt=fields(f"{directory}/memory.events").get("oom"),
+            failcnt=events.get("oom"),
             limit=number(f"{directory}/memory.max"),
+            anon=stat.get("anon"),
+            file=stat.get("file"),
         ),
-        "stats": fields(f"{directory}/memory.stat"),
+        "stats": stat,
+        "events": events,
     }
 
 
@@ -139,14 +146,19 @@ def _cpu_v1(dirs: Mapping[str, str]) -> Document:
 
 
 def _memory_v1(directory: str) -> Document:
+    stat, failures = fields(f"{directory}/memory.stat"), number(f"{directory}/memory.failcnt")
+    kills = fields(f"{directory}/memory.oom_control").get("oom_kill")
     return {
         **_known(
             usage=number(f"{directory}/memory.usage_in_bytes"),
             max_usage=number(f"{directory}/memory.max_usage_in_bytes"),
-            failcnt=number(f"{directory}/memory.failcnt"),
+            failcnt=failures,
             limit=number(f"{directory}/memory.limit_in_bytes"),
+            anon=stat.get("total_rss"),
+            file=stat.get("total_cache"),
         ),
-        "stats": fields(f"{directory}/memory.stat"),
+        "stats": stat,
+        "events": _known(max=failures, oom_kill=kills),
     }
 
 

@@ -20,6 +20,14 @@ TITLES = {
     "NetIO": "NET I/O",
     "BlockIO": "BLOCK I/O",
     "PIDs": "PIDS",
+    "MemCurrent": "MEM CURRENT",
+    "MemAnon": "MEM ANON",
+    "MemFile": "MEM FILE",
+    "MemPeak": "MEM PEAK",
+    "OOMKills": "OOM KILLS",
+    "CPUPressure": "CPU PRESSURE",
+    "MemPressure": "MEM PRESSURE",
+    "IOPressure": "IO PRESSURE",
 }
 COLUMNS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
 UNKNOWN = "--"
@@ -36,10 +44,10 @@ class StatsRow(Row):
 
     def field(self, name: str) -> Any:
         """A column's value. Raises KeyError."""
-        return _FIELDS[name](self)
+        return _MORE[name](self) if name in _MORE else _FIELDS[name](self)
 
     def document(self) -> dict[str, Any]:
-        """All columns, sorted by name as Docker has them."""
+        """Docker's columns, sorted by name."""
         return {name: _FIELDS[name](self) for name in sorted(_FIELDS)}
 
     def _id(self) -> str:
@@ -84,6 +92,20 @@ class StatsRow(Row):
         return str(self.entry["pids_stats"].get("current", 0))
 
 
+    def memory(self, key: str) -> str:
+        """One of the kernel's counts of bytes."""
+        value = self.entry["memory_stats"].get(key)
+        return UNKNOWN if value is None else units.human_size_binary(value)
+
+    def pressure(self, section: str) -> str:
+        """The part of the last ten seconds in which some of its tasks waited."""
+        psi = self.entry[section].get("psi")
+        return f"{psi['some']['avg10']:.2f}%" if psi and "some" in psi else UNKNOWN
+
+    def _oom_kills(self) -> str:
+        return str(self.entry["memory_stats"].get("events", {}).get("oom_kill", UNKNOWN))
+
+
 def _pair(first: int, second: int) -> str:
     return f"{units.human_size(first, 3)} / {units.human_size(second, 3)}"
 
@@ -119,4 +141,15 @@ _FIELDS: dict[str, Callable[[StatsRow], str]] = {
     "NetIO": StatsRow._network,
     "BlockIO": StatsRow._block,
     "PIDs": StatsRow._pids,
+}
+# For templates alone: scripts that read Docker's JSON count its keys.
+_MORE: dict[str, Callable[[StatsRow], str]] = {
+    "MemCurrent": lambda row: row.memory("usage"),
+    "MemAnon": lambda row: row.memory("anon"),
+    "MemFile": lambda row: row.memory("file"),
+    "MemPeak": lambda row: row.memory("max_usage"),
+    "OOMKills": StatsRow._oom_kills,
+    "CPUPressure": lambda row: row.pressure("cpu_stats"),
+    "MemPressure": lambda row: row.pressure("memory_stats"),
+    "IOPressure": lambda row: row.pressure("blkio_stats"),
 }

@@ -452,6 +452,7 @@ def _exit_record(process: Process, status: int, account: cgroup.Account) -> dict
         "exit_code": 128 - code if code < 0 else code,
         "signal": -code if code < 0 else None,
         "oom_killed": bool(account.oom_kills),
+        "oom_kills": account.oom_kills,
         "pid": process.pid,
         "started_at": process.started_at,
         "finished_at": clock.now(),

@@ -39,6 +39,7 @@ class State(TypedDict):
     RanS: NotRequired[float | None]  # seconds, by a clock that nobody sets; None: nobody saw
     CpuNs: int | None  # account of the last run
     MemoryPeakBytes: int | None
+    OOMKills: NotRequired[int | None]
 
 
 def created_state() -> State:

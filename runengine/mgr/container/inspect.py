@@ -107,6 +107,7 @@ def state_document(state: State) -> dict[str, Any]:
         "Signal": state["Signal"],
         "CpuNs": state["CpuNs"],
         "MemoryPeakBytes": state["MemoryPeakBytes"],
+        "OOMKills": state.get("OOMKills"),
     }
 
 

@@ -120,6 +120,7 @@ def started(state: State, pid: int, start_time: int, at: str) -> State:
         "RanS": None,
         "CpuNs": None,
         "MemoryPeakBytes": None,
+        "OOMKills": None,
     }
 
 
@@ -139,6 +140,7 @@ def with_exit(state: State, exit_record: dict[str, Any]) -> State:
         "RanS": exit_record.get("ran_s"),
         "CpuNs": exit_record.get("cpu_ns"),
         "MemoryPeakBytes": exit_record.get("memory_peak_bytes"),
+        "OOMKills": exit_record.get("oom_kills"),
     }
 
 

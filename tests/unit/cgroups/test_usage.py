@@ -37,7 +37,8 @@ def v1(tmp_path):
                 "memory.max_usage_in_bytes": "8192\n",
                 "memory.failcnt": "3\n",
                 "memory.limit_in_bytes": "9223372036854771712\n",
-                "memory.stat": "cache 1\ntotal_inactive_file 2\n",
+                "memory.stat": "cache 1\ntotal_inactive_file 2\ntotal_rss 40\ntotal_cache 50\n",
+                "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
             },
         ),
         "pids": write(tmp_path / "pids", {"pids.current": "3\n", "pids.max": "max\n"}),
@@ -60,7 +61,7 @@ def v2(tmp_path):
         "memory.peak": "8192\n",
         "memory.events": "low 0\noom 3\noom_kill 1\n",
         "memory.max": "max\n",
-        "memory.stat": "anon 1\ninactive_file 2\n",
+        "memory.stat": "anon 40\nfile 50\ninactive_file 2\n",
         "pids.current": "3\n",
         "pids.max": "100\n",
         "io.stat": "8:0 rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=0\n8:16 \n",
@@ -85,7 +86,10 @@ def test_version_1(v1):
         "max_usage": 8192,
         "failcnt": 3,
         "limit": HOST_MEMORY,
-        "stats": {"cache": 1, "total_inactive_file": 2},
+        "anon": 40,
+        "file": 50,
+        "stats": {"cache": 1, "total_inactive_file": 2, "total_rss": 40, "total_cache": 50},
+        "events": {"max": 3, "oom_kill": 1},
     }
     assert found.pids == {"current": 3}
     bytes_ = found.blkio["io_service_bytes_recursive"]
@@ -108,7 +112,10 @@ def test_version_2(v2):
         "max_usage": 8192,
         "failcnt": 3,
         "limit": HOST_MEMORY,
-        "stats": {"anon": 1, "inactive_file": 2},
+        "anon": 40,
+        "file": 50,
+        "stats": {"anon": 40, "file": 50, "inactive_file": 2},
+        "events": {"low": 0, "oom": 3, "oom_kill": 1},
     }
     assert found.pids == {"current": 3, "limit": 100}
     assert found.blkio["io_service_bytes_recursive"] == [
@@ -142,5 +149,5 @@ def test_pressure_where_the_kernel_measures_it(v1, v2):
 def test_a_cgroup_that_is_gone_is_no_error(dirs):
     found = usage.read(dirs, HOST_MEMORY)
     assert found.cpu["cpu_usage"]["total_usage"] == 0
-    assert found.memory == {"limit": HOST_MEMORY, "stats": {}}
+    assert found.memory == {"limit": HOST_MEMORY, "stats": {}, "events": {}}
     assert found.pids == {}

@@ -147,6 +147,23 @@ def test_templates_and_full_ids():
     assert shown("--no-stream", "--format", form) == "0123456789ab|box|0123456789ab\n"
 
 
+def test_each_kind_of_memory_and_of_waiting_by_itself():
+    psi = {"some": {"avg10": 1.5, "total": 9}, "full": {"avg10": 0.0}}
+    memory = {"usage": 9 << 20, "anon": 1 << 20, "file": 2 << 20, "max_usage": 3 << 30}
+    found = document(
+        memory_stats={**memory, "events": {"oom": 2, "oom_kill": 1}, "psi": psi},
+        cpu_stats={**cpu(11, 102), "psi": psi},
+    )
+    form = "table {{.MemCurrent}} {{.MemAnon}} {{.MemFile}} {{.MemPeak}} {{.OOMKills}}"
+    heading, row = shown("--no-stream", "--format", form, rounds=[[found]] * 2).splitlines()
+    assert heading.split("  ")[0] == "MEM CURRENT MEM ANON MEM FILE MEM PEAK OOM KILLS"
+    assert row == "9MiB 1MiB 2MiB 3GiB 1"
+    form = "{{.CPUPressure}} {{.MemPressure}} {{.IOPressure}}"
+    assert shown("--no-stream", "--format", form, rounds=[[found]] * 2) == "1.50% 1.50% --\n"
+    form = "{{.MemAnon}} {{.MemPeak}} {{.OOMKills}} {{.CPUPressure}}"
+    assert shown("--no-stream", "--format", form, rounds=[[stopped()]] * 2) == "-- -- -- --\n"
+
+
 def test_what_is_asked_of_the_engine():
     containers = Containers([], [])
     call("stats", "-a", "--no-stream", containers=containers)

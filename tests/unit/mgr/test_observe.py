@@ -61,6 +61,7 @@ def test_the_exit_record_tells_code_and_times(context, add, write_note):
             "exit_code": 137,
             "signal": 9,
             "oom_killed": True,
+            "oom_kills": 2,
             "started_at": "2026-01-01T00:00:00Z",
             "finished_at": "2026-01-01T00:00:09Z",
             "cpu_ns": 5,
@@ -71,7 +72,7 @@ def test_the_exit_record_tells_code_and_times(context, add, write_note):
     state = observe.observe(context, record)
     assert (state["ExitCode"], state["Signal"], state["OOMKilled"]) == (137, 9, True)
     assert state["FinishedAt"] == "2026-01-01T00:00:09Z"
-    assert (state["CpuNs"], state["MemoryPeakBytes"]) == (5, 6)
+    assert (state["CpuNs"], state["MemoryPeakBytes"], state["OOMKills"]) == (5, 6, 2)
 
 
 def test_a_torn_exit_record_is_an_unknown_code_not_zero(context, add, write_note):
