@@ -134,13 +134,21 @@ def test_bad_ulimits(text, words):  # E-15
         ulimits.parse(text)
 
 
-@given(st.text(max_size=20))
-def test_no_ulimit_text_breaks_the_parser(text):
+@given(
+    st.text(max_size=20)
+    | st.builds(
+        "{}={}".format, st.sampled_from(sorted(ulimits.NAMES)), st.text("019-:²٣u", max_size=22)
+    )
+)
+def test_any_ulimit_text_is_a_limit_or_refused(text):
     try:
         limit = ulimits.parse(text)
     except InvalidParameter:
         return
-    ulimits.check(limit)
+    soft, hard = limit["Soft"], limit["Hard"]
+    assert limit["Name"] in ulimits.NAMES
+    assert -1 <= soft < (1 << 64) - 1
+    assert hard == -1 or 0 <= soft <= hard < (1 << 64) - 1
 
 
 def test_the_last_one_of_a_name_wins():  # E-15
