@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runengine.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from runengine.model import HostConfig
 
@@ -139,10 +139,15 @@ def own_names(name: str, domain: str = "") -> str:
     return f"{name}.{check_hostname(domain, '--domainname')} {name}"
 
 
+def is_host_entry(name: str) -> bool:
+    """Whether /etc/hosts can hold the name."""
+    return bool(_HOST_ENTRY.fullmatch(name))
+
+
 def host_line(address: str, names: str) -> str:
     """A line of /etc/hosts. Raises InvalidParameter for what would be another line's."""
     for name in names.split():
-        if not _HOST_ENTRY.fullmatch(name):
+        if not is_host_entry(name):
             raise InvalidParameter(f"invalid host name {name!r}")
     return f"{check_address(address, 'address')}\t{' '.join(names.split())}"
 
@@ -159,6 +164,16 @@ def changed_hosts(text: str, gone: Iterable[str], come: Iterable[str]) -> str:
         if not dropped & {_words(line), ("*", *_words(line)[1:])}
     ]
     return "\n".join((*lines, *come)) + "\n"
+
+
+def with_neighbours(text: str, network: str, lines: Iterable[str]) -> str:
+    """The text with ``lines`` as those about a network, each marked so; what else is there stays.
+
+    What comes after a # is no part of a line: hosts(5).
+    """
+    mark = f"# network {network}"
+    kept = [line for line in text.splitlines() if not line.endswith(f"\t{mark}")]
+    return "\n".join((*kept, *(f"{line}\t{mark}" for line in lines))) + "\n"
 
 
 def _words(line: str) -> tuple[str, ...]:
@@ -240,9 +255,3 @@ def resolv_conf(
     if options:
         lines.append(f"options {' '.join(options)}")
     return "".join(f"{line}\n" for line in lines)
-
-
-def without_user_mounts(files: Mapping[str, str], destinations: Iterable[str]) -> dict[str, str]:
-    """Those of the generated files that no user mount replaces."""
-    taken = set(destinations)
-    return {path: source for path, source in files.items() if path not in taken}

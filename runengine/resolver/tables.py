@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import InvalidParameter, StateError
 from runengine.linux import fsatomic, locks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 SUFFIX = ".json"
@@ -87,15 +87,21 @@ def remove(directory: str, network_id: str) -> None:
             os.unlink(path_of(directory, network_id).removesuffix(SUFFIX) + suffix)
 
 
+@contextmanager
+def locked(directory: str, network_id: str) -> Iterator[None]:
+    """Be the only one who writes down what a network's containers are called."""
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    with locks.locked(path_of(directory, network_id).removesuffix(SUFFIX) + LOCK_SUFFIX):
+        yield
+
+
 def update(directory: str, network_id: str, make: Callable[[], Table | None]) -> None:
     """Write what ``make`` says, or remove the table if that is None.
 
     ``make`` reads the database while nobody else does so for this network: of two containers
     that start at once the later writer has seen both.
     """
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    lock = path_of(directory, network_id).removesuffix(SUFFIX) + LOCK_SUFFIX
-    with locks.locked(lock):
+    with locked(directory, network_id):
         table = make()
         if table is None:
             remove(directory, network_id)

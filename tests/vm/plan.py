@@ -19,6 +19,12 @@ CHOSEN = (
     f"{ROOT}/test_spec_security.py::test_an_exec_has_the_containers_protections",
     f"{ROOT}/test_limits.py::test_huge_pages",
     f"{ROOT}/test_monitor.py::test_streams_exit_record_and_notes",
+    f"{ROOT}/test_netns_macvlan.py::test_modes_of_macvlan",
+    f"{ROOT}/test_netns_macvlan.py::test_modes_of_ipvlan",
+    f"{ROOT}/test_netns_macvlan.py::test_ipvlan_of_layer_3_needs_no_gateway",
+    f"{ROOT}/test_netns_macvlan.py::test_what_fails_leaves_nothing",
+    f"{ROOT}/test_netns_macvlan.py::test_detaching_is_idempotent",
+    f"{ROOT}/test_netns_macvlan.py::TestParents::test_an_internal_one_leads_nowhere",
     f"{ROOT}/test_truth.py::test_a_killed_monitor_leaves_the_container_running",
 )
 
@@ -69,6 +75,7 @@ GUESTS = (
                     f"{GUEST}/test_apparmor.py",
                     f"{GUEST}/test_sessions.py",
                     f"{GUEST}/test_networks.py",
+                    f"{GUEST}/test_drivers.py",
                     f"{GUEST}/test_userns.py",
                     f"{GUEST}/test_quota.py",
                 ),

@@ -10,12 +10,13 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from runengine.linux import locks
 from runengine.linux.fsatomic import replace
 from runengine.mgr.network.modes import BRIDGE, has_networks
 from runengine.oci_spec import network_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from runengine.mgr.container.context import Context
     from runengine.store.containers import Record
@@ -145,6 +146,10 @@ def change(
     )
     change_lines(record, [line for line in old if line not in new],
                  [line for line in new if line not in old])
+    here = {one.network_id for one in after}
+    for one in before:
+        if one.network_id not in here:
+            set_neighbours(record, one.network_name, ())
     was, now = (_resolv_conf(context, record, one) for one in (before, after))
     # One that the container has written is its own.
     if was != now and _host_file(files[RESOLV_CONF]) == was:
@@ -171,9 +176,26 @@ def tell_linked(
 
 def change_lines(record: Record, gone: Sequence[str], come: Sequence[str]) -> None:
     """Take lines out of a running container's hosts file and add others."""
+    if gone or come:
+        _change_hosts(record, lambda text: network_files.changed_hosts(text, gone, come))
+
+
+def set_neighbours(record: Record, network: str, lines: Sequence[str]) -> None:
+    """Let these be the lines of a running container's hosts file about others on a network."""
+    _change_hosts(record, lambda text: network_files.with_neighbours(text, network, lines))
+
+
+def _change_hosts(record: Record, change: Callable[[str], str]) -> None:
+    """Others on the container's networks start and end when they like, and write in it then."""
     path = record.details.get("network_files", {}).get(HOSTS)
-    if path and (gone or come):
-        _rewrite(path, network_files.changed_hosts(_host_file(path), gone, come))
+    if not path or not os.path.exists(path):
+        return
+    # Not the file, which the container can lock as well.
+    with locks.directory_locked(os.path.dirname(path)):
+        text = _host_file(path)
+        changed = change(text)
+        if changed != text:
+            _rewrite(path, changed)
 
 
 def _rewrite(path: str, text: str) -> None:

@@ -250,7 +250,16 @@ def _prepare(
         context.store.containers.set_details(
             record.id, {**record.details, "network_files": known.network_files}
         )
+    if sandbox is not None:
+        _tell_neighbours(context, sandbox)
     return spec
+
+
+def _tell_neighbours(context: Context, sandbox: Sandbox) -> None:
+    """Where names are in the files of containers, this one has its own only now."""
+    wanted = [one.network_id for one in sandbox.endpoints if one.driver != "bridge"]
+    if wanted:
+        context.networks.refresh_names(wanted)
 
 
 def _forget_last_exit(context: Context, record: Record) -> None:

@@ -1,12 +1,14 @@
-"""What the resolver answers on a network: written from what is reserved there."""
+"""By which names containers find each other: written from what is reserved on their networks."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from runengine import ids
 from runengine.errors import AmbiguousName, EngineError, NotFound, StateError
 from runengine.linux.clock import boot_id
+from runengine.mgr.network import options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def resolves(network: Network) -> bool:
-    """Whether containers on the network find each other by name.
+    """Whether the resolver answers on the network.
 
-    Not on the default one, as users of Docker know it; and the resolver listens on a bridge.
+    Not on the default one, as users of Docker know it; and it listens on a bridge.
     """
     return network.driver == "bridge" and not network.builtin
 
@@ -42,6 +44,10 @@ def refresh(context: NetworkContext, network_ids: Iterable[str]) -> None:
         if resolves(network):
             table = _update(context, network)
             gateways += table.gateways if table.hosts else ()
+        elif network.driver in options.MODES:
+            from runengine.mgr.network import neighbours
+
+            neighbours.write(context, network, partial(hosts, context, network_id))
     if gateways:
         from runengine.resolver import launch
 
@@ -65,20 +71,23 @@ def _table(context: NetworkContext, network: Network) -> Table:
     """The table of a network; an empty one lets the resolver wait a while for the next."""
     from runengine.resolver.tables import Table
 
-    boot = boot_id()
-    hosts = [
-        _host(context, record, endpoint)
-        for endpoint in context.store.endpoints.on(network.id, boot)
-        if (record := _record(context, endpoint.container_id)) is not None
-    ]
     return Table(
         network.id,
         network.name,
         gateways=tuple(pool.gateway for pool in network.pools),
         subnets=tuple(pool.subnet for pool in network.pools),
-        hosts=tuple(hosts),
+        hosts=tuple(hosts(context, network.id)),
         internal=network.internal,
     )
+
+
+def hosts(context: NetworkContext, network_id: str) -> list[Host]:
+    """The containers that are on a network now."""
+    return [
+        _host(context, record, endpoint)
+        for endpoint in context.store.endpoints.on(network_id, boot_id())
+        if (record := _record(context, endpoint.container_id)) is not None
+    ]
 
 
 def _record(context: NetworkContext, container_id: str) -> Record | None:

@@ -180,11 +180,6 @@ def test_no_flag_adds_a_line(name, extra):
     assert len(text.splitlines()) == len(files._FIXED_HOSTS) + 2
 
 
-def test_user_mounts_replace_generated_files():  # P-17
-    generated = {"/etc/hosts": "a", "/etc/hostname": "b"}
-    assert files.without_user_mounts(generated, ["/etc/hosts"]) == {"/etc/hostname": "b"}
-
-
 def test_the_engines_resolver_is_the_only_one_named():  # O-20
     host = specs.host(Dns=["9.9.9.9"], DnsSearch=["corp.example"])
     text = files.resolv_conf(host, HOST_TEXT, private=True, resolvers=["10.1.0.1", "10.2.0.1"])
@@ -213,6 +208,14 @@ def test_lines_of_hosts_change_and_the_rest_stays():
     assert changed == "127.0.0.1\tlocalhost\n# mine\n10.0.0.9   store  db\n10.1.0.2\tweb\n"
     moved = files.changed_hosts(changed, ["*\tstore db"], ["10.0.0.8\tstore db"])
     assert moved == "127.0.0.1\tlocalhost\n# mine\n10.1.0.2\tweb\n10.0.0.8\tstore db\n"
+
+
+def test_lines_about_a_network_are_replaced_whole():
+    text = "127.0.0.1\tlocalhost\n10.0.0.2\tweb\t# network lan\n10.0.0.3\tdb\t# network plan\n"
+    found = files.with_neighbours(text, "lan", ["10.0.0.9\tnew"])
+    kept = "127.0.0.1\tlocalhost\n10.0.0.3\tdb\t# network plan\n"
+    assert found == f"{kept}10.0.0.9\tnew\t# network lan\n"
+    assert files.with_neighbours(found, "lan", []) == kept
 
 
 @pytest.mark.parametrize(("address", "names"), [("10.0.0.1\n1.1.1.1", "a"), ("10.0.0.1", "a#b")])

@@ -1,4 +1,4 @@
-"""Disk quotas for real: ext4 with project quota, as the guest's root has it."""
+"""Disk quotas for real: ext4 with project quota, as the guest's root has it, and xfs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from runengine import Engine
+from runengine.paths import Paths
 from runengine.rootfs import quota
+from tests.support.engines import Runner
 from tests.vm.guest import installed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.support.command_line import CommandLine
 
 pytestmark = pytest.mark.vm
@@ -69,3 +74,41 @@ def test_volumes_and_one_budget_for_all(cli: CommandLine):
     assert quota.project_of(place) == 0
     cli.ok("volume", "rm", "mine", "shared")
     assert quota.free_project(installed.ROOT) == quota.FIRST_ID
+
+
+@pytest.fixture
+def xfs(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of the other kind that has projects, mounted."""
+    disk, place = tmp_path / "disk", tmp_path / "place"
+    place.mkdir()
+    disk.touch()
+    os.truncate(disk, 512 * MIB)
+    installed.run("mkfs.xfs", "-q", str(disk))
+    installed.run("mount", "-o", "loop,prjquota", str(disk), str(place))
+    yield place
+    installed.run("umount", str(place))
+
+
+def test_on_xfs(xfs: Path):
+    with Engine.open(Paths(f"{xfs}/root", f"{xfs}/state")) as engine:
+        engine.images.ensure_default()
+        runner = Runner(engine)
+        limits = {"size": "8m", "inodes": "60"}
+        container = runner.start("sleep", "1000", StorageOpt=limits)
+        script = """
+        df -P -m / | tail -n 1
+        dd if=/dev/zero of=/big bs=1M count=12 2>/dev/null; stat -c %s /big; rm /big
+        for n in $(seq 100); do echo >/tmp/$n || break; done 2>/dev/null; ls /tmp | wc -l
+        """
+        _, out, _ = runner.exec(container, "sh", "-c", script)
+        shown, size, files = out.decode().splitlines()
+        assert shown.split()[1] == "8"
+        assert 4 * MIB <= int(size) < 8 * MIB
+        assert 30 < int(files) < 60
+        (upper,) = Path(xfs, "root/containers").glob("*/upper")
+        project = quota.project_of(str(upper))
+        found = quota.account(str(xfs), project)
+        assert found[:2] == (8 * MIB, 60)
+        assert found.used_inodes > 30
+        engine.containers.remove(container, force=True)
+        assert quota.account(str(xfs), project) == (0, 0, 0, 0)
