@@ -8,12 +8,14 @@ import signal
 
 MAX_POLL_MS = (1 << 31) - 1
 """The longest that poll(2) sleeps at a time, some 24 days."""
+_THREADS = 17
+"""Place of num_threads among the fields from the third on (proc_pid_stat(5))."""
 
 
 def start_time(pid: int) -> int | None:
     """Start time in clock ticks since boot (proc_pid_stat(5), field 22); None if it is gone.
 
-    A zombie counts as gone: it runs nothing any more.
+    A zombie counts as gone: it runs nothing any more, unless only its first thread has ended.
     """
     fields = _stat(pid)
     return int(fields[19]) if fields else None
@@ -38,7 +40,8 @@ def _stat(pid: int) -> list[bytes]:
             fields = file.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return []
-    return [] if fields[0] in (b"Z", b"X") else fields
+    is_gone = fields[0] == b"X" or (fields[0] == b"Z" and int(fields[_THREADS]) <= 1)
+    return [] if is_gone else fields
 
 
 def is_alive(pid: int, started: int) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runengine.monitor.health import Health
-    from runengine.monitor.loop import Loop, Timer
+    from runengine.monitor.loop import Loop
     from runengine.monitor.pending import Pending
     from runengine.monitor.programs import Programs
     from runengine.monitor.protocol import Job
@@ -34,8 +34,6 @@ else:
     import _signal as signal
 
 STARTING, RUNNING, ENDING, ENDED = "starting", "running", "ending", "ended"
-START_TIMEOUT_S = 120.0
-"""How long the runtime may take once the command that waited for it is gone."""
 CHANGEABLE = frozenset(("events", "on_exit", "restart"))
 """Keys of the job that are looked at only when something happens, so that they may change."""
 
@@ -70,7 +68,6 @@ class Container:
         self.pending: Pending | None = None
         self._starting: Starting | None = None
         self._given_up = False
-        self._patience: Timer | None = None
         self._began = 0.0
         self._attach: dict[str, Any] | None = request.get("attach")
         self._server = Server(loop, job["state_dir"], lock_fd, self._on_connect)
@@ -122,8 +119,6 @@ class Container:
 
     def _started(self, process: Process | None, failure: Failure | None) -> None:
         self._starting = None
-        if self._patience:
-            self._patience.cancel()
         if process is None:
             self._start_failed(failure)
             return
@@ -215,9 +210,6 @@ class Container:
         self.peers.discard(peer)
         if peer in self.waiters:
             self.waiters.remove(peer)
-        if peer is self.control and self._starting:
-            # Nobody is there any more who would lose patience with a runtime that hangs.
-            self._patience = self.loop.later(START_TIMEOUT_S, self._give_up)
         if self.phase is ENDED:
             if peer is self.control:
                 ending.leave_alone(self)

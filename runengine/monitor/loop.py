@@ -123,6 +123,7 @@ class Loop:
                 self.forget(fd)
 
     def _timeout_ms(self) -> float | None:
+        self._timers = [timer for timer in self._timers if timer.action]
         if not self._timers:
             return None
         soonest = min(timer.due for timer in self._timers)

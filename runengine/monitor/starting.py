@@ -6,6 +6,7 @@ import _socket
 import fcntl
 import os
 import sys
+import time
 
 from runengine.linux import clock, fsatomic
 from runengine.monitor import wire
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Iterable
 
-    from runengine.monitor.loop import Loop
+    from runengine.monitor.loop import Loop, Timer
     from runengine.monitor.programs import Programs
     from runengine.monitor.session import Log
     from runengine.runtime.messages import Failure
@@ -30,6 +31,8 @@ PTS_MAJOR = 136
 """First major number of pseudo-terminals, 256 each (Linux, admin-guide/devices.txt)."""
 TIOCGPTN = 0x80045430
 """Number of a master's terminal (ioctl_tty(2))."""
+LOOK_S = 1.0
+"""How often a runtime that takes longer than this is looked at."""
 SETTLE_INTERVAL_S = 0.002
 SETTLE_ATTEMPTS = 50
 """How often to look whether the init has become the program; then it counts as started."""
@@ -46,6 +49,7 @@ class Plan:
         "directory",
         "log",
         "open_stdin",
+        "output",
         "runtime_directory",
         "tag",
         "terminal",
@@ -63,6 +67,7 @@ class Plan:
         close_on_eof: bool,
         runtime_directory: str = "",
         log: Log | None = None,
+        output: str = "",
         cpus: Iterable[int] | None = None,
     ) -> None:
         self.tag = tag
@@ -76,6 +81,8 @@ class Plan:
         self.open_stdin = open_stdin
         self.close_on_eof = close_on_eof
         self.log = log
+        self.output = output
+        """File that takes all it writes; without one it comes to us."""
         self.cpus = cpus
         """Where the runtime runs, and from there the process; None: where we do.
 
@@ -129,12 +136,13 @@ class Starting:
         self._console: _socket.socket | None = None
         self._attempts = 0
         self._runtime_pid = 0
-        self._started_at = ""
+        self._attention: Timer | None = None
+        self._hangs: Failure | None = None
 
     def begin(self) -> None:
         """Spawn the runtime. Raises OSError with nothing left if that cannot be."""
         plan = self._plan
-        ours, theirs = (None, [0, 0, 0]) if plan.terminal else _pipes(stdin=plan.open_stdin)
+        ours, theirs = (None, [0, 0, 0]) if plan.terminal else _pipes(plan.open_stdin, plan.output)
         self._streams = ours
         console = self._listen() if plan.terminal else None
         command = plan.build(self._name("log"), self._name("pid"), console)
@@ -155,11 +163,27 @@ class Starting:
                 os.close(fd)
         self._runtime_pid = pid
         self._loop.on_exit(pid, self._runtime_ended)
+        self._attention = self._loop.later(LOOK_S, self._look)
 
     def abort(self) -> None:
         """Kill the runtime if it still runs; ``done`` is called as ever."""
         if self._runtime_pid:
             os.kill(self._runtime_pid, signal.SIGKILL)
+
+    def _look(self) -> None:
+        """It takes long: end it if it cannot end by itself."""
+        from runengine.monitor.hanging import Look
+
+        look = Look(self._runtime_pid, time.monotonic() - LOOK_S)
+
+        def again() -> None:
+            self._hangs = look()
+            if self._hangs:
+                self.abort()
+            else:
+                self._attention = self._loop.later(LOOK_S, again)
+
+        again()
 
     def _name(self, suffix: str) -> str:
         return f"{self._plan.tag}.{suffix}"
@@ -237,6 +261,8 @@ class Starting:
 
     def _runtime_ended(self, status: int, _: str) -> None:
         self._runtime_pid = 0
+        if self._attention:
+            self._attention.cancel()
         if self._plan.terminal and not self._streams:
             # It sent the terminal before it ended; we may just not have looked yet.
             self._accept()
@@ -246,7 +272,7 @@ class Starting:
         pid, start_time = self._identity() if status == 0 else (0, None)
         if not pid or not self._streams:
             self._loop.expected()
-            self._fail(self._runtime_failure(status), status)
+            self._fail(self._hangs or self._runtime_failure(status), status)
             return
         self._adopt(pid, start_time or 0)
 
@@ -277,14 +303,30 @@ class Starting:
             self._attempts += 1
             self._loop.later(SETTLE_INTERVAL_S, lambda: self._settle(process))
             return
+        elif self._attempts == SETTLE_ATTEMPTS and self._is_lost(process):
+            process.on_exit(lambda *_: self._fail_late(process))
+            return
         self._clean_up()
         self._done(process, None)
+
+    def _is_lost(self, process: Process) -> bool:
+        """Whether it will never be the program; then it is killed."""
+        name, fields = stat_fields(process.pid)
+        if not fields or fields[0] != b"Z":
+            return False
+        from runengine.monitor import hanging
+
+        if not hanging.is_beheaded(name, fields):
+            return False
+        self._hangs = hanging.beheaded()
+        os.kill(process.pid, signal.SIGKILL)
+        return True
 
     def _fail_late(self, process: Process) -> None:
         from runengine.runtime import messages
 
         text = process.session.last_words().decode(errors="replace")
-        self._fail(messages.late(text), 0)
+        self._fail(self._hangs or messages.late(text), 0)
 
     def _runtime_failure(self, status: int) -> Failure:
         from runengine.runtime import messages
@@ -319,9 +361,22 @@ class Starting:
         _unlink(f"{self._plan.directory}/.{self._name('pid')}")
 
 
-def _pipes(*, stdin: bool) -> tuple[Streams, list[int]]:
-    """Our ends and the process's; the process's input is /dev/null unless ``stdin``."""
+def _pipes(stdin: bool, output: str) -> tuple[Streams, list[int]]:  # noqa: FBT001
+    """Our ends and the process's; its input is /dev/null unless ``stdin``.
+
+    Where ``output`` names a file it has that, and we none.
+    """
     inner, our_input = os.pipe2(os.O_CLOEXEC) if stdin else (0, None)
+    if output:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            outer = os.open(output, flags, 0o600)
+        except OSError:
+            for fd in (inner, our_input):
+                if fd:
+                    os.close(fd)
+            raise
+        return Streams(our_input, {}, terminal=False), [inner, outer, outer]
     our_output, outer = os.pipe2(os.O_CLOEXEC)
     our_errors, errors = os.pipe2(os.O_CLOEXEC)
     outputs = {our_output: wire.STDOUT, our_errors: wire.STDERR}

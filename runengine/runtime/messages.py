@@ -69,6 +69,8 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("namespace path",), CONFLICT, "the process whose namespace is to be joined has gone"),
     (("seccomp", "not a valid"), INVALID, ""),
     (("invalid rootfs",), FAILED, ""),
+    (("container process is already dead",), FAILED, "its init was killed before the program"
+     " began: by a seccomp profile, or for want of memory (--memory)"),
     (("container does not exist",), MISSING, ""),
     (("container", "already exists"), CONFLICT, ""),
     (("cannot exec in a stopped container",), CONFLICT, ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runengine.errors import Conflict, Unavailable
+from runengine.cgroups import layout
+from runengine.errors import Conflict, RuntimeFailed, Unavailable
 from runengine.linux import pidfd
 from runengine.mgr.container import start
 from runengine.monitor.client import Connection
@@ -150,6 +152,41 @@ def test_a_removal_by_force_calls_a_start_off(
     engine.containers.remove(slow, force=True)
     assert processes_of(slow) == []
     assert engine.containers.list(all=True) == []
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"defaultAction": "SCMP_ACT_KILL"},  # the runtime's init hangs, and so would the runtime
+        {"defaultAction": "SCMP_ACT_KILL_PROCESS"},
+        {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["execve"], "action": "SCMP_ACT_KILL"}],
+        },  # when the runtime has gone
+    ],
+)
+def test_a_profile_that_kills_the_init_fails_the_start(
+    engine: Engine, runner: Runner, profile: dict[str, object]
+) -> None:
+    container = runner.create("true", SecurityOpt=[f"seccomp={json.dumps(profile)}"])
+    with pytest.raises(RuntimeFailed, match="its own seccomp profile"):
+        engine.containers.start(container)
+    assert engine.containers.inspect(container)["State"]["Status"] == "created"
+    record = engine.store.containers.get(container)
+    assert layout.procs(record.details["cgroup"]) == []
+
+
+def test_a_runtime_that_somebody_stops_is_named(
+    engine: Engine, slow: str, begun: Path
+) -> None:
+    def stop() -> None:
+        for pid in processes_of(slow):
+            os.kill(pid, signal.SIGSTOP)
+
+    _once(begun.exists, stop)
+    with pytest.raises(RuntimeFailed, match="somebody has stopped the runtime"):
+        engine.containers.start(slow)
+    assert processes_of(slow) == []
 
 
 def _once(condition: Callable[[], bool], action: Callable[[], None]) -> None:

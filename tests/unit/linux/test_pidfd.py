@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import select
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from runengine.linux import pidfd
+from tests.support.waiting import wait_for
 
 MONTH_S = 31 * 86400.0
 
@@ -52,3 +56,44 @@ def test_no_time_is_too_long_to_wait(monkeypatch, timeout_s):
     sleeper = Sleeper(ends_in=1)
     monkeypatch.setattr(select, "poll", lambda: sleeper)
     assert pidfd.wait(-1, timeout_s) is True
+
+
+BEHEADED = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(600,)).start()
+print("there", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+@pytest.mark.side_effects
+def test_a_process_lives_as_long_as_any_of_its_threads():
+    with subprocess.Popen([sys.executable, "-c", BEHEADED], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == b"there\n"
+            wait_for(lambda: state_of(process.pid) == "Z")
+            started = pidfd.start_time(process.pid)
+            assert started
+            assert pidfd.is_alive(process.pid, started)
+        finally:
+            process.kill()
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert pidfd.start_time(process.pid) is None  # a zombie, all of it
+
+
+@pytest.mark.side_effects
+def test_who_is_stopped():
+    with subprocess.Popen(["sleep", "600"]) as process:
+        try:
+            assert not pidfd.is_stopped(process.pid)
+            process.send_signal(signal.SIGSTOP)
+            wait_for(lambda: pidfd.is_stopped(process.pid))
+        finally:
+            process.kill()
+
+
+def state_of(pid):
+    """As proc_pid_stat(5) has it."""
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
