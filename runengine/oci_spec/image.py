@@ -252,6 +252,14 @@ def document_type(data: bytes, content_type: str = "", *, name: str = "manifest"
     return found
 
 
+def check_document(data: bytes, content_type: str, *, name: str) -> None:
+    """Raise as ``document_type`` and the parsers do for what is neither manifest nor index."""
+    if document_type(data, content_type, name=name) in media_types.MANIFESTS:
+        parse_manifest(data, name=name)
+    else:
+        parse_index(data, name=name)
+
+
 def parse_index(data: bytes, *, name: str = "index") -> Index:
     """Read an index. Raises Corrupt naming ``name`` and the first fault."""
     return _parse(Index, data, MANIFEST_LIMIT_BYTES, name)

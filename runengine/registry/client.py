@@ -83,6 +83,7 @@ class RegistryClient:
         self._grants = auth.Grants(credentials or AuthFiles())
         self._schemes: dict[str, str] = {}
         self._served_by: dict[str, str] = {}
+        self._distrusted: set[str] = set()
         self._registries: dict[Endpoint, transport.Registry] = {}
         self._registries_pid = 0
         self.notices: list[str] = []
@@ -156,7 +157,8 @@ class RegistryClient:
         Raises the registry's own error if no endpoint answers well.
         """
         served_by = self._served_by.get(ref.name)
-        endpoints = sorted(self.explain(ref), key=lambda endpoint: endpoint.host != served_by)
+        usable = (one for one in self.explain(ref) if one.describe() not in self._distrusted)
+        endpoints = sorted(usable, key=lambda endpoint: endpoint.host != served_by)
         failure: EngineError | None = None
         for endpoint in endpoints:
             try:
@@ -170,6 +172,20 @@ class RegistryClient:
             self._served_by[ref.name] = endpoint.host
             return result
         raise failure or AssertionError("the registry itself is among the endpoints")
+
+    def distrust(self, ref: Reference, why: object) -> bool:
+        """What came last for ``ref`` is wrong: if a mirror sent it, ask that no more.
+
+        Whether it was one, and so another try may help.
+        """
+        served_by = self._served_by.get(ref.name)
+        for endpoint in self.explain(ref):
+            text = endpoint.describe()
+            if endpoint.is_mirror and endpoint.host == served_by and text not in self._distrusted:
+                self._distrusted.add(text)
+                self.notices.append(f"{text} failed: {why}")
+                return True
+        return False
 
     def _manifest_from(self, endpoint: Endpoint, ref: Reference, wanted: str) -> Manifest:
         import hashlib
@@ -189,7 +205,13 @@ class RegistryClient:
                     f"manifest for {ref} has the wrong content",
                     details=f"{endpoint.host} sent {digest} instead of {expected}",
                 )
-        return Manifest(response.headers.get("Content-Type", ""), digest, data)
+        media_type = response.headers.get("Content-Type", "")
+        if endpoint.is_mirror:
+            from runengine.oci_spec import image
+
+            # One that answers with something else is passed over, as one that is away.
+            image.check_document(data, media_type, name=f"manifest {digest} of {ref}")
+        return Manifest(media_type, digest, data)
 
     def _tags_from(self, endpoint: Endpoint, ref: Reference) -> list[str]:
         from runengine.registry import tags

@@ -348,6 +348,38 @@ def test_blob_that_the_disk_changed_is_downloaded_again(fake, images):
     assert read_layers(images, name) == BASE | TOP
 
 
+@pytest.mark.parametrize("layers", [(TOP,), (BASE, TOP)], ids=["here", "in workers"])
+def test_a_mirror_with_wrong_layers_is_passed_over_and_told(fake, roots, layers):
+    layout = simple(*layers)
+    name = serve(fake, layout)
+    with FakeRegistry() as mirror:
+        mirror.tags, mirror.types = fake.tags, fake.types
+        mirror.blobs = dict(fake.blobs)
+        for digest in layer_digests(layout):
+            mirror.blobs[digest] = bytes(len(fake.blobs[digest]))
+        table = {fake.host: [f"http://{mirror.host}"]}
+        with image_mgr(roots, mirrors=table) as images:
+            lines = Lines()
+            images.pull(name, progress=lines)
+            assert read_layers(images, name) == {
+                key: value for layer in layers for key, value in layer.items()
+            }
+    told = [line for line in lines.lines if line.startswith(f"WARNING: mirror {mirror.host}")]
+    assert told
+    assert all("wrong content" in line or "not" in line for line in told)
+
+
+def test_mirrors_that_failed_are_told_even_if_nobody_has_it(fake, roots):
+    with (
+        FakeRegistry() as mirror,
+        image_mgr(roots, mirrors={fake.host: [f"http://{mirror.host}"]}) as images,
+    ):
+        lines = Lines()
+        with pytest.raises(NotFound, match=f"not found at {fake.host}"):
+            images.pull(f"{fake.host}/app:1", progress=lines)
+    assert any(line.startswith(f"WARNING: mirror {mirror.host}") for line in lines.lines)
+
+
 def test_broken_transfer_goes_on_where_it_stopped(fake, images, monkeypatch):
     monkeypatch.setattr(arrival, "RETRY_DELAY_S", 0.01)
     layout = simple({"random": os.urandom(300_000)})

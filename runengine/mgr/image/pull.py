@@ -132,10 +132,14 @@ def _bring(
     began_ns = time.monotonic_ns()
     progress.line(f"{ref.tag or ref.digest}: Pulling from {ref.repository}")
     with garbage.arriving(context, resumable=True):
-        fetched = fetch_image(client, ref, context.content, wanted)
-        for notice in (*client.notices, *fetched.warnings):
-            progress.line(f"WARNING: {notice}")
-        client.notices.clear()
+        try:
+            fetched = fetch_image(client, ref, context.content, wanted)
+        finally:
+            for notice in client.notices:
+                progress.line(f"WARNING: {notice}")
+            client.notices.clear()
+        for warning in fetched.warnings:
+            progress.line(f"WARNING: {warning}")
         keys = _bring_layers(context, client, fetched, progress)
         result = _finish(context, fetched, keys, progress)
         _note(context, ref, result, began_ns)
@@ -252,8 +256,14 @@ class _Crew:
     def run(self, progress: Progress) -> None:
         """Bring everything."""
 
+        told: set[str] = set()
+
         def receive(message: Message) -> None:
-            progress.layer(*message["layer"])
+            if "layer" in message:
+                progress.layer(*message["layer"])
+            elif message["notice"] not in told:
+                told.add(message["notice"])  # each worker finds it out
+                progress.line(f"WARNING: {message['notice']}")
 
         usual = min(WORKERS_LIMIT, (os.cpu_count() or 1) + 1)
         most = self._context.config.max_concurrent_downloads or usual
@@ -270,9 +280,25 @@ class _Crew:
             Arrivals(self._context, self._stack, self._fetch) as arrivals,
         ):
             for number in numbers:
-                layer = self._missing[number]
-                arrivals.bring(layer, _reporter(layer, send), with_blob=True)
+                self._bring(arrivals, self._missing[number], send)
             arrivals.finish()
+
+    def _bring(self, arrivals: Arrivals, layer: Layer, send: Send) -> None:
+        """Bring one layer; a mirror that sends something else is passed over, and told."""
+        try:
+            while True:
+                try:
+                    arrivals.bring(layer, _reporter(layer, send), with_blob=True)
+                    return
+                except Corrupt as error:
+                    # The right bytes of an image that is wrong are as wrong elsewhere.
+                    is_right = self._context.content.has(layer.digest)
+                    if is_right or not self._client.distrust(self._ref, error):
+                        raise
+        finally:
+            for notice in self._client.notices:
+                send({"notice": notice})
+            self._client.notices.clear()
 
     def _fetch(self, layer: Layer, offset: int) -> Iterable[bytes]:
         # BlobWriter checks the digest, so the client need not.

@@ -206,9 +206,7 @@ def test_a_blob_with_content_encoding_is_not_decoded(fake, client, ref) -> None:
 def test_a_wrong_blob_is_refused(fake, client, ref, served, headers, error, words) -> None:
     if headers:
         served = b"%x\r\n%s\r\n0\r\n\r\n" % (len(served), served)
-        fake.faults["/blobs/"] = Fault(
-            200, served, {**headers, "Content-Length": ""}
-        )
+        fake.faults["/blobs/"] = Fault(200, served, {**headers, "Content-Length": ""})
     else:
         fake.blobs[DIGEST] = served
     with pytest.raises(error, match=words):
