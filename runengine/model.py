@@ -186,6 +186,7 @@ class HostConfig(TypedDict):
     GroupAdd: list[str]
     IpcMode: str
     PidMode: str
+    Profile: NotRequired[str]
     UTSMode: str
     UsernsMode: str
     StorageOpt: NotRequired[dict[str, str]]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from runengine.model import LogConfig
     from runengine.monitor.protocol import LogSpec
 
-DRIVERS = ("cri", "json-file", "journald", "none")
-FILE_NAMES = {"cri": "container.log", "json-file": "json.log"}
+DRIVERS = ("cri", "json-file", "journald", "passthrough", "none")
+FILE_NAMES = {"cri": "container.log", "json-file": "json.log", "passthrough": "output.log"}
 DEFAULT_MAX_SIZE = 10 * 1024 * 1024
 DEFAULT_MAX_FILE = 3
 DEFAULT_BUFFER = 1 << 20
@@ -23,7 +23,12 @@ _COMMON = frozenset(
     {"env", "env-regex", "labels", "labels-regex", "max-buffer-size", "mode", "tag"}
 )
 _OF_FILES = _COMMON | {"compress", "max-file", "max-size", "root-dir"}
-OPTIONS = {"cri": _OF_FILES, "json-file": _OF_FILES, "journald": _COMMON}
+OPTIONS = {
+    "cri": _OF_FILES,
+    "json-file": _OF_FILES,
+    "journald": _COMMON,
+    "passthrough": frozenset({"root-dir"}),
+}
 _MAX_BUFFER = 1 << 30
 _FIELD_NAME_LENGTH = 64
 # Docker's go-units: multiples of 1000, whatever follows the letter; of memory multiples of 1024.
@@ -90,6 +95,9 @@ def parse_log_options(
     for key in sorted(options):
         if key not in OPTIONS[driver]:
             raise InvalidParameter(f"unknown log opt '{key}' for {driver} log driver")
+    if driver == "passthrough":
+        _check_root_dir(options)
+        return {"driver": driver, "path": "", "max_size": 0, "max_file": 1, "attrs": {}}
     buffer_bytes = _buffer(options)
     attrs = _attrs(options, subject or Subject())
     if driver == "journald":

@@ -50,6 +50,14 @@ def read_logs(
     streams = [name for name, on in (("stdout", stdout), ("stderr", stderr)) if on]
     if not streams:
         raise InvalidParameter("you must choose at least one stream")
+    if spec["driver"] == "passthrough":
+        from runengine.mgr import plain_logs
+
+        plain_logs.refuse(since, until, timestamps, details)
+        if stdout:
+            over = (lambda: not is_running()) if follow else None
+            plain_logs.read(spec["path"], parse_tail(tail), emit, over)
+        return
     from_journal = spec["driver"] == "journald"
     if spec["driver"] not in FORMATS and not from_journal:
         raise Unsupported(

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
+PASSTHROUGH = "passthrough"
+"""The log driver of a container that writes to its log itself."""
 STARTING, RUNNING, ENDING, ENDED = "starting", "running", "ending", "ended"
 CHANGEABLE = frozenset(("events", "on_exit", "restart"))
 """Keys of the job that are looked at only when something happens, so that they may change."""
@@ -92,7 +94,7 @@ class Container:
         return f"cannot start container {self.job['id'][:12]}: {reason}"
 
     def _open_log(self) -> None:
-        if self.job["log"]["driver"] != "none":
+        if self.job["log"]["driver"] not in ("none", PASSTHROUGH):
             from runengine.monitor.logs import open_log
 
             self._log = open_log(self.job["log"])
@@ -104,10 +106,12 @@ class Container:
             base = argv.with_log(job["runtime"], log)
             return argv.run(base, job["id"], job["bundle"], pid_file=pid_file, console=console)
 
+        log = job["log"]
         return Plan(
             "start",
             job["state_dir"],
             build,
+            output=log["path"] if log["driver"] == PASSTHROUGH else "",
             terminal=job["terminal"],
             console_size=job["console_size"],
             open_stdin=job["open_stdin"],

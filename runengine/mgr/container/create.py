@@ -160,7 +160,10 @@ def make_plan(
     from runengine.oci_spec import merge, validate
 
     policy.check(host["RestartPolicy"])
+    if host.get("Profile"):
+        from runengine.mgr.container import profiles
 
+        config, host, endpoints = profiles.apply(config, host, endpoints)
     image = context.images.lookup(config["Image"])
     document = json.loads(image.config)
     merged = merge.merge_image(config, document.get("config") or {})
@@ -183,6 +186,11 @@ def make_plan(
         env=merged["Env"],
     )
     log, log_dir = log_spec(host["LogConfig"], data_dir, container_id, subject)
+    if log["driver"] == "passthrough" and merged["Tty"]:
+        raise InvalidParameter(
+            "log driver 'passthrough' does not go with a terminal",
+            resolution="leave -t out, or use another log driver",
+        )
     details = {
         "hostname": merged["Hostname"] or container_id[: ids.SHORT_ID_LENGTH],
         "architecture": document.get("architecture") or "",
@@ -212,7 +220,13 @@ def _with_limits(context: Context, host: HostConfig) -> Checked:
         affinity.check(wanted, host, found)
         affinity.decide_for(context, wanted, host["Runtime"])
     least = context.config.min_memory_bytes
-    return limits.check(host, able, min_memory_bytes=least, machine=found)
+    checked = limits.check(host, able, min_memory_bytes=least, machine=found)
+    if host.get("Profile"):
+        from runengine.mgr.container import profiles
+        from runengine.mgr.container.runtime import abilities
+
+        checked.warnings.extend(profiles.warnings(host, abilities(context, host["Runtime"])))
+    return checked
 
 
 def _with_defaults(context: Context, host: HostConfig) -> HostConfig:

@@ -76,7 +76,7 @@ def gather(
         init_path=_init_path(host),
         shm_path=_shm_path(context, record),
         default_pids_limit=context.config.default_pids_limit,
-        rlimits={"nofile": _nofile()},
+        rlimits={} if host.get("Profile") else {"nofile": _nofile()},
         image_architecture=record.details.get("architecture", ""),
         apparmor_profile=_apparmor_profile(context, here, host),
         seccomp_flags=able.seccomp_flags,
