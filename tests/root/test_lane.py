@@ -29,14 +29,31 @@ def groups() -> list[Path]:
 def test_nothing_of_what_is_around_is_seen():
     done = subprocess.run([LANE, "sh", "-c", LOOK], capture_output=True, text=True, check=True)
     found = dict(line.split(" ", 1) for line in done.stdout.splitlines())
-    assert set(found["processes"].split()) <= {"tini", "sh", "ps", "sort", "tr"}
+    assert set(found["processes"].split()) <= {"tini", "lane", "sh", "ps", "sort", "tr"}
     assert found["links"].split() == ["lo"]
     assert found["up"] == "unknown"  # never "up", for lo; "down" is what it would be
     assert (found["rules"], found["groups"], found["netns"]) == ("", "0", "")
 
 
-def test_how_it_ends_is_how_the_command_ends():
-    assert subprocess.run([LANE, "sh", "-c", "exit 7"], check=False).returncode == 7
+@pytest.mark.parametrize(("last", "code"), [("exit 7", 7), ("kill -KILL $$", 137)])
+def test_how_it_ends_is_how_the_command_ends(last, code):
+    assert subprocess.run([LANE, "sh", "-c", last], check=False).returncode == code
+
+
+FREEZE = """
+group=$(dirname $(find /sys/fs/cgroup -name freezer.state -o -name cgroup.freeze | head -n 1))/box
+mkdir $group
+sleep 1234 &
+echo $! >$group/cgroup.procs
+[ ! -e $group/freezer.state ] || echo FROZEN >$group/freezer.state
+[ ! -e $group/cgroup.freeze ] || echo 1 >$group/cgroup.freeze
+"""
+
+
+def test_a_paused_container_does_not_keep_it_from_ending():
+    before = groups()
+    assert subprocess.run([LANE, "sh", "-c", FREEZE], timeout=60, check=False).returncode == 0
+    assert groups() == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
