@@ -194,24 +194,21 @@ def _mount_by_options(
     import threading
 
     failures: list[OSError] = []
-    fds = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in stack]
-    # A label has commas of its own, for which SELinux knows quotes.
-    words = {key: f'"{value}"' if "," in value else value for key, value in options.items()}
-    words.update({key: _escape(path) for key, path in directories.items()})
-    words["lowerdir"] = ":".join(map(str, fds))
-    text = ",".join(f"{key}={value}" for key, value in words.items())
+    fds: list[int] = []
 
     def work() -> None:
         try:
             libc.unshare(_CLONE_FS)
             os.chdir("/proc/self/fd")
             flags = mount.MS_RDONLY if readonly else 0
-            libc.mount("overlay", merged, "overlay", flags, text)
+            libc.mount("overlay", merged, "overlay", flags, _words(fds, directories, options))
             libc.mount("none", merged, None, mount.MS_PRIVATE, None)
         except OSError as error:
             failures.append(error)
 
     try:
+        for path in stack:
+            fds.append(os.open(path, os.O_PATH | os.O_CLOEXEC))  # noqa: PERF401 - one may be missing
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
@@ -220,6 +217,15 @@ def _mount_by_options(
             os.close(fd)
     if failures:
         raise failures[0]
+
+
+def _words(fds: Sequence[int], directories: dict[str, str], options: dict[str, str]) -> str:
+    """The option string, with layers by the numbers of their descriptors."""
+    # A label has commas of its own, for which SELinux knows quotes.
+    words = {key: f'"{value}"' if "," in value else value for key, value in options.items()}
+    words.update({key: _escape(path) for key, path in directories.items()})
+    words["lowerdir"] = ":".join(map(str, fds))
+    return ",".join(f"{key}={value}" for key, value in words.items())
 
 
 def _escape(path: str) -> str:

@@ -159,6 +159,7 @@ def test_redirects_in_layers_are_not_followed(rig):
         os.listdir(f"{rig.merged}/dir")
 
 
+@pytest.mark.usefixtures("api")
 def test_a_missing_layer_is_named(rig):
     rig.lowers[1] += "-gone"
     with pytest.raises(EngineError, match=r"No such file or directory: .*-gone"):
