@@ -12,11 +12,10 @@ import os
 from runengine.linux import libc
 
 MOUNT_ATTR_RDONLY = 0x01
-MOUNT_ATTR_NODEV = 0x04
 MOUNT_ATTR_IDMAP = 0x100000
 
 _CLOEXEC = 1
-_SET_FLAG, _SET_STRING, _SET_FD, _CREATE = 0, 1, 5, 6
+_SET_STRING, _SET_FD, _CREATE = 1, 5, 6
 _MOVE_EMPTY_PATH = 0x04
 _MOVE_TO_EMPTY_PATH = 0x40
 _OPEN_TREE_CLONE = 0x1
@@ -45,11 +44,6 @@ def fsopen(fstype: str) -> int:
 def set_string(fd: int, key: str, value: str) -> None:
     """Set a parameter; EINVAL if the filesystem does not know it."""
     _fsconfig(fd, _SET_STRING, key, os.fsencode(value), 0)
-
-
-def set_flag(fd: int, key: str) -> None:
-    """Set a parameter that has no value."""
-    _fsconfig(fd, _SET_FLAG, key, None, 0)
 
 
 def set_fd(fd: int, key: str, value: int) -> None:

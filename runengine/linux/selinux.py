@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-MOUNTED = "/sys/fs/selinux"
 _XATTR = "security.selinux"
 _SETTINGS = "/etc/selinux/config"
 _USUAL_POLICY = "targeted"

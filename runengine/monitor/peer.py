@@ -49,7 +49,6 @@ class Peer:
         "closed",
         "primary",
         "session",
-        "waits_for",
         "wants",
         "writes_stdin",
     )
@@ -68,7 +67,6 @@ class Peer:
         self.session: Session | None = None
         self.wants: tuple[int, ...] = ()
         self.writes_stdin = False
-        self.waits_for: str | None = None
         self._watch()
 
     def _watch(self) -> None:

@@ -141,8 +141,8 @@ def processes(paths: Paths) -> list[int]:
 
 
 def await_end(paths: Paths) -> None:
-    for table in tables.read_all(directory_of(paths)):
-        tables.remove(directory_of(paths), table.network_id)
+    for network_id in tables.ids(directory_of(paths)):
+        tables.remove(directory_of(paths), network_id)
     wait_for(lambda: not processes(paths), "the resolver ends with its tables")
 
 
