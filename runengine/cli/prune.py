@@ -65,6 +65,12 @@ def _prune_images(engine: Engine, filters: Filters, *, everything: bool) -> int:
     return done.freed_bytes or 0
 
 
+def _collect_garbage(engine: Engine) -> int:
+    """What no image needs, however new: nothing that could be removed survives."""
+    swept = engine.images.collect_garbage(everything=True)
+    return 0 if swept is None else swept.freed_bytes
+
+
 def _lower(line: str) -> str:
     """Prune's lines begin in lower case, those of rmi do not."""
     return line[:1].lower() + line[1:]
@@ -89,7 +95,8 @@ def system_prune(ctx: click.Context, /, **options: Any) -> None:
     """Remove unused data.
 
     Stopped containers, networks that no container is on, images, the builders' cache, and with
-    --volumes anonymous volumes; named volumes stay.
+    --volumes anonymous volumes; named volumes stay. With --all and no filter also what a pull that
+    broke off has left to go on from.
     """
     filters: Filters = options["filters"]
     if options["volumes"] and "until" in filters:
@@ -108,6 +115,7 @@ def system_prune(ctx: click.Context, /, **options: Any) -> None:
     freed += _prune_images(engine, filters, everything=options["all"])
     if not filters:  # nothing in the builders' cache has a label or a time
         freed += engine.images.prune_builds()
+        freed += _collect_garbage(engine) if options["all"] else 0
     _say_total(freed)
 
 

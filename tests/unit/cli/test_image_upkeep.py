@@ -200,7 +200,9 @@ def managers():
         "containers": Manager(prune=PrunedContainers([A[7:]], 1000)),
         "networks": Manager(prune=["net"]),
         "images": Manager(
-            prune=Pruned([{"Untagged": "a:1"}, {"Deleted": A}], 2000), prune_builds=8000
+            prune=Pruned([{"Untagged": "a:1"}, {"Deleted": A}], 2000),
+            prune_builds=8000,
+            collect_garbage=Swept([], [], 16000),
         ),
         "volumes": Manager(prune=PrunedVolumes(["data"], 4000)),
     }
@@ -229,8 +231,15 @@ def test_system_prune():
     assert fakes["volumes"].asked == []
     output = call("system", "prune", "-af", "--volumes", **fakes).stdout
     assert "Deleted Volumes:\ndata\n" in output
-    assert output.endswith("Total reclaimed space: 15kB\n")
-    assert fakes["images"].asked[-2][1] == {"dangling": ["false"]}
+    assert output.endswith("Total reclaimed space: 31kB\n")
+    assert fakes["images"].asked[-3][1] == {"dangling": ["false"]}
+    assert fakes["images"].asked[-1] == ("collect_garbage", {"everything": True})
+    fakes["images"].answers["collect_garbage"] = None  # somebody is at work
+    assert call("system", "prune", "-af", **fakes).stdout.endswith("Total reclaimed space: 11kB\n")
+    fakes["images"].asked.clear()
+    call("system", "prune", "-f", **fakes)
+    call("system", "prune", "-af", "--filter", "label=a", **fakes)
+    assert "collect_garbage" not in [asked[0] for asked in fakes["images"].asked]
 
 
 def test_a_prune_during_a_pull_says_so():
