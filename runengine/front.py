@@ -85,7 +85,7 @@ def launcher_socket(args: list[str], environment: dict[bytes, bytes]) -> str | N
     rest = list(args)
     while rest and rest[0].startswith("-"):
         name, equals, value = rest.pop(0).partition("=")
-        if name in ("--state", "--root") and not equals:
+        if name in ("--state", "--root", "--cgroup-manager") and not equals:
             value = rest.pop(0) if rest else ""
         if name == "--state":
             state = value

@@ -29,6 +29,8 @@ class App:
         self.root: str | None = None
         self.state: str | None = None
         self.cgroup_driver: str | None = None
+        self.insecure: tuple[str, ...] = ()
+        """Registries that need no TLS in this call."""
         self.debug = False
         self.runs = False
         self.check_root = opener is None
@@ -55,7 +57,9 @@ class App:
             return fake
         from runengine.mgr.engine import Engine
 
-        return Engine.open(self.paths(), cgroup_driver=self.cgroup_driver)
+        return Engine.open(
+            self.paths(), cgroup_driver=self.cgroup_driver, insecure_registries=self.insecure
+        )
 
     def close(self) -> None:
         """Close the engine if it was opened."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from runengine.cli.command import Option
+from runengine.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    Key = Callable[[Any], Any]
+
+_Sortable = TypeVar("_Sortable")
 
 FORMAT_HELP = """Format output using a custom template:
 'table':            Print output in table format with column headers (default)
@@ -42,6 +49,24 @@ _LISTS = frozenset(
      "GroupAdd", "LinkLocalIPs", "Links", "MaskedPaths", "Mounts", "OnBuild", "ReadonlyPaths",
      "RepoDigests", "RepoTags", "SecurityOpt", "Shell", "Ulimits", "VolumesFrom")
 )
+
+
+def heading_option(*short: str) -> Option:
+    """``--noheading``, as Podman has it."""
+    return Option(
+        [*short, "--noheading", "bare"], is_flag=True, help="Do not print the line of titles"
+    )
+
+
+def sorted_rows(rows: list[_Sortable], by: str, keys: dict[str, Key]) -> list[_Sortable]:
+    """Rows in the order that ``--sort`` asks for. Raises InvalidParameter."""
+    if not by:
+        return rows
+    if by not in keys:
+        raise InvalidParameter(
+            f"cannot sort by {by!r}", resolution=f"one of {', '.join(sorted(keys))}"
+        )
+    return sorted(rows, key=keys[by])
 
 
 def quiet_format(form: str) -> None:

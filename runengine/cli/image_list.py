@@ -10,13 +10,22 @@ import click
 from runengine.cli import context, table
 from runengine.cli.command import ArgumentError, Option, argument, command
 from runengine.cli.filters import filter_option
-from runengine.cli.formats import FORMAT_HELP, quiet_format
+from runengine.cli.formats import FORMAT_HELP, heading_option, quiet_format, sorted_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from runengine.cli.image_rows import ImageRow
 
 _COUNTED = (".SharedSize", ".UniqueSize", ".Containers")
 """Fields that cost a look at every layer."""
+_ORDERS: dict[str, Callable[[ImageRow], Any]] = {
+    "created": lambda row: -row.entry["Created"],
+    "id": lambda row: row.entry["Id"],
+    "repository": lambda row: (row.repository, row.tag),
+    "size": lambda row: row.entry["Size"],
+    "tag": lambda row: row.tag,
+}
 
 
 @command(
@@ -32,7 +41,9 @@ _COUNTED = (".SharedSize", ".UniqueSize", ".Containers")
         filter_option("-f"),
         Option(["--format", "form"], metavar="string", default="", help=FORMAT_HELP),
         Option(["--no-trunc", "full"], is_flag=True, help="Don't truncate output"),
+        heading_option("-n"),
         Option(["-q", "--quiet"], is_flag=True, help="Only show image IDs"),
+        Option(["--sort"], metavar="string", default="", help=f"Sort by {', '.join(_ORDERS)}"),
         Option(
             ["--tree"], is_flag=True, help="Show layers, who shares them, and other platforms"
         ),
@@ -71,9 +82,11 @@ def _show(found: Sequence[dict[str, Any]], options: dict[str, Any]) -> None:
     form = options["form"]
     digests = options["digests"] or (not options["quiet"] and ".Digest" in form)
     rows = rows_of(found, digests=digests, full=options["full"], now_s=time.time())
+    rows = sorted_rows(rows, options["sort"], _ORDERS)
     if options["quiet"]:
         quiet_format(form)
         context.write("".join(f"{row.field('ID')}\n" for row in rows))
         return
-    layout = table.Layout(TITLES, columns(digests=options["digests"]))
+    shown = columns(digests=options["digests"])
+    layout = table.Layout(TITLES, shown, heading=not options["bare"])
     context.write(table.render(rows, layout, form))

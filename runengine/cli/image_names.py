@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from runengine.cli import context
+from runengine.cli import context, selection
 from runengine.cli.command import Option, argument, command
 from runengine.errors import EngineError, NotFound
 
@@ -48,28 +48,45 @@ def exists(ctx: click.Context, /, image: str) -> None:
     "rmi",
     usage="[OPTIONS] IMAGE [IMAGE...]",
     params=[
+        Option(["-a", "--all", "everything"], is_flag=True, help="Remove all images"),
         Option(["-f", "--force"], is_flag=True, help="Force removal of the image"),
+        Option(
+            ["-i", "--ignore"], is_flag=True, help="Do not mind images that are not there"
+        ),
         Option(["--no-prune"], is_flag=True, help="Do not delete untagged parents"),
     ],
 )
-@argument("names", nargs=-1, required=True)
+@argument("names", nargs=-1)
 @click.pass_context
-def rmi(ctx: click.Context, /, names: tuple[str, ...], *, force: bool, no_prune: bool) -> None:
+def rmi(
+    ctx: click.Context, /, names: Sequence[str], *, everything: bool, **options: bool
+) -> None:
     """Remove one or more images."""
+    selection.require_one_way(ctx, names, everything=everything)
     manager = context.engine(ctx).images
+    force = options["force"]
+    if everything:
+        names = _every_name(manager.list())
     errors: list[EngineError] = []
     for name in names:
         try:
-            removed = manager.remove(name, force=force, prune=not no_prune)
+            removed = manager.remove(name, force=force, prune=not options["no_prune"])
         except EngineError as error:
             errors.append(error)
             continue
         context.write("".join(f"{line}\n" for line in removed_lines(removed)))
     for failed in errors:
-        context.complain(str(failed))
+        if not (options["ignore"] and isinstance(failed, NotFound)):
+            context.complain(str(failed))
     # As with `rm -f`: what is not there need not be removed.
-    if any(not (force and isinstance(failed, NotFound)) for failed in errors):
+    tolerant = force or options["ignore"]
+    if any(not (tolerant and isinstance(failed, NotFound)) for failed in errors):
         ctx.exit(1)
+
+
+def _every_name(entries: Sequence[dict[str, Any]]) -> list[str]:
+    """The tags of all images, as an id stands for one repository only; else their ids."""
+    return [name for entry in entries for name in entry["RepoTags"] or [entry["Id"]]]
 
 
 def removed_lines(removed: Sequence[dict[str, str]]) -> list[str]:

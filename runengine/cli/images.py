@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runengine.cli import context
+from runengine.cli import context, registry_options
 from runengine.cli.command import Option, argument, command
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def _platform_option(help: str) -> Option:
             is_flag=True,
             help="Download all tagged images in the repository",
         ),
+        *registry_options.options(),
         Option(["--disable-content-trust"], is_flag=True, default=True, hidden=True),
     ],
 )
@@ -41,14 +42,18 @@ def pull(ctx: click.Context, /, **options: Any) -> None:
     from runengine.registry import reference
 
     name, platform = options["name"], options["platform"]
+    given = registry_options.apply_for(ctx, options, name)
     manager = context.engine(ctx).images
     with progress_for(STDOUT, quiet=options["quiet"]) as progress:
         if options["all_tags"]:
-            manager.pull_all(name, platform=platform, progress=progress)
+            manager.pull_all(name, platform=platform, progress=progress, credentials=given)
             shown = reference.parse(name, default_tag=None).name
         else:
             say_default_tag(name, progress)
-            shown = manager.pull(name, platform=platform, progress=progress).reference
+            pulled = manager.pull(
+                name, platform=platform, progress=progress, credentials=given
+            )
+            shown = pulled.reference
     context.write(f"{shown}\n")
 
 

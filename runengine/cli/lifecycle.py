@@ -257,6 +257,17 @@ def rename(ctx: click.Context, /, name: str, new_name: str) -> None:
     context.engine(ctx).containers.rename(name, new_name)
 
 
+@command("exists", usage="CONTAINER")
+@argument("name")
+@click.pass_context
+def exists(ctx: click.Context, /, name: str) -> None:
+    """Exit 0 if the container is here, 1 if it is not."""
+    try:
+        context.engine(ctx).containers.resolve(name)
+    except NotFound:
+        ctx.exit(1)
+
+
 @command("cleanup", usage="CONTAINER", hidden=True)
 @argument("name")
 @click.pass_context

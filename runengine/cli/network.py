@@ -10,7 +10,8 @@ from runengine.cli import asking, context, env_files, network_specs, table
 from runengine.cli.command import Option, argument, command
 from runengine.cli.filters import filter_option
 from runengine.cli.flags import flag
-from runengine.cli.formats import FORMAT_HELP, quiet_format
+from runengine.cli.formats import FORMAT_HELP, heading_option, quiet_format
+from runengine.errors import NotFound
 from runengine.model import endpoint_config
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def _config(params: dict[str, Any]) -> NetworkConfig:
         filter_option("-f"),
         Option(["--format", "form"], metavar="string", default="", help=FORMAT_HELP),
         Option(["--no-trunc", "full"], is_flag=True, help="Do not truncate the output"),
+        heading_option("-n"),
         Option(["-q", "--quiet"], is_flag=True, help="Only display network IDs"),
     ],
 )
@@ -123,7 +125,19 @@ def ls(ctx: click.Context, /, **options: Any) -> None:
         quiet_format(options["form"])
         context.write("".join(f"{row.field('ID')}\n" for row in rows))
         return
-    context.write(table.render(rows, LAYOUT, options["form"]))
+    layout = LAYOUT._replace(heading=not options["bare"])
+    context.write(table.render(rows, layout, options["form"]))
+
+
+@command("exists", usage="NETWORK")
+@argument("name")
+@click.pass_context
+def exists(ctx: click.Context, /, name: str) -> None:
+    """Exit 0 if the network is here, 1 if it is not."""
+    try:
+        context.engine(ctx).networks.get(name)
+    except NotFound:
+        ctx.exit(1)
 
 
 @command(
@@ -226,8 +240,6 @@ def _endpoint(params: dict[str, Any]) -> EndpointConfig:
 @click.pass_context
 def disconnect(ctx: click.Context, /, network: str, container: str, *, force: bool) -> None:
     """Disconnect a container from a network."""
-    from runengine.errors import NotFound
-
     try:
         context.engine(ctx).containers.disconnect(container, network)
     except NotFound:

@@ -1,4 +1,4 @@
-"""Where a command that makes an archive puts it: a file that is whole or absent, or stdout."""
+"""Archives of commands: made into a file that is whole or absent, or stdout; read from either."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from runengine.errors import EngineError, InvalidParameter
 
@@ -33,6 +33,25 @@ def archive_output(path: str | None) -> Iterator[int]:
             raise
         where = path or "standard output"
         raise EngineError(f"cannot write {where}", details=error.strerror) from error
+
+
+@contextmanager
+def archive_input(path: str) -> Iterator[BinaryIO]:
+    """An open file to read from; ``-`` is stdin, which must be no terminal.
+
+    Raises InvalidParameter.
+    """
+    if path == "-":
+        if sys.stdin.isatty():
+            raise InvalidParameter("nothing to import from a terminal", resolution="name a file")
+        yield sys.stdin.buffer
+        return
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115
+    except OSError as error:
+        raise InvalidParameter(f"cannot open {path}: {error.strerror}") from None
+    with file:
+        yield file
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import click
 from runengine.cli import context, port_texts, table, units
 from runengine.cli.command import Option, command
 from runengine.cli.filters import filter_option
-from runengine.cli.formats import FORMAT_HELP, quiet_format
+from runengine.cli.formats import FORMAT_HELP, heading_option, quiet_format, sorted_rows
 from runengine.cli.quoting import quote
 from runengine.cli.template_values import Bound, Row
 
@@ -134,6 +134,17 @@ _FIELDS: dict[str, Callable[[ContainerRow], str]] = {
     "Networks": ContainerRow._networks,
 }
 
+_ORDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "command": lambda entry: entry["Command"],
+    "created": lambda entry: -entry["Created"],
+    "id": lambda entry: entry["Id"],
+    "image": lambda entry: entry["Image"],
+    "names": lambda entry: entry["Names"],
+    "runningfor": lambda entry: entry["Created"],
+    "size": lambda entry: entry.get("SizeRw") or 0,
+    "status": lambda entry: entry["State"],
+}
+
 
 @command(
     "ps",
@@ -158,15 +169,18 @@ _FIELDS: dict[str, Callable[[ContainerRow], str]] = {
             help="Show the latest created container (includes all states)",
         ),
         Option(["--no-trunc", "full"], is_flag=True, help="Don't truncate output"),
+        heading_option(),
         Option(["-q", "--quiet"], is_flag=True, help="Only display container IDs"),
         Option(["-s", "--size"], is_flag=True, help="Display total file sizes"),
+        Option(["--sort"], metavar="string", default="", help=f"Sort by {', '.join(_ORDERS)}"),
     ],
 )
 @click.pass_context
 def ps(ctx: click.Context, /, **options: Any) -> None:
     """List containers."""
     form, full = options["form"], options["full"]
-    size = options["size"] or (not options["quiet"] and ".Size" in form)
+    size = options["size"] or options["sort"] == "size"
+    size |= not options["quiet"] and ".Size" in form
     found = context.engine(ctx).containers.list(
         all=options["everything"],
         filters=options["filters"],
@@ -176,9 +190,11 @@ def ps(ctx: click.Context, /, **options: Any) -> None:
     if options["quiet"]:
         quiet_format(form)
     now_s = time.time()
+    found = sorted_rows(found, options["sort"], _ORDERS)
     rows = [ContainerRow(entry, full=full, now_s=now_s) for entry in found]
     if options["quiet"]:
         context.write("".join(f"{row.field('ID')}\n" for row in rows))
         return
     columns = (*_COLUMNS, "Size") if size else _COLUMNS
-    context.write(table.render(rows, table.Layout(_TITLES, columns), form))
+    layout = table.Layout(_TITLES, columns, heading=not options["bare"])
+    context.write(table.render(rows, layout, form))

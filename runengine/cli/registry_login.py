@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runengine.cli import context
+from runengine.cli import context, registry_options
 from runengine.cli.command import Option, argument, command
 from runengine.errors import EngineError, InvalidParameter, Unauthorized
 
@@ -30,6 +30,7 @@ PASSWORD_LIMIT_BYTES = 1 << 20
         Option(["-p", "--password"], metavar="string", default=None, help="Password"),
         Option(["--password-stdin"], is_flag=True, help="Take the password from stdin"),
         Option(["-u", "--username"], metavar="string", default=None, help="Username"),
+        *registry_options.options(creds=False),
     ],
 )
 @argument("server", required=False)
@@ -37,6 +38,7 @@ PASSWORD_LIMIT_BYTES = 1 << 20
 def login(ctx: click.Context, /, **options: Any) -> None:
     """Log in to a registry; without a server to Docker Hub."""
     server, username = options["server"], options["username"]
+    registry_options.apply_for_server(ctx, options, server)
     manager = context.engine(ctx).registries
     password = _given_password(options)
     if username is None and password is None and _is_logged_in(manager, server):

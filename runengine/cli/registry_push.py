@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from runengine.cli import context
+from runengine.cli import context, registry_options
 from runengine.cli.command import Option, argument, command
 
 STDOUT = 1
@@ -35,6 +35,7 @@ STDOUT = 1
             help="Compression level: 1 to 9 for gzip, 1 to 22 for zstd",
         ),
         Option(["--disable-content-trust"], is_flag=True, default=True, hidden=True),
+        *registry_options.options(),
         Option(["-q", "--quiet"], is_flag=True, help="Suppress verbose output"),
     ],
 )
@@ -45,6 +46,7 @@ def push(ctx: click.Context, /, **options: Any) -> None:
     from runengine.cli.images import say_default_tag
     from runengine.cli.progress import progress_for
 
+    given = registry_options.apply_for(ctx, options, options["name"])
     manager = context.engine(ctx).images
     with progress_for(STDOUT, quiet=options["quiet"]) as progress:
         if not options["all_tags"]:
@@ -55,6 +57,7 @@ def push(ctx: click.Context, /, **options: Any) -> None:
             compression_format=options["compression"],
             compression_level=options["level"],
             progress=progress,
+            credentials=given,
         )
     if options["quiet"]:
         context.write("".join(f"{result.reference}\n" for result in results))

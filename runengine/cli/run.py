@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -96,6 +97,9 @@ def _create(engine: Engine, request: run_flags.Request, *, starts: bool) -> Crea
         ensure_image(engine, request)
         if starts:
             engine.containers.prepare_start()
+        if request.replace and request.name:
+            with suppress(NotFound):
+                engine.containers.remove(request.name, force=True)
         created = engine.containers.create(
             request.name, request.config, request.host, endpoints=request.endpoints
         )

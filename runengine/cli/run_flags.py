@@ -49,6 +49,8 @@ class Request(NamedTuple):
     """What is wanted on each network, the container's first one in front."""
     name: str | None
     platform: str | None
+    replace: bool
+    """A container that has the name goes first."""
     pull: str
     quiet: bool
     detach: bool
@@ -61,7 +63,6 @@ def build(params: Mapping[str, Any]) -> Request:
     """The request behind parsed flags. Raises EngineError; nothing was done then."""
     config = _config(params)
     host = _host(params)
-    _watch(params, config, host)
     config["Volumes"] = _set_mounts(params, host)
     endpoints, warnings = run_network.apply(params, config, host)
     _check_conflicts(config, host)
@@ -71,6 +72,7 @@ def build(params: Mapping[str, Any]) -> Request:
         endpoints,
         params["name"] or None,
         _platform(params["platform"]),
+        _replaces(params),
         _pull_policy(params["pull"]),
         params["quiet"],
         params.get("detach", False),
@@ -92,6 +94,12 @@ def _discarded(params: Mapping[str, Any]) -> list[str]:
     from runengine.cgroups import limits
 
     return [limits.KERNEL_MEMORY_WARNING] if params["kernel_memory"] else []
+
+
+def _replaces(params: Mapping[str, Any]) -> bool:
+    if params["replace"] and not params["name"]:
+        raise InvalidParameter("--replace needs --name: it is what is replaced")
+    return bool(params["replace"])
 
 
 def _pull_policy(text: str) -> str:
@@ -268,19 +276,6 @@ def _set_log(params: Mapping[str, Any], host: HostConfig) -> None:
     host["LogConfig"] = {"Type": params["log_driver"] or "", "Config": options}
     if params["log_driver"] == "none" and options:
         raise InvalidParameter("invalid logging opts for driver none: it takes no --log-opt")
-
-
-def _watch(params: Mapping[str, Any], config: ContainerConfig, host: HostConfig) -> None:
-    """Whoever stays to see the output must get it, and the log may not take it all."""
-    stays = "detach" in params and (config["AttachStdout"] or config["AttachStderr"])
-    log = host["LogConfig"]
-    if stays and log["Type"] == "passthrough":
-        raise InvalidParameter(
-            "conflicting options: with --log-driver passthrough there is nothing to attach to",
-            resolution="use -d and look at the logs, or --log-driver none",
-        )
-    if stays and host.get("Profile") and not (log["Type"] or log["Config"]):
-        log["Type"] = "none"
 
 
 def _set_mounts(params: Mapping[str, Any], host: HostConfig) -> dict[str, dict[str, Any]]:

@@ -71,14 +71,23 @@ def choose(ctx: click.Context, params: dict[str, Any], states: frozenset[str]) -
     if found and (names or params["cidfile"]):
         way = "--all" if params["everything"] else "--filter"
         raise ArgumentError(f"runengine: '{ctx.command_path}' takes no names with {way}", ctx)
-    engine = context.engine(ctx)
     if found:
-        return Chosen(_listed(engine, filters, states), found=True)
+        return Chosen(_listed(context.engine(ctx), filters, states), found=True)
     ignore = params.get("ignore", False)
     names += [one for path in params["cidfile"] for one in _read(path, ignore=ignore)]
     if not names and not (ignore and params["cidfile"]):
         raise ArgumentError(f"runengine: '{ctx.command_path}' {REQUIRED}", ctx)
-    return Chosen([one for one in names if not ignore or _is_there(engine, one)], found=False)
+    if ignore:
+        names = [one for one in names if _is_there(context.engine(ctx), one)]
+    return Chosen(names, found=False)
+
+
+def require_one_way(ctx: click.Context, names: Sequence[str], *, everything: bool) -> None:
+    """Raise ArgumentError unless there are either names or ``--all``."""
+    if everything and names:
+        raise ArgumentError(f"runengine: '{ctx.command_path}' takes no names with --all", ctx)
+    if not everything and not names:
+        raise ArgumentError(f"runengine: '{ctx.command_path}' {REQUIRED}", ctx)
 
 
 def _listed(

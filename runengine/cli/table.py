@@ -18,6 +18,8 @@ class Layout(NamedTuple):
 
     titles: dict[str, str]
     columns: Sequence[str]
+    heading: bool = True
+    """Whether a table has a line of titles."""
 
 
 def render(rows: Sequence[Row], layout: Layout, form: str) -> str:
@@ -38,11 +40,11 @@ def render(rows: Sequence[Row], layout: Layout, form: str) -> str:
 
 
 def _default_table(rows: Sequence[Row], layout: Layout) -> str:
-    lines = [[layout.titles[name] for name in layout.columns]]
+    lines = [[layout.titles[name] for name in layout.columns]] if layout.heading else []
     lines += [[str(row.field(name)) for name in layout.columns] for row in rows]
     if any("\t" in cell or "\n" in cell for line in lines for cell in line):
         return tabulate("".join("\t".join(line) + "\n" for line in lines))
-    return align(lines)
+    return align(lines) if lines else ""
 
 
 def _templated(rows: Sequence[Row], text: str) -> str:
@@ -57,6 +59,8 @@ def _template_table(rows: Sequence[Row], layout: Layout, text: str) -> str:
     from runengine.cli.template_functions import HEADER_FUNCTIONS
 
     body = _templated(rows, text)
+    if not layout.heading:
+        return tabulate(body)
     header = Template(text, HEADER_FUNCTIONS).render(_Header(layout.titles))
     return tabulate(f"{header}\n{body}")
 

@@ -70,6 +70,7 @@ IMPORT = Entry(
 BUILD = Entry("build:build", "Build an image from a Dockerfile")
 HISTORY = Entry("history:history", "Show the history of an image")
 TAG = Entry("image_names:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
+UNTAG = Entry("image_names:untag", "Take names away from an image, which stays")
 RMI = Entry("image_names:rmi", "Remove one or more images")
 INSPECT_IMAGE = Entry(
     "inspect:inspect_image", "Display detailed information on one or more images"
@@ -145,6 +146,7 @@ CONTAINER: dict[str, Entry] = {
     "import": IMPORT_CONTAINER,
     "inspect": INSPECT_CONTAINER,
     "cleanup": CLEANUP,
+    "exists": Entry("lifecycle:exists", "Exit 0 if the container is here, 1 if it is not"),
     "prune": Entry("prune:container_prune", "Remove all stopped containers"),
 }
 
@@ -160,7 +162,8 @@ IMAGE: dict[str, Entry] = {
     "history": HISTORY,
     "diff": DIFF,
     "tag": TAG,
-    "untag": Entry("image_names:untag", "Take names away from an image, which stays"),
+    "untag": UNTAG,
+    "search": SEARCH,
     "rm": RMI,
     "remove": _alias(RMI, "rm"),
     "prune": Entry("prune:image_prune", "Remove unused images"),
@@ -174,6 +177,7 @@ IMAGE: dict[str, Entry] = {
 NETWORK: dict[str, Entry] = {
     "connect": Entry("network:connect", "Connect a container to a network"),
     "create": Entry("network:create", "Create a network"),
+    "exists": Entry("network:exists", "Exit 0 if the network is here, 1 if it is not"),
     "disconnect": Entry("network:disconnect", "Disconnect a container from a network"),
     "inspect": INSPECT_NETWORK,
     "ls": NETWORK_LS,
@@ -186,6 +190,10 @@ NETWORK: dict[str, Entry] = {
 
 VOLUME: dict[str, Entry] = {
     "create": Entry("volume:create", "Create a volume"),
+    "export": Entry("volume_archive:export", "Export a volume's files as a tar archive"),
+    "import": Entry(
+        "volume_archive:import_files", "Put the files of a tar archive into a volume"
+    ),
     "exists": Entry("volume:exists", "Tell by the exit code whether a volume exists"),
     "inspect": INSPECT_VOLUME,
     "ls": VOLUME_LS,
@@ -279,6 +287,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "load": LOAD,
     "import": IMPORT,
     "tag": TAG,
+    "untag": UNTAG,
     "rmi": RMI,
     "login": LOGIN,
     "logout": LOGOUT,

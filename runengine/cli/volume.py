@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runengine.cli import context, env_files, table
+from runengine.cli import context, env_files, selection, table
 from runengine.cli.command import ArgumentError, Option, argument, command
 from runengine.cli.filters import filter_option
 from runengine.cli.flags import flag
-from runengine.cli.formats import FORMAT_HELP, quiet_format
+from runengine.cli.formats import FORMAT_HELP, heading_option, quiet_format
 from runengine.cli.network import key_value
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runengine.mgr.volume.request import VolumeConfig
 
 PRUNE_WARNING = (
@@ -61,6 +63,7 @@ def _config(name: str, params: dict[str, Any]) -> VolumeConfig:
     params=[
         filter_option("-f"),
         Option(["--format", "form"], metavar="string", default="", help=FORMAT_HELP),
+        heading_option("-n"),
         Option(["-q", "--quiet"], is_flag=True, help="Only display volume names"),
     ],
 )
@@ -74,7 +77,8 @@ def ls(ctx: click.Context, /, **options: Any) -> None:
         quiet_format(options["form"])
         context.write("".join(f"{row.field('Name')}\n" for row in rows))
         return
-    context.write(table.render(rows, LAYOUT, options["form"]))
+    layout = LAYOUT._replace(heading=not options["bare"])
+    context.write(table.render(rows, layout, options["form"]))
 
 
 @command("exists", usage="VOLUME")
@@ -88,13 +92,21 @@ def exists(ctx: click.Context, /, name: str) -> None:
 @command(
     "rm",
     usage="[OPTIONS] VOLUME [VOLUME...]",
-    params=[flag("-f --force", "bool", help="Do not error if the volume does not exist")],
+    params=[
+        flag("-a --all everything", "bool", help="Remove all volumes"),
+        flag("-f --force", "bool", help="Do not error if the volume does not exist"),
+    ],
 )
-@argument("names", nargs=-1, required=True)
+@argument("names", nargs=-1)
 @click.pass_context
-def rm(ctx: click.Context, /, names: tuple[str, ...], *, force: bool) -> None:
+def rm(
+    ctx: click.Context, /, names: Sequence[str], *, everything: bool, force: bool
+) -> None:
     """Remove one or more volumes, with their data."""
+    selection.require_one_way(ctx, names, everything=everything)
     manager = context.engine(ctx).volumes
+    if everything:
+        names = [entry["Name"] for entry in manager.list()]
     context.for_each(names, lambda name: manager.remove(name, force=force))
 
 

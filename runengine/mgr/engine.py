@@ -12,6 +12,7 @@ from runengine.mgr.events import Events
 from runengine.store.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
     from runengine.mgr.image.manager import ImageMgr
@@ -65,16 +66,23 @@ class Engine:
 
     @classmethod
     def open(
-        cls, where: paths.Paths | None = None, *, cgroup_driver: str | None = None
+        cls,
+        where: paths.Paths | None = None,
+        *,
+        cgroup_driver: str | None = None,
+        insecure_registries: Sequence[str] = (),
     ) -> Engine:
         """Open the engine on these directories, or on the default ones (``paths.resolve``).
 
-        ``cgroup_driver`` goes over the configuration file's. Raises Unavailable, StateError,
-        InvalidParameter (configuration file).
+        ``cgroup_driver`` goes over the configuration file's, ``insecure_registries`` beside its.
+        Raises Unavailable, StateError, InvalidParameter (configuration file).
         """
         settings = config.load(where or paths.resolve())
         if cgroup_driver is not None:
             settings = settings._replace(cgroup_driver=config.check_cgroup_driver(cgroup_driver))
+        if insecure_registries:
+            insecure = [*settings.insecure_registries, *insecure_registries]
+            settings = settings._replace(insecure_registries=insecure)
         return cls(settings, Store.open(settings.paths))
 
     @property

@@ -72,6 +72,17 @@ class RegistryMgr:
             self._config, term, limit=limit, filters=filters, credentials=credentials
         )
 
+    def tags(
+        self, text: str, *, credentials: CredentialSource | None = None
+    ) -> tuple[str, Sequence[str]]:
+        """A repository's name as users know it, and its tags in the registry's order.
+
+        Raises InvalidParameter (a tag in the name), NotFound, Unauthorized, Unavailable.
+        """
+        from runengine.mgr.registry import tags
+
+        return tags.tags(self._config, text, credentials)
+
     def explain(self, reference: str) -> dict[str, Any]:
         """Whom a pull or push would ask, how, and why. Raises InvalidParameter."""
         from runengine.mgr.registry import explain

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runengine.mgr.events import Events
     from runengine.mgr.volume.removal import Pruned
     from runengine.mgr.volume.request import VolumeConfig
+    from runengine.rootfs.inflate import Source
     from runengine.store.store import Store
     from runengine.store.volumes import Volume
 
@@ -130,6 +131,18 @@ class VolumeMgr:
         from runengine.mgr.volume import removal
 
         return removal.prune(self._context, filters or {})
+
+    def export(self, name: str, target: int) -> None:
+        """Write its files as a tar to the open file ``target``. See ``archive.export``."""
+        from runengine.mgr.volume import archive
+
+        archive.export(self._context, self.get(name), target)
+
+    def import_from(self, name: str, source: Source) -> None:
+        """Put the files of a tar into it. See ``archive.import_from``."""
+        from runengine.mgr.volume import archive
+
+        archive.import_from(self._context, self.get(name), source)
 
     def log_volume_event(self, name: str, action: str, **attributes: str) -> None:
         """Write an event of a volume into the journal."""

@@ -105,7 +105,7 @@ def test_an_argument_is_a_reference_filter():
 
 def test_pull_prints_the_name_and_plain_lines_where_there_is_no_terminal():
     class Registry:
-        def pull(self, name, *, platform, progress):
+        def pull(self, name, *, platform, progress, credentials):
             progress.line("latest: Pulling from library/debian")
             for count in (0, 5, 10):
                 progress.layer("abababababab", "Downloading", count, 10)
@@ -182,3 +182,33 @@ def test_rmi_goes_on_after_an_error():
 
 def test_default_prints_the_image_s_id():
     assert call("image", "default", images=Images(ensure_default=A)).stdout == f"{A}\n"
+
+
+def test_rmi_of_all_takes_every_name():
+    manager = Images(remove=[{"Untagged": "x"}])
+    assert call("rmi", "-a", images=manager).exit_code == 0
+    names = [words[0] for verb, words, _ in manager.asked[1:] if verb == "remove"]
+    assert names == [
+        name for one in ENTRIES for name in one["RepoTags"] or [one["Id"]]
+    ]
+    for words in (["rmi"], ["rmi", "-a", "x"]):
+        assert call(*words, images=manager).stderr.startswith("runengine: 'runengine rmi' ")
+
+
+def test_rmi_need_not_mind_what_is_not_there():
+    manager = Images(remove={"a": NotFound("No such image: a"), "b": Conflict("b is in use")})
+    result = call("rmi", "-i", "a", images=manager)
+    assert (result.exit_code, result.output) == (0, "")
+    result = call("rmi", "--ignore", "a", "b", images=manager)
+    assert (result.exit_code, result.stderr) == (1, "Error: b is in use\n")
+
+
+def test_order_and_heading():
+    titled = images().splitlines()
+    assert images("-n").splitlines() == titled[1:]
+    assert images("--sort", "repository", "--format", "{{.Repository}}").split() == sorted(
+        images("--format", "{{.Repository}}").split()
+    )
+    result = call("images", "--sort", "weight", images=Images())
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cannot sort by 'weight' (one of created, id, " in result.stderr

@@ -262,4 +262,4 @@ def test_the_cgroup_manager_goes_to_the_engine(monkeypatch):
         app = App()
         app.check_root = False
         assert main.execute(words, app) == 0
-    assert asked == [{"cgroup_driver": "systemd"}, {"cgroup_driver": None}]
+    assert [one["cgroup_driver"] for one in asked] == ["systemd", None]

@@ -68,6 +68,25 @@ def test_no_trunc_shows_everything():
     assert "\"sh -c 'sleep 1000000'\"" in text
 
 
+def test_order_and_heading():
+    both = Containers(entry(Names=["/b"], Created=2), entry(Names=["/a"], Created=1))
+    for by, order in (("names", "a b"), ("created", "b a"), ("runningfor", "a b"), ("", "b a")):
+        result = call("ps", "--sort", by, "--format", "{{.Names}}", containers=both)
+        assert result.stdout.split() == order.split()
+    assert ps("--noheading") == ps().partition("\n")[2]
+    assert ps("--noheading", "--format", "table {{.Names}}") == "web\n"
+    assert call("ps", "--noheading", containers=Containers()).stdout == ""
+    result = call("ps", "--sort", "weight", containers=both)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cannot sort by 'weight' (one of command, created, " in result.stderr
+
+
+def test_sorting_by_size_shows_it():
+    both = Containers(entry(SizeRw=2), entry(SizeRw=1))
+    assert call("ps", "--sort", "size", containers=both).stdout.splitlines()[1].endswith("  1B")
+    assert both.asked["size"]
+
+
 def test_size_is_the_last_column():
     header, row = ps("-s", SizeRw=12345, SizeRootFs=123456789).splitlines()
     assert header.endswith("NAMES     SIZE")

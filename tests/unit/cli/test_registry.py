@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,7 +38,15 @@ def test_push() -> None:
     found = call("push", "x", images=images)
     assert found.stdout == ""  # progress goes to the descriptor itself
     assert images.asked == [
-        ("x", {"all_tags": False, "compression_format": None, "compression_level": None})
+        (
+            "x",
+            {
+                "all_tags": False,
+                "compression_format": None,
+                "compression_level": None,
+                "credentials": None,
+            },
+        )
     ]
     found = call(
         "image", "push", "-aq", "--compression-format=zstd", "--compression-level", "9", "x",
@@ -45,7 +54,7 @@ def test_push() -> None:
     )  # fmt: skip
     assert found.stdout == "docker.io/library/x:1\n"
     wanted = {"all_tags": True, "compression_format": "zstd", "compression_level": 9}
-    assert images.asked[1] == ("x", wanted)
+    assert images.asked[1] == ("x", {**wanted, "credentials": None})
     assert call("push", "--compression-level=x", "y", images=images).exit_code == 125
 
 
@@ -128,7 +137,8 @@ ENTRY = {
 def test_search() -> None:
     manager = Manager(search=SearchResult([ENTRY], ""))
     found = call("search", "--limit=5", "-f", "stars=3", "x", registries=manager)
-    assert manager.asked == [("search", "x", {"limit": 5, "filters": {"stars": ["3"]}})]
+    wanted = {"limit": 5, "filters": {"stars": ["3"]}, "credentials": None}
+    assert manager.asked == [("search", "x", wanted)]
     title, row = found.stdout.splitlines()
     assert title.split() == ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"]
     assert row.split()[0] == "a.example/x"
@@ -189,3 +199,51 @@ def test_artifacts(tmp_path) -> None:
     assert rows[1].split() == ["f", "text/plain", "2kB", DIGEST]
     wrong = call("artifact", "push", "x", "f", "--annotation", "a", registries=manager)
     assert "invalid annotation" in wrong.stderr
+
+
+def test_the_tags_of_a_repository() -> None:
+    manager = Manager(tags=("a.example/x", ["1", "2"]))
+    found = call("search", "--list-tags", "a.example/x", registries=manager)
+    assert [line.split() for line in found.stdout.splitlines()] == [
+        ["NAME", "TAG"],
+        ["a.example/x", "1"],
+        ["a.example/x", "2"],
+    ]
+    assert manager.asked == [("tags", "a.example/x", {"credentials": None})]
+    found = call("search", "--list-tags", "--filter", "stars=1", "x", registries=manager)
+    assert (found.exit_code, found.stdout) == (1, "")
+
+
+def test_how_a_registry_is_asked_in_one_call(tmp_path, monkeypatch) -> None:
+    from click.testing import CliRunner
+
+    from runengine.cli.context import App
+    from runengine.cli.main import program
+    from tests.support.cli import FakeEngine
+
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", "before")
+    (tmp_path / "auth.json").write_text("{}")
+    images = Images()
+    app = App(lambda _: FakeEngine(images=images))
+    words = ["--tls-verify=false", "--creds", "bob:p:w", f"--authfile={tmp_path}/auth.json"]
+    found = CliRunner().invoke(program, ["push", "-q", *words, "a.example:5000/x"], obj=app)
+    assert (found.exit_code, found.stderr) == (0, "")
+    assert app.insecure == ("a.example:5000",)
+    assert os.environ["REGISTRY_AUTH_FILE"] == f"{tmp_path}/auth.json"
+    given = images.asked[0][1]["credentials"].find("a.example:5000", "x")
+    assert (given.username, given.password) == ("bob", "p:w")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--creds", "bob"], "invalid --creds: give USERNAME:PASSWORD"),
+        (["--creds", ":pw"], "invalid --creds: give USERNAME:PASSWORD"),
+        (["--authfile", "/nowhere/auth.json"], "cannot read the authentication file /nowhere"),
+    ],
+)
+def test_credentials_that_cannot_be(words, complaint) -> None:
+    for verb in ("pull", "push", "search"):
+        found = call(verb, *words, "a.example/x", images=Images())
+        assert found.exit_code == 1
+        assert found.stderr.startswith(f"Error: {complaint}")

@@ -1,6 +1,7 @@
 """The commands of ``volume``."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -34,7 +35,7 @@ class Volumes:
         self.asked.append(config)
         return SimpleNamespace(name=config["Name"] or "f" * 64)
 
-    def list(self, filters):
+    def list(self, filters=None):
         self.asked.append(filters)
         return list(self.known.values())
 
@@ -99,6 +100,38 @@ def test_inspect_and_exists():
     assert (done.exit_code, done.stderr) == (1, "Error: no such volume: nope\n")
     assert volume("exists", "data", known=[entry("data")])[0].exit_code == 0
     assert volume("exists", "data")[0].exit_code == 1
+
+
+def test_rm_of_all():
+    result, _ = volume("rm", "--all", known=(entry("data"), entry("more")))
+    assert (result.exit_code, result.stdout) == (0, "data\nmore\n")
+    for words in (["rm"], ["rm", "-a", "data"]):
+        result, _ = volume(*words)
+        assert result.stderr.startswith("runengine: 'runengine volume rm' ")
+
+
+def test_an_archive_goes_out_and_comes_in(tmp_path):
+    class Archives(Volumes):
+        def get(self, name):
+            return self.inspect(name)
+
+        def export(self, name, target):
+            os.write(target, f"files of {name}".encode())
+
+        def import_from(self, name, source):
+            self.asked.append((name, source.read()))
+
+    manager = Archives(entry("data"))
+    path = str(tmp_path / "data.tar")
+    assert call("volume", "export", "-o", path, "data", volumes=manager).exit_code == 0
+    assert call("volume", "import", "data", path, volumes=manager).exit_code == 0
+    assert manager.asked == [("data", b"files of data")]
+    for words in (["export", "-o", f"{path}.new", "more"], ["import", "more", path]):
+        result = call("volume", *words, volumes=manager)
+        assert (result.exit_code, result.stderr) == (1, "Error: no such volume: more\n")
+    assert os.listdir(tmp_path) == ["data.tar"]
+    result = call("volume", "import", "data", "/nowhere.tar", volumes=manager)
+    assert result.stderr == "Error: cannot open /nowhere.tar: No such file or directory\n"
 
 
 def test_rm_tries_all():

@@ -269,3 +269,27 @@ def test_exec_builds_its_configuration():
     assert (config["User"], config["WorkingDir"], config["Privileged"]) == ("me", "/x", True)
     assert not config["AttachStdout"]
     assert containers.asked("start_exec") == [("e" * 64,)]
+
+
+@pytest.mark.parametrize("verb", ["create", "run"])
+def test_replacing_whoever_has_the_name(verb: str):
+    containers = Containers(create=made)
+    words = [verb, *(["-d"] if verb == "run" else []), "--replace", "--name", "web", "busybox"]
+    assert call(*words, containers=containers, images=Images("busybox")).exit_code == 0
+    assert containers.asked("remove") == [("web", True)]
+    verbs = [one[0] for one in containers.calls]
+    assert verbs.index("remove") < verbs.index("create")
+
+
+def test_nothing_is_replaced_by_an_image_that_is_not_there():
+    containers = Containers(create=made)
+    words = ["create", "--replace", "--name", "web", "--pull", "never", "busybox"]
+    assert call(*words, containers=containers, images=Images()).exit_code == 125
+    assert containers.calls == []
+
+
+def test_replacing_needs_a_name():
+    containers = Containers(create=made)
+    done = call("create", "--replace", "busybox", containers=containers, images=Images("busybox"))
+    assert (done.exit_code, containers.calls) == (125, [])
+    assert "--replace needs --name" in done.stderr
