@@ -110,7 +110,9 @@ def test_kill_and_the_stop_signal_are_the_user_s_will(runner, engine, number):
     script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done"
     container = runner.start("sh", "-c", script, **policy("always"))
     wait_for(lambda: b"ready" in logs(engine, container))
+    assert engine.containers.inspect(container)["Runengine"]["Desired"] == "running"
     engine.containers.kill(container, number)
+    assert engine.containers.inspect(container)["Runengine"]["Desired"] == "stopped"
     await_status(engine, container, "exited")
     engine.containers.cleanup(container)
     assert state(engine, container)["Status"] == "exited"

@@ -52,6 +52,7 @@ def inspect(context: Context, record: Record, *, size: bool) -> dict[str, Any]:
             "Cgroup": details.get("cgroup", {}),
             "Log": details["log"],
             "Boot": state["BootId"],
+            "Desired": record.desired,
             "Seccomp": details.get("seccomp", ""),
             "DataDir": data_dir,
         },
