@@ -254,16 +254,6 @@ def _images(engine: AnyEngine, taken: Iterable[str]) -> Iterator[Offer]:
                 yield Offer(name, human_size(entry["Size"], 3))
 
 
-    """Those of the container that is named already."""
-    for container in taken:
-            yield Offer(name)
-
-
-    """An option comes before the container is named."""
-    for entry in engine.containers.list(all=True):
-            yield Offer(name, str(entry["Names"][0]).removeprefix("/"))
-
-
 def _networks(engine: AnyEngine, taken: Iterable[str]) -> Iterator[Offer]:
     for entry in engine.networks.list():
         if entry["Name"] not in taken:
