@@ -14,6 +14,8 @@ _IN_ROOT = libc.RESOLVE_IN_ROOT | libc.RESOLVE_NO_MAGICLINKS
 _CHUNK = 1 << 16
 _MOUNTED = frozenset({"dev", "proc", "sys"})
 """Top directories that show something else once the container runs."""
+_MAX_LINKS = 40
+"""More in one name are a loop (path_resolution(7))."""
 
 
 def open_root(path: str) -> int:
@@ -30,7 +32,7 @@ def read_text(root_fd: int, path: str, limit: int = 1 << 20) -> str | None:
     """
     fd = _find(root_fd, path)
     if fd is None:
-        _refuse_mounted(path, _trace(root_fd, path))
+        _refuse_mounted(path, _leads(root_fd, path))
         return None
     try:
         _refuse_mounted(path, _name_of(fd, root_fd))
@@ -46,7 +48,11 @@ def read_text(root_fd: int, path: str, limit: int = 1 << 20) -> str | None:
 
 
 def _unreadable(path: str, what: str) -> InvalidParameter:
-    return InvalidParameter(f"{path} in the image {what}", resolution="use another image")
+    return InvalidParameter(
+        f"{path} in the container {what}",
+        resolution="put a plain file in its place, in the image or where runengine mount shows the"
+        " container's files",
+    )
 
 
 def _refuse_mounted(path: str, real: str) -> None:
@@ -54,11 +60,36 @@ def _refuse_mounted(path: str, real: str) -> None:
         raise _unreadable(path, f"is a link to {real}")
 
 
-def _trace(root_fd: int, path: str) -> str:
+def _leads(root_fd: int, path: str) -> str:
+    """The name that links lead to, read one by one and no further than what gets mounted.
+
+    There, as in a container that runs, links may lead to whoever follows them.
+    """
+    done: list[str] = []
+    todo = path.split("/")[::-1]
+    links = 0
+    while todo and not _MOUNTED.intersection(done[:1]):
+        name = todo.pop()
+        if name == "..":
+            del done[-1:]
+        elif name not in ("", "."):
+            target = _link(root_fd, "/".join([*done, name]))
+            if target is None:
+                done.append(name)
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                return "/"
+            done = [] if target.startswith("/") else done
+            todo += target.split("/")[::-1]
+    return "/" + "/".join([*done, *todo[::-1]])
+
+
+def _link(root_fd: int, path: str) -> str | None:
     try:
-        return "/" + Tree(root_fd).trace(path)
+        return os.readlink(path, dir_fd=root_fd)
     except OSError:
-        return "/"
+        return None
 
 
 def _find(root_fd: int, path: str) -> int | None:

@@ -65,7 +65,7 @@ def test_files_that_name_users(
     with hostile.image(cli, busybox_tar, tmp_path, replaced(path, change)) as image:
         done = cli.call("run", "--rm", image, "id")
         assert (done.code, done.out) == (125, "")
-        assert f"/{path} in the image {words}" in done.err
+        assert f"/{path} in the container {words}" in done.err
         assert cli.names() == []
 
 

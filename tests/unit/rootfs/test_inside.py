@@ -57,7 +57,7 @@ def test_what_leads_out_or_nowhere_is_not_there(root_fd, path):
 
 @pytest.mark.parametrize("path", ["/etc/fifo", "/fifo", "/etc", "/"])
 def test_only_regular_files_are_opened(root_fd, path):
-    with pytest.raises(InvalidParameter, match=f"{path} in the image is not a regular file"):
+    with pytest.raises(InvalidParameter, match=f"{path} in the container is not a regular file"):
         inside.read_text(root_fd, path)
 
 
@@ -70,13 +70,25 @@ def test_links_to_what_gets_mounted_are_refused(root, root_fd, there, target):
         for name in ("dev/zero", "proc/kmsg", "sys/x"):
             (root / name).parent.mkdir(exist_ok=True)
             (root / name).touch()
-    with pytest.raises(InvalidParameter, match="/etc/group in the image is a link to /"):
+    with pytest.raises(InvalidParameter, match="/etc/group in the container is a link to /"):
+        inside.read_text(root_fd, "/etc/group")
+
+
+@pytest.mark.parametrize("target", ["/proc/self/fd/0", "/dev/stdin", "../usr/../proc/self/x"])
+def test_links_that_lead_to_whoever_follows_them_are_refused(root, root_fd, target):
+    """As in a container that runs, whose runtime would read its own input."""
+    (root / "proc").mkdir()
+    (root / "proc/self").symlink_to("2345")
+    (root / "dev").mkdir()
+    (root / "dev/stdin").symlink_to("/proc/self/fd/0")
+    (root / "etc/group").symlink_to(target)
+    with pytest.raises(InvalidParameter, match="/etc/group in the container is a link to /"):
         inside.read_text(root_fd, "/etc/group")
 
 
 def test_huge_files_are_refused_before_they_are_read(root, root_fd):
     os.truncate(root / "etc/passwd", 5 << 30)
-    with pytest.raises(InvalidParameter, match="/etc/passwd in the image is larger than"):
+    with pytest.raises(InvalidParameter, match="/etc/passwd in the container is larger than"):
         inside.read_text(root_fd, "/etc/passwd")
 
 
