@@ -31,6 +31,9 @@ DIRECTORIES = Offer(":directories")
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "archives:export": ("container",),
     "archives:save": ("image", "..."),
+    "checkpoint:create": ("running",),
+    "checkpoint:ls": ("container",),
+    "checkpoint:rm": ("container", "checkpoint"),
     "commit:commit": ("container", "image"),
     "commit:diff": ("container",),
     "completion:completion": ("shell",),
@@ -92,6 +95,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--cap-add": ("capability",),
     "--cap-drop": ("capability",),
     "--cgroupns": ("own_or_host",),
+    "--checkpoint": ("any_checkpoint",),
+    "--checkpoint-dir": ("directories",),
     "--cidfile": ("files",),
     "--compression-format": ("compression",),
     "--env-file": ("files",),
@@ -254,6 +259,20 @@ def _images(engine: AnyEngine, taken: Iterable[str]) -> Iterator[Offer]:
                 yield Offer(name, human_size(entry["Size"], 3))
 
 
+def _checkpoints(engine: AnyEngine, taken: Iterable[str]) -> Iterator[Offer]:
+    """Those of the container that is named already."""
+    for container in taken:
+        for name in engine.containers.list_checkpoints(container):
+            yield Offer(name)
+
+
+def _all_checkpoints(engine: AnyEngine, _taken: Iterable[str]) -> Iterator[Offer]:
+    """An option comes before the container is named."""
+    for entry in engine.containers.list(all=True):
+        for name in engine.containers.list_checkpoints(entry["Id"]):
+            yield Offer(name, str(entry["Names"][0]).removeprefix("/"))
+
+
 def _networks(engine: AnyEngine, taken: Iterable[str]) -> Iterator[Offer]:
     for entry in engine.networks.list():
         if entry["Name"] not in taken:
@@ -295,6 +314,8 @@ _PLAIN: dict[str, Callable[[Place], Iterable[Offer]]] = {
     "signal": _signals,
 }
 _ASKED: dict[str, Callable[[AnyEngine, Iterable[str]], Iterable[Offer]]] = {
+    "any_checkpoint": _all_checkpoints,
+    "checkpoint": _checkpoints,
     "container": _containers(),
     "image": _images,
     "joined": _joined,

@@ -10,6 +10,7 @@ from runengine.errors import Conflict, EngineError, NotFound, StateError, TimedO
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runengine.mgr.container.checkpoint_restore import Wanted
     from runengine.mgr.engine import Engine
     from runengine.monitor.client import Connection
     from runengine.monitor.protocol import AttachOptions
@@ -26,13 +27,16 @@ def start_attached(
     detach_keys: bytes,
     sig_proxy: bool,
     console_size: tuple[int, int] | None,
+    checkpoint: Wanted | None = None,
 ) -> int:
     """Start the container with our streams; its exit code, or 0 after the detach keys.
 
     With standard input alone the session is over when all of it has been passed on. Raises what
     ``start`` raises, StateError if the exit code was lost.
     """
-    connection = engine.containers.start(container_id, attach=options, console_size=console_size)
+    connection = engine.containers.start(
+        container_id, attach=options, console_size=console_size, checkpoint=checkpoint
+    )
     if connection is None:
         raise StateError(f"container {container_id[:12]} has no streams")
     input_only = not (options.stdout or options.stderr)

@@ -6,6 +6,7 @@ from runengine.cli.lazy import Entry, LazyGroup
 from runengine.cli.table_of_commands import (
     ARTIFACT,
     BUILDER,
+    CHECKPOINT,
     CONTAINER,
     GENERATE,
     IMAGE,
@@ -22,6 +23,7 @@ def _group(name: str, brief: str, table: dict[str, Entry]) -> LazyGroup:
 
 
 builder = _group("builder", "Manage builds", BUILDER)
+checkpoint = _group("checkpoint", "Manage checkpoints", CHECKPOINT)
 container = _group("container", "Manage containers", CONTAINER)
 image = _group("image", "Manage images", IMAGE)
 manifest = _group("manifest", "Look at image manifests and manifest lists", MANIFEST)

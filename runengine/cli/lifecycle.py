@@ -12,6 +12,7 @@ from runengine.cli.flags import flag
 from runengine.errors import InvalidParameter, NotFound, NotModified, StateError, Unsupported
 
 if TYPE_CHECKING:
+    from runengine.mgr.container.checkpoint_restore import Wanted
     from runengine.mgr.engine import Engine
 
 _CONTAINERS = "[OPTIONS] CONTAINER [CONTAINER...]"
@@ -37,17 +38,17 @@ def _condition(text: str) -> str:
         flag("-a --attach", "bool", help="Attach STDOUT/STDERR and forward signals"),
         flag("-i --interactive", "bool", help="Attach container's STDIN"),
         flag("--detach-keys", help="Override the key sequence for detaching a container"),
-        flag("--checkpoint", hidden=True),
-        flag("--checkpoint-dir", hidden=True),
+        flag("--checkpoint", help="Restore from this checkpoint"),
+        flag("--checkpoint-dir", help="Use a custom checkpoint storage directory"),
     ],
 )
 @argument("names", nargs=-1)
 @click.pass_context
 def start(ctx: click.Context, /, **params: Any) -> None:
     """Start one or more stopped containers."""
-    if params["checkpoint"] or params["checkpoint_dir"]:
-        raise Unsupported("--checkpoint is not supported", resolution="start without it")
     chosen = selection.choose(ctx, params, selection.DOWN)
+    if params["checkpoint"] and len(chosen.names) != 1:
+        raise InvalidParameter("you cannot restore multiple containers at once")
     engine = context.engine(ctx)
     if params["attach"] or params["interactive"]:
         if len(chosen.names) != 1:
@@ -55,10 +56,22 @@ def start(ctx: click.Context, /, **params: Any) -> None:
         context.app_of(ctx).runs = True
         ctx.exit(_start_attached(ctx, chosen.names[0], params))
 
+    wanted = _checkpoint(params)
+
     def act(name: str) -> None:
-        engine.containers.start(name)
+        engine.containers.start(name, checkpoint=wanted)
 
     context.for_each(chosen.names, act)
+
+
+def _checkpoint(params: dict[str, Any]) -> Wanted | None:
+    """What to restore, if anything. A directory alone says nothing, as with Docker."""
+    if not params["checkpoint"]:
+        return None
+    from runengine.cli.checkpoint import absolute
+    from runengine.mgr.container.checkpoint_restore import Wanted
+
+    return Wanted(params["checkpoint"], absolute(params["checkpoint_dir"]))
 
 
 def _start_attached(ctx: click.Context, name: str, params: dict[str, Any]) -> int:
@@ -82,6 +95,7 @@ def _start_attached(ctx: click.Context, name: str, params: dict[str, Any]) -> in
             detach_keys=keys,
             sig_proxy=params["attach"],
             console_size=terminal.size() if tty else None,
+            checkpoint=_checkpoint(params),
         )
     except NotModified:  # it runs already: as with Docker we join it
         return attach_running(

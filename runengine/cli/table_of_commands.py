@@ -150,6 +150,17 @@ CONTAINER: dict[str, Entry] = {
     "prune": Entry("prune:container_prune", "Remove all stopped containers"),
 }
 
+CHECKPOINT_LS = Entry("checkpoint:ls", "List checkpoints for a container")
+CHECKPOINT_RM = Entry("checkpoint:rm", "Remove a checkpoint")
+
+CHECKPOINT: dict[str, Entry] = {
+    "create": Entry("checkpoint:create", "Create a checkpoint from a running container"),
+    "ls": CHECKPOINT_LS,
+    "list": _alias(CHECKPOINT_LS, "ls"),
+    "rm": CHECKPOINT_RM,
+    "remove": _alias(CHECKPOINT_RM, "rm"),
+}
+
 IMAGE: dict[str, Entry] = {
     "ls": IMAGES,
     "list": _alias(IMAGES, "ls"),
@@ -301,6 +312,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "completion": COMPLETION,
     "__complete": COMPLETE,
     "builder": Entry("groups:builder", "Manage builds"),
+    "checkpoint": Entry("groups:checkpoint", "Manage checkpoints"),
     "container": Entry("groups:container", "Manage containers"),
     "image": Entry("groups:image", "Manage images"),
     "manifest": Entry("groups:manifest", "Look at image manifests and manifest lists"),

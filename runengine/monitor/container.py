@@ -104,6 +104,9 @@ class Container:
 
         def build(log: str, pid_file: str, console: str | None) -> list[str]:
             base = argv.with_log(job["runtime"], log)
+            kept = job.get("checkpoint")
+            if kept:
+                return argv.restore(base, job["id"], job["bundle"], pid_file=pid_file, **kept)
             return argv.run(base, job["id"], job["bundle"], pid_file=pid_file, console=console)
 
         log = job["log"]

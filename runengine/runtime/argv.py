@@ -36,6 +36,31 @@ def start(base: list[str], container_id: str) -> list[str]:
     return [*base, "start", container_id]
 
 
+def checkpoint(
+    base: list[str], container_id: str, images: str, *, options: list[str]
+) -> list[str]:
+    """Write the state of all processes to the directory ``images``, by CRIU.
+
+    Without ``--leave-running`` they are gone then.
+    """
+    return [*base, "checkpoint", "--image-path", images, *options, container_id]
+
+
+def restore(
+    base: list[str],
+    container_id: str,
+    bundle: str,
+    images: str,
+    *,
+    pid_file: str,
+    work: str,
+    options: list[str],
+) -> list[str]:
+    """What ``run`` does, with the processes that ``checkpoint`` wrote; its log is in ``work``."""
+    paths = ["--image-path", images, "--work-path", work, *_placed(bundle, pid_file, None)]
+    return [*base, "restore", "--detach", *paths, *options, container_id]
+
+
 def exec_process(
     base: list[str],
     container_id: str,

@@ -58,6 +58,17 @@ class Runtime:
             if not force:
                 raise
 
+    def checkpoint(
+        self, container_id: str, images: str, options: Sequence[str], *, holding: int
+    ) -> None:
+        """Write the processes to the directory ``images``, however long that takes.
+
+        Even without us: ended half-way, criu would leave them in pieces. Until it has ended it
+        has the descriptor ``holding``, a lock perhaps. Raises RuntimeFailed, NotFound.
+        """
+        command = argv.checkpoint(self._logged(), container_id, images, options=[*options])
+        self._command(command, holding=holding)
+
     def update(self, container_id: str, resources: dict[str, Any]) -> None:
         """Change limits (runtime-spec, config-linux.md#control-groups)."""
         self._command(argv.update(self._logged(), container_id), json.dumps(resources).encode())
@@ -93,7 +104,9 @@ class Runtime:
         # Short commands log to their standard error, which is a pipe of ours.
         return argv.with_log(self._base, "/dev/stderr")
 
-    def _command(self, command: list[str], stdin: bytes = b"") -> bytes:
+    def _command(
+        self, command: list[str], stdin: bytes = b"", *, holding: int | None = None
+    ) -> bytes:
         import subprocess
 
         try:
@@ -101,10 +114,12 @@ class Runtime:
                 command,
                 input=stdin,
                 capture_output=True,
-                timeout=self._timeout_s,
+                timeout=self._timeout_s if holding is None else None,
                 env=ENVIRONMENT,
                 cwd="/",
                 check=False,
+                pass_fds=() if holding is None else (holding,),
+                start_new_session=holding is not None,
             )
         except subprocess.TimeoutExpired:
             raise errors.TimedOut(

@@ -25,7 +25,8 @@ _PORT_FIELDS = (
     " container_port, last - first + 1"
 )
 # Of a run, or known from the row's other columns.
-_KEPT = tuple(f for f in WantedEndpoint._fields if f not in ("network", "interface", "ports"))
+_FOR_ONE_RUN = ("interface", "ports", "former", "former_mac")
+_KEPT = tuple(f for f in WantedEndpoint._fields if f not in ("network", *_FOR_ONE_RUN))
 _RESERVED = tuple(
     f
     for f in ReservedEndpoint._fields

@@ -93,6 +93,10 @@ class WantedEndpoint(NamedTuple):
     """Its name in the container for this run; not kept."""
     ports: tuple[WantedPort, ...] = ()
     """To be published for this run; not kept."""
+    former: tuple[str, ...] = ()
+    """Addresses that this run is to have if nobody else does, as it goes on from a checkpoint;
+    not kept, as ``former_mac``."""
+    former_mac: str = ""
 
 
 class Port(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 from typing import TYPE_CHECKING
@@ -239,8 +240,21 @@ def join_namespaces(
             pid = observe.live_state(context, record, name, kind)["Pid"]
             joined[kind] = f"/proc/{pid}/ns/{file}"
     if sandbox is not None:
-        joined["network"] = sandbox.path
+        joined["network"] = name_network(context, record.id, sandbox.path)
     return joined
+
+
+def name_network(context: Context, container_id: str, path: str) -> str:
+    """Give the network namespace at ``path`` a name of the container's own, and return that.
+
+    The runtime keeps it for as long as the container runs, and looks there again when this is
+    checkpointed: the process that now holds the namespace has ended by then.
+    """
+    link = f"{context.state_dir(container_id)}/netns"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(link)  # of the run before
+    os.symlink(path, link)
+    return link
 
 
 def _prepared(path: str) -> str:

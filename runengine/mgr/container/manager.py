@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from runengine.errors import Conflict, InvalidParameter, NotFound
 from runengine.mgr.container import create as create_module
 from runengine.mgr.container import pending
+from runengine.mgr.container.checkpoint_operations import CheckpointOperations
 from runengine.mgr.container.files import FileOperations
 from runengine.mgr.container.recover import finish, require_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from runengine.mgr.container.checkpoint_restore import Wanted
     from runengine.mgr.container.context import Context
     from runengine.mgr.container.create import Created
     from runengine.mgr.container.prune import Pruned
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from runengine.store.containers import Record
 
 
-class ContainerMgr(FileOperations):
+class ContainerMgr(FileOperations, CheckpointOperations):
     """Operations on containers.
 
     ``name`` is an id, a name or a unique id prefix everywhere. Besides what each operation
@@ -73,13 +75,19 @@ class ContainerMgr(FileOperations):
         *,
         attach: AttachOptions | None = None,
         console_size: tuple[int, int] | None = None,
+        checkpoint: Wanted | None = None,
     ) -> Connection | None:
         """Start a container; ``console_size`` is (rows, columns). See ``start.start``."""
         from runengine.mgr.container import start
 
         spare, self._spare = self._spare, None
         return start.start(
-            self._context, name, attach=attach, console_size=console_size, monitor=spare
+            self._context,
+            name,
+            attach=attach,
+            console_size=console_size,
+            monitor=spare,
+            checkpoint=checkpoint,
         )
 
     def stop(

@@ -27,6 +27,7 @@ from runengine.mgr.network.modes import CONTAINER, has_networks
 from runengine.store.containers import Restarts
 
 if TYPE_CHECKING:
+    from runengine.mgr.container.checkpoint_restore import Revival, Wanted
     from runengine.mgr.container.context import Context
     from runengine.mgr.container.userns import UserNamespace
     from runengine.mgr.network.sandbox import Sandbox
@@ -47,16 +48,19 @@ def start(
     attach: AttachOptions | None = None,
     console_size: tuple[int, int] | None = None,
     monitor: Monitor | None = None,
+    checkpoint: Wanted | None = None,
 ) -> Connection | None:
     """Start a container; with ``attach`` its streams are on the connection from the first byte.
 
-    ``monitor`` is one that was spawned ahead. Raises NotModified if it runs, Conflict if it is
-    paused, CommandNotFound, CommandNotExecutable, RuntimeFailed and whatever ``facts`` raises.
+    ``monitor`` is one that was spawned ahead; with ``checkpoint`` the processes in there go on.
+    Raises NotModified if it runs, Conflict if it is paused, CommandNotFound, CommandNotExecutable,
+    RuntimeFailed and whatever ``facts`` raises.
     """
     with context.locked(context.resolve(name)) as record:
         state = settle(context, record)
         if state["Status"] == "paused":
             raise Conflict("cannot start a paused container, try unpause instead")
+        kept = _checkpoint(context, record, checkpoint)
         wanted = want_running(context, record, anew=not observe.is_live(state))
         if observe.is_live(state):
             raise NotModified(f"Container {record.name} is already running")
@@ -67,7 +71,16 @@ def start(
             attach=attach,
             console_size=console_size,
             monitor=monitor,
+            kept=kept,
         )
+
+
+def _checkpoint(context: Context, record: Record, wanted: Wanted | None) -> Revival | None:
+    if wanted is None:
+        return None
+    from runengine.mgr.container import checkpoint_restore
+
+    return checkpoint_restore.find(context, record, wanted)
 
 
 def want_running(context: Context, record: Record, *, anew: bool) -> Record:
@@ -90,24 +103,27 @@ def start_settled(
     attach: AttachOptions | None = None,
     console_size: tuple[int, int] | None = None,
     monitor: Monitor | None = None,
+    kept: Revival | None = None,
 ) -> Connection | None:
-    """Start a container that does not run and whose lock is held."""
+    """Start a container that does not run and whose lock is held; ``kept``: by a checkpoint."""
     began_ns = time.monotonic_ns()
     monitor = monitor or spawn_monitor()
     sandbox: Sandbox | None = None
     owner: UserNamespace | None = None
     try:
         owner = _user_namespace(context, record)
-        sandbox = _connect(context, record, owner)
+        sandbox = _connect(context, record, owner, kept)
         spec = _prepare(context, record, sandbox, owner)
         job = _job(context, record, console_size)
         job["runtime_dir"] = _runtime_dir(context, job, spec)
         job["health"] = _health(context, record, spec)
         job["events"] = context.events.for_job(record, began_ns)
+        if kept is not None:
+            job["checkpoint"] = kept.job(context, record, sandbox.endpoints if sandbox else ())
         started = monitor.run(job, attach)
     except BaseException as error:
         monitor.abandon()
-        failure = _explained(context, record, error)
+        failure = _explained(context, record, error, kept)
         _undo(context, record, failure)
         if failure is not error:
             raise failure from error
@@ -118,6 +134,8 @@ def start_settled(
         if owner is not None:
             owner.close()
     _note_started(context, record, started)
+    if kept is not None:
+        kept.done(context, record, began_ns)
     if job.get("pinned") or record.host_config["CpusetMems"]:
         from runengine.mgr.container import placement
 
@@ -144,7 +162,9 @@ def _note_started(context: Context, record: Record, started: Started) -> None:
     context.store.containers.set_started(record._replace(state=state))
 
 
-def _explained(context: Context, record: Record, error: BaseException) -> BaseException:
+def _explained(
+    context: Context, record: Record, error: BaseException, kept: Revival | None = None
+) -> BaseException:
     """The error for operators: the system's own says nothing of the container."""
     if isinstance(error, OSError):
         reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
@@ -155,6 +175,8 @@ def _explained(context: Context, record: Record, error: BaseException) -> BaseEx
             if _is_full(directory):
                 reason = f"{directory}: {os.strerror(errno.ENOSPC)}"
                 return _no_start(context, record, reason, details=str(error))
+        if kept is not None:
+            return kept.explained(context, record, error)
         from runengine.mgr.container import own_profile
 
         return own_profile.explained(record, error)
@@ -197,7 +219,7 @@ def _user_namespace(context: Context, record: Record) -> UserNamespace | None:
 
 
 def _connect(
-    context: Context, record: Record, owner: UserNamespace | None
+    context: Context, record: Record, owner: UserNamespace | None, kept: Revival | None
 ) -> Sandbox | None:
     """The network namespace that the container gets, unless the runtime makes it an empty one."""
     mode = record.host_config["NetworkMode"]
@@ -207,7 +229,8 @@ def _connect(
     from runengine.mgr.network import sandbox
 
     if kind != CONTAINER:
-        return sandbox.set_up(context, record, owner.network_fd if owner else None)
+        former = kept.checkpoint.note.addresses if kept is not None else ()
+        return sandbox.set_up(context, record, owner.network_fd if owner else None, former)
     return sandbox.of_state(name, observe.live_state(context, record, name, "network"))
 
 

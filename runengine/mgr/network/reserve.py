@@ -157,8 +157,8 @@ def _reserve_one(
 ) -> ReservedEndpoint:
     network, wish = plan.network, plan.wanted
     pool, pool6 = network.pool(4), network.pool(6)
-    ip = _address(context, network, pool, wish.ip, container_id)
-    ip6 = _address(context, network, pool6, wish.ip6, container_id)
+    ip = _address(context, network, pool, wish, container_id)
+    ip6 = _address(context, network, pool6, wish, container_id)
     reserved = ReservedEndpoint(
         container_id,
         network.id,
@@ -178,7 +178,7 @@ def _reserve_one(
         mtu=options.mtu(network.options),
         mode=options.mode(network.driver, network.options),
         isolated=not options.flag(network.options, options.ICC, default=True),
-        wanted=wish._replace(interface="", ports=()),
+        wanted=wish._replace(interface="", ports=(), former=(), former_mac=""),
         ports=tuple(_ports(context, plan, ip, ip6)),
     )
     context.store.endpoints.save(reserved, boot_id())
@@ -190,13 +190,16 @@ def _address(
     context: NetworkContext,
     network: Network,
     pool: Pool | None,
-    wished: str,
+    wish: WantedEndpoint,
     container_id: str,
 ) -> str:
     if pool is None:
         return ""
+    wished = wish.ip if pool.family == 4 else wish.ip6
     if not wished:
-        return _next_address(context, network, pool, container_id)
+        return _former_address(context, network, pool, wish, container_id) or _next_address(
+            context, network, pool, container_id
+        )
     holder = context.store.endpoints.lease(network.id, ipam.packed(wished), container_id)
     if holder is None:
         return wished
@@ -207,6 +210,22 @@ def _address(
     raise HeldError(
         Conflict(brief, details=f"container {name} has it"), [holder.container_id]
     )
+
+
+def _former_address(
+    context: NetworkContext,
+    network: Network,
+    pool: Pool,
+    wish: WantedEndpoint,
+    container_id: str,
+) -> str:
+    """The address of a run that goes on; empty if there is none, or somebody else has it."""
+    for address in wish.former:
+        if address and ipam.contains(pool.subnet, address):
+            packed = ipam.packed(address)
+            holder = context.store.endpoints.lease(network.id, packed, container_id)
+            return address if holder is None else ""
+    return ""
 
 
 def _next_address(
@@ -243,7 +262,8 @@ def _mac(context: NetworkContext, network: Network, wish: WantedEndpoint, addres
     endpoints = context.store.endpoints
     if network.driver not in ("bridge", "macvlan"):
         return ""
-    mac = ipam.parse_mac(wish.mac) if wish.mac else ipam.mac_of(ipam.packed(address))
+    made = wish.former_mac or ipam.mac_of(ipam.packed(address))
+    mac = ipam.parse_mac(wish.mac) if wish.mac else made
     holder = endpoints.mac_holder(network.id, mac)
     if holder is not None and wish.mac:
         raise HeldError(

@@ -21,6 +21,7 @@ from runengine.store.network_types import Network
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runengine.mgr.container.checkpoint_places import Address
     from runengine.mgr.container.context import Context
     from runengine.store.containers import Record, State
     from runengine.store.network_types import ReservedEndpoint, WantedEndpoint
@@ -44,11 +45,15 @@ class Sandbox:
 
 
 def set_up(
-    context: Context, record: Record, fresh_fd: int | None = None
+    context: Context,
+    record: Record,
+    fresh_fd: int | None = None,
+    former: Sequence[Address] = (),
 ) -> Sandbox | None:
     """Connect a container that is about to start; None if it is on no network.
 
     ``fresh_fd`` is a network namespace to use: that of its user namespace, which it stays with.
+    ``former`` is what it had when it was checkpointed, which it gets again where that is free.
     The container's lock is held. Raises NotFound (network), Conflict (address or port in use) and
     what the mechanisms raise; ``tear_down`` then gives back what was reserved.
     """
@@ -57,7 +62,10 @@ def set_up(
     if not wanted:
         return None
     known = [_network(context, one) for one in wanted]
-    reserved = networks.reserve(record.id, for_run(record, wanted, known))
+    wishes = for_run(record, wanted, known)
+    if former:
+        wishes = _as_before(wishes, known, former)
+    reserved = networks.reserve(record.id, wishes)
     from runengine.netns import namespace
 
     fd = namespace.new() if fresh_fd is None else namespace.ready(fresh_fd)
@@ -109,6 +117,19 @@ def for_run(
         one._replace(interface=f"eth{index}", ports=ports if network.id == through else ())
         for index, (one, network) in enumerate(zip(wanted, networks, strict=True))
     ]
+
+
+def _as_before(
+    wishes: Sequence[WantedEndpoint], networks: Sequence[Network], former: Sequence[Address]
+) -> list[WantedEndpoint]:
+    had = {one.network: one for one in former}
+    wanted = []
+    for wish, network in zip(wishes, networks, strict=True):
+        one = had.get(network.name)
+        wanted.append(
+            wish._replace(former=(one.ip, one.ip6), former_mac=one.mac) if one else wish
+        )
+    return wanted
 
 
 def attach(context: Context, fd: int, reserved: Sequence[ReservedEndpoint]) -> None:

@@ -80,7 +80,7 @@ def test_without_a_command_the_help_is_shown():
     result = call()
     assert result.exit_code == 0
     assert "Management Commands:\n" in result.stdout
-    assert "\n  container   Manage containers\n" in result.stdout
+    assert "\n  container    Manage containers\n" in result.stdout
     assert "cleanup" not in call("container").stdout
 
 

@@ -248,7 +248,7 @@ def test_cidfile_goes_with_a_failed_create(tmp_path):
         (["attach"], 1),
         (["rename", "a1"], 1),
         (["start", "-a", "a1", "b1"], 1),
-        (["start", "--checkpoint", "x", "a1"], 1),
+        (["start", "--checkpoint", "x", "a1", "b1"], 1),
     ],
 )
 def test_refused_without_asking_the_engine(words: list[str], code: int):
