@@ -23,8 +23,9 @@ def refuse(*_args):
 
 def test_the_new_content_takes_the_old_ones_place(path, tmp_path):
     fsatomic.replace(path, b"old", mode=0o644)
-    before = os.stat(path)
+    before, open_ones = os.stat(path), os.listdir("/proc/self/fd")
     fsatomic.replace(path, b"new")
+    assert os.listdir("/proc/self/fd") == open_ones
     assert os.listdir(tmp_path) == ["file"]
     assert fsatomic.read_optional(path) == b"new"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
