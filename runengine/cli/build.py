@@ -25,6 +25,10 @@ def _text(names: list[str], help: str) -> Option:
     return Option(names, metavar="string", default="", help=help)
 
 
+def _hidden(names: list[str]) -> Option:
+    return Option(names, metavar="string", default="", hidden=True)
+
+
 @command(
     "build",
     usage="[OPTIONS] PATH | URL | -",
@@ -34,6 +38,11 @@ def _text(names: list[str], help: str) -> Option:
         _values(["--build-arg", "build_args"], "Set build-time variables"),
         _values(["--label", "labels"], "Set metadata for an image"),
         _values(["--secret", "secrets"], "Secret to expose to the build (id=name,src=file)"),
+        _values(["--ssh"], "SSH agent or keys to expose to the build (default|ID[=SOCKET|KEY])"),
+        _values(["--add-host", "add_hosts"], "Add a custom host-to-IP mapping (host:ip)"),
+        _values(["--build-context", "contexts"], "Additional build contexts (NAME=PATH|URL)"),
+        _values(["--ulimit", "ulimits"], "Ulimit options"),
+        _text(["--shm-size"], "Size of /dev/shm during the build"),
         _text(["--target"], "Set the target build stage to build"),
         _text(["--platform"], "Set target platform for build"),
         _text(["--network"], "Set the networking mode for the RUN instructions during build"),
@@ -42,6 +51,9 @@ def _text(names: list[str], help: str) -> Option:
         Option(["--no-cache"], is_flag=True, help="Do not use cache when building the image"),
         Option(["--pull"], is_flag=True, help="Always attempt to pull all referenced images"),
         Option(["-q", "--quiet"], is_flag=True, help="Print only the image ID on success"),
+        # What is so anyway: the image is loaded, and what the builder says comes as lines.
+        Option(["--load"], is_flag=True, hidden=True),
+        _hidden(["--progress"]),
         Option(["--rm", "remove"], is_flag=True, default=True, hidden=True),
         Option(["--force-rm", "force"], is_flag=True, hidden=True),
     ],

@@ -24,12 +24,18 @@ if TYPE_CHECKING:
 NAME = "buildah"
 _REGISTRIES = 'unqualified-search-registries = ["docker.io"]\nshort-name-mode = "permissive"\n'
 """A bare name means Docker Hub's, as everywhere in the engine."""
+_NO_SHM = (
+    b"WARNING: --shm-size does nothing under the isolation chroot, which has the host's /dev/shm "
+    b"(BUILDAH_ISOLATION=oci has its own)\n"
+)
 
 
 def build(path: str, storage: str, build: Prepared, export: Export, say: Say) -> str:
     """Build; returns a directory with the image. Raises EngineError, Unavailable."""
     command = _command(path, storage)
     environment = _environment(build)
+    if build.request.shm_size and environment["BUILDAH_ISOLATION"] == "chroot":
+        say(_NO_SHM)
     for number, base in enumerate(build.bases):
         archive = f"{build.directory}/base-{number}.tar"
         export(base.full, archive)
@@ -77,6 +83,11 @@ def _arguments(build: Prepared, note: str) -> list[str]:
         ("--build-arg", request.build_args),
         ("--label", request.labels),
         ("--secret", request.secrets),
+        ("--add-host", request.add_hosts),
+        ("--ulimit", request.ulimits),
+        ("--ssh", request.ssh),
+        ("--build-context", request.contexts),
+        ("--shm-size", [request.shm_size]),
         ("--target", [request.target]),
         ("--platform", [request.platform]),
         ("--network", [request.network]),

@@ -108,7 +108,10 @@ def _prepared(
 def _bases(images: ImageContext, request: BuildRequest, text: str, pull: Pull) -> list[Base]:
     """The images that the Dockerfile builds on; those that are not here are pulled first."""
     found = []
+    given = {context.partition("=")[0] for context in request.contexts}
     for name in base_images(text, request.build_args):
+        if name in given:
+            continue  # a context of the user's stands for it
         try:
             full = str(reference.parse(name))
         except InvalidParameter:

@@ -6,13 +6,13 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from runengine.errors import EngineError
+from runengine.errors import EngineError, Unsupported
 from runengine.mgr.building import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runengine.mgr.building.request import Prepared
+    from runengine.mgr.building.request import BuildRequest, Prepared
 
     Export = Callable[[str, str], None]
     Say = Callable[[bytes], None]
@@ -65,6 +65,11 @@ def _buildx(build: Prepared, layouts: dict[str, tuple[str, str]], target: str) -
         ("--build-arg", request.build_args),
         ("--label", request.labels),
         ("--secret", request.secrets),
+        ("--add-host", request.add_hosts),
+        ("--ulimit", request.ulimits),
+        ("--ssh", request.ssh),
+        ("--build-context", request.contexts),
+        ("--shm-size", [request.shm_size]),
         ("--target", [request.target]),
         ("--platform", [request.platform]),
         ("--network", [request.network]),
@@ -75,6 +80,11 @@ def _buildx(build: Prepared, layouts: dict[str, tuple[str, str]], target: str) -
 
 def _buildctl(build: Prepared, layouts: dict[str, tuple[str, str]], target: str) -> list[str]:
     request = build.request
+    if request.contexts:
+        raise Unsupported(
+            "--build-context is not for the builder buildctl",
+            resolution="install docker-buildx or buildah, and say --builder",
+        )
     words = ["build", "--progress", "plain", "--frontend", "dockerfile.v0"]
     words += ["--output", f"type=oci,dest={target}"]
     words += ["--no-cache"] if request.no_cache else []
@@ -91,9 +101,19 @@ def _buildctl(build: Prepared, layouts: dict[str, tuple[str, str]], target: str)
     options = [
         *(f"build-arg:{arg}" for arg in request.build_args),
         *(f"label:{label}" for label in request.labels),
+        *([f"add-hosts={_add_hosts(request)}"] if request.add_hosts else []),
+        *(f"ulimit={limit}" for limit in request.ulimits),
+        *([f"shm-size={request.shm_size}"] if request.shm_size else []),
         *([f"target={request.target}"] if request.target else []),
         *([f"platform={request.platform}"] if request.platform else []),
         *([f"force-network-mode={request.network}"] if request.network else []),
     ]
     words += [word for option in options for word in ("--opt", option)]
-    return [*words, *(word for secret in request.secrets for word in ("--secret", secret))]
+    for flag, values in (("--secret", request.secrets), ("--ssh", request.ssh)):
+        words += [word for value in values for word in (flag, value)]
+    return words
+
+
+def _add_hosts(request: BuildRequest) -> str:
+    """``NAME=ADDRESS,NAME=ADDRESS``: an address has colons of its own."""
+    return ",".join(line.replace(":", "=", 1) for line in request.add_hosts)

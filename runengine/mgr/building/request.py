@@ -21,6 +21,14 @@ class BuildRequest(NamedTuple):
     build_args: Sequence[str] = ()
     labels: Sequence[str] = ()
     secrets: Sequence[str] = ()
+    add_hosts: Sequence[str] = ()
+    """Lines for /etc/hosts while it is built, ``NAME:ADDRESS``."""
+    ulimits: Sequence[str] = ()
+    ssh: Sequence[str] = ()
+    """Agents or keys that RUN instructions may use."""
+    contexts: Sequence[str] = ()
+    """More contexts, ``NAME=VALUE``."""
+    shm_size: str = ""
     target: str = ""
     platform: str = ""
     network: str = ""
