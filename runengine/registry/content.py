@@ -145,7 +145,7 @@ class ContentStore:
         found = []
         for name in sorted(_names(self._partial)):
             life_s = partial_life_s if _is_hex(name) else 0.0
-            size = _stale_size(self._partial / name, now - life_s)
+            size = _stale_size(self._partial / name, now, life_s)
             if size is not None:
                 found.append((name, size))
         return found
@@ -335,11 +335,14 @@ def _is_same_file(fd: int, path: Path) -> bool:
         return False
 
 
-def _stale_size(path: Path, oldest: float) -> int | None:
-    """Bytes of a partial that is older than ``oldest`` and that no writer holds."""
+def _stale_size(path: Path, now: float, life_s: float) -> int | None:
+    """Bytes of a partial that was not written within ``life_s`` and that no writer holds.
+
+    One from the future was written before the clock was set back, whenever that was.
+    """
     with _unheld(path) as fd:
         status = os.fstat(fd) if fd is not None else None
-        return status.st_size if status and status.st_mtime <= oldest else None
+        return status.st_size if status and abs(now - status.st_mtime) >= life_s else None
 
 
 def _remove_unheld(path: Path) -> bool:

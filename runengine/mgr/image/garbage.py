@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from runengine.paths import Paths
 
 GRACE_S = 86400.0
-_CLOCK_SLACK_S = 1.0
 _INTERRUPTIONS = (KeyboardInterrupt, NotFound, TimedOut, Unauthorized, Unavailable)
 
 
@@ -88,7 +87,7 @@ def arriving(context: ImageContext, *, resumable: bool) -> Iterator[None]:
     What a ``resumable`` operation had finished stays when it was interrupted or the other side
     broke off, so that the next attempt goes on from there. Disk errors become one line.
     """
-    started = time.time() - _CLOCK_SLACK_S
+    before = _present(context)
     partials = set(_names(_partials(context.paths)))
     try:
         with disk_errors(context.paths.root), in_use(context.paths):
@@ -100,7 +99,7 @@ def arriving(context: ImageContext, *, resumable: bool) -> Iterator[None]:
                 _clean_up(context, set())
             else:
                 _remove_partials(context, keep=partials)
-                _clean_up(context, _arrived_since(context, started))
+                _clean_up(context, _present(context) - before)
         raise
 
 
@@ -131,14 +130,10 @@ def _remove_partials(context: ImageContext, *, keep: Collection[str]) -> None:
                 os.close(fd)
 
 
-def _arrived_since(context: ImageContext, started: float) -> set[str]:
-    """Blobs and layers that came since; the sweep spares what something refers to."""
-    content, layers = context.content, context.layers
-    found = {digest for digest in content.digests() if _changed_at(content.path(digest)) > started}
-    return {
-        *found,
-        *(key for key in layers.keys() if _changed_at(layers.directory(key)) > started),  # noqa: SIM118
-    }
+def _present(context: ImageContext) -> set[str]:
+    """Blobs and layers that there are. Of what came since a sweep spares what is referred to."""
+    # By name, not by time: the clock may be set meanwhile, or may have been ahead before.
+    return {*context.content.digests(), *context.layers.keys()}
 
 
 def is_pending(paths: Paths) -> bool:
@@ -211,18 +206,22 @@ def _kept(
 ) -> tuple[set[str], set[str]]:
     """Digests of blobs and keys of layers that stay: marked ones, and others for a while."""
     content, layers = context.content, context.layers
-    oldest = time.time() - grace_s
+    now = time.time()
+
+    def is_new(path: str) -> bool:
+        # What comes from the future is as old as the day on which the clock was set back.
+        return abs(now - _changed_at(path)) < grace_s
+
     blobs = {
         str(digest)
         for digest in content.digests()
-        if digest in marked.blobs
-        or (digest not in noted and _changed_at(content.path(digest)) > oldest)
+        if digest in marked.blobs or (digest not in noted and is_new(content.path(digest)))
     }
     used = marked.image_layers | marked.container_layers
     keys = {
         key
         for key in layers.keys()  # noqa: SIM118 (a store, not a mapping)
-        if key in used or (key not in noted and _changed_at(layers.directory(key)) > oldest)
+        if key in used or (key not in noted and is_new(layers.directory(key)))
     }
     return blobs, keys
 

@@ -205,9 +205,12 @@ def test_sweeping_keeps_what_is_named_and_what_is_fresh_or_held(store) -> None:
     stale.write_bytes(b"123")
     os.utime(stale, (0, 0))
     (store.root / "partial" / "incoming-1").write_bytes(b"4567")
+    ahead = store.root / "partial" / ("f" * 64)  # of before the clock was set back
+    ahead.write_bytes(b"89")
+    os.utime(ahead, (0, 1 << 33))
     held = store.writer(digest_of(b"held"), None)
     os.utime(store.partial_path(digest_of(b"held")), (0, 0))
-    assert store.sweep({DIGEST}) == ([other], len(b"other") + 3 + 4)
+    assert store.sweep({DIGEST}) == ([other], len(b"other") + 3 + 4 + 2)
     assert store.digests() == {DIGEST}
     assert sorted(os.listdir(store.root / "partial")) == sorted(
         [fresh[7:], digest_of(b"held")[7:]]
