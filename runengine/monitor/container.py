@@ -11,7 +11,7 @@ from runengine.monitor.execs import Execs
 from runengine.monitor.loop import UNSTARTED, stat_fields
 from runengine.monitor.memory import MemoryWatch
 from runengine.monitor.peer import Peer
-from runengine.monitor.programs import EVERYWHERE
+from runengine.monitor.programs import cpus_of_init
 from runengine.monitor.server import Server
 from runengine.monitor.starting import Plan, Starting
 from runengine.runtime import argv
@@ -36,7 +36,7 @@ else:
 PASSTHROUGH = "passthrough"
 """The log driver of a container that writes to its log itself."""
 STARTING, RUNNING, ENDING, ENDED = "starting", "running", "ending", "ended"
-CHANGEABLE = frozenset(("events", "on_exit", "restart"))
+CHANGEABLE = frozenset(("events", "on_exit", "pinned", "restart"))
 """Keys of the job that are looked at only when something happens, so that they may change."""
 
 
@@ -121,7 +121,7 @@ class Container:
             close_on_eof=job["stdin_once"],
             runtime_directory=job["bundle"],
             log=self._log,
-            cpus=EVERYWHERE if job.get("pinned") else None,
+            cpus=cpus_of_init(job),
         )
 
     def _started(self, process: Process | None, failure: Failure | None) -> None:

@@ -6,7 +6,7 @@ import os
 
 from runengine.linux import fsatomic
 from runengine.monitor import journal, wire
-from runengine.monitor.programs import cpus_of
+from runengine.monitor.programs import cpus_of_exec
 from runengine.monitor.starting import Plan, Starting
 from runengine.runtime import argv
 
@@ -121,7 +121,7 @@ class Execs:
             console_size=request.get("console_size"),
             open_stdin=attached and bool(request.get("stdin")),
             close_on_eof=True,
-            cpus=cpus_of(job, request.get("cpus")),
+            cpus=cpus_of_exec(job, request.get("cpus")),
         )
 
     def _forget_old(self) -> None:

@@ -7,7 +7,7 @@ import os
 from runengine.linux import fsatomic
 from runengine.monitor import cgroup, wire
 from runengine.monitor.loop import stat_fields
-from runengine.monitor.programs import cpus_of
+from runengine.monitor.programs import cpus_of_exec
 from runengine.monitor.starting import Plan, Starting
 from runengine.runtime import argv
 
@@ -180,7 +180,7 @@ class Probe:
             open_stdin=False,
             close_on_eof=True,
             log=self._output,
-            cpus=cpus_of(job),
+            cpus=cpus_of_exec(job),
         )
 
     def _started(self, process: Process | None, failure: Failure | None) -> None:

@@ -24,9 +24,19 @@ _OOM_FILE = "/proc/self/oom_score_adj"
 _RESET = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
-def cpus_of(job: Job, own: Iterable[int] | None = None) -> Iterable[int] | None:
-    """Where the runtime begins to add a process to the container; None: where we are."""
-    return own or job.get("exec_cpus") or (EVERYWHERE if job.get("pinned") else None)
+def cpus_of_init(job: Job) -> Iterable[int] | None:
+    """Where the runtime begins to start a container; None: where we are.
+
+    Of one that has CPUs of its own these are added to ours, so that all of them are left in its
+    control group, and the runtime disturbs nobody on others.
+    """
+    pinned, ours = job.get("pinned"), os.sched_getaffinity(0)
+    return None if not pinned or ours.issuperset(pinned) else ours.union(pinned)
+
+
+def cpus_of_exec(job: Job, own: Iterable[int] | None = None) -> Iterable[int] | None:
+    """Where it begins to add a process; ``own`` are this one's, before the container's."""
+    return own or job.get("exec_cpus") or cpus_of_init(job)
 
 
 class Programs:
@@ -47,7 +57,7 @@ class Programs:
     ) -> int:
         """Start ``argv`` in ``directory`` with these descriptors as 0, 1, 2; its pid.
 
-        ``cpus`` is where it may run, if not where we may; those that are not there do not matter.
+        ``cpus`` is where it may run, if not where we may.
         Raises OSError if there is no such program or directory.
         """
         actions = [

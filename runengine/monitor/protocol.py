@@ -18,7 +18,7 @@ Requests (client to monitor, control frames):
     on an attached connection (of that session; no answer), or alone (``ok`` or ``error``).
 ``{"op": "wait", "exec_id": s?}`` → ``exit``; ``{"op": "status"}`` → ``status``;
 ``{"op": "update", "changes": {key: value}}``
-    the job's ``events``, ``on_exit`` and ``restart`` from now on; answer ``ok`` or ``error``.
+    the job's ``events``, ``on_exit``, ``pinned``, ``restart`` from now on; ``ok`` or ``error``.
 ``{"op": "detach"}``
     leave without closing the container's standard input.
 
@@ -148,8 +148,8 @@ class Job(TypedDict):
     that its ``delete`` would do; None: it has to be asked."""
     merged: str | None
     """Overlay mount to unmount after exit."""
-    pinned: NotRequired[bool]
-    """Whether it has CPUs of its own: those count then, and not where the caller may run."""
+    pinned: NotRequired[list[int]]
+    """CPUs of its own: those count then, and not where the caller may run."""
     exec_cpus: NotRequired[list[int] | None]
     """Where the runtime begins, and with it what it adds to the container, if nobody says else."""
     checkpoint: NotRequired[Restore | None]

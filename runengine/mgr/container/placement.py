@@ -97,6 +97,11 @@ def _own_pages(maps: str) -> dict[int, int]:
     return found
 
 
+def cpus_of(host: HostConfig) -> list[int]:
+    """The CPUs that a container has for itself; none if it runs where its caller may."""
+    return sorted(_numbers(host["CpusetCpus"]))
+
+
 def deviations(host: HostConfig, found: Placement, *, policy: str = "") -> list[str]:
     """In what the kernel has not done what was asked; ``policy`` is the runtime's order.
 
@@ -123,9 +128,11 @@ def deviations(host: HostConfig, found: Placement, *, policy: str = "") -> list[
     return told
 
 
-def check(record: Record, pid: int, spec: Mapping[str, Any]) -> list[str]:
-    """What is to be told of a start by ``spec`` whose init is ``pid``."""
-    policy: Mapping[str, str] = spec["linux"].get("memoryPolicy", {})
+def check(record: Record, pid: int, policy: Mapping[str, str] | None = None) -> list[str]:
+    """What is to be told of a container whose init is ``pid``.
+
+    ``policy`` is the ``linux.memoryPolicy`` that it was started with.
+    """
     wanted = f"bind:{policy['nodes']}" if policy else ""
     try:
         found = read(pid, record.details["cgroup"], whole=True)

@@ -139,7 +139,9 @@ def start_settled(
     if job.get("pinned") or record.host_config["CpusetMems"]:
         from runengine.mgr.container import placement
 
-        context.notices.extend(placement.check(record, started.pid, spec))
+        context.notices.extend(
+            placement.check(record, started.pid, spec["linux"].get("memoryPolicy"))
+        )
     if started.connection is None:
         monitor.close()
     return started.connection
@@ -349,12 +351,20 @@ def _job(context: Context, record: Record, console_size: tuple[int, int] | None)
         "cgroup": record.details["cgroup"],
         "runtime_dir": None,
         "merged": f"{context.data_dir(record.id)}/merged",
-        "pinned": bool(record.host_config["CpusetCpus"]),
+        "pinned": _pinned(record),
         "exec_cpus": _exec_cpus(context, record),
         "on_exit": on_exit(context, record),
         "drain_timeout_s": DRAIN_TIMEOUT_S,
         "restart": restart_job(record),
     }
+
+
+def _pinned(record: Record) -> list[int]:
+    if not record.host_config["CpusetCpus"]:
+        return []
+    from runengine.mgr.container import placement
+
+    return placement.cpus_of(record.host_config)
 
 
 def _exec_cpus(context: Context, record: Record) -> list[int] | None:

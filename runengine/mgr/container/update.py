@@ -66,12 +66,29 @@ def update(context: Context, name: str, changes: Changes) -> list[str]:
                 _enter(stack, context, record, after, changes, limits=bool(wanted))
             context.store.containers.set_configuration(after)
         after = after._replace(state=state)
+        if observe.is_live(state) and _MOVING & wanted.keys():
+            warnings += _moved(context, after)
         if changes.restart_policy is not None:
             warnings += _act(context, after)
         if changes.env and observe.is_live(state):
             live_env.tell_shells(after)
         context.events.container("update", after, began_ns=began_ns)
     return warnings
+
+
+_MOVING = frozenset({"CpusetCpus", "CpusetMems", "NumaNode"})
+
+
+def _moved(context: Context, record: Record) -> list[str]:
+    """It has other CPUs or memory nodes: tell its execs, and see what the kernel made of it."""
+    from runengine.mgr.container import placement
+
+    told = []
+    try:
+        _tell_monitor(context, record, pinned=placement.cpus_of(record.host_config))
+    except TimedOut as error:
+        told.append(f"container {record.name}: its execs do not know of the CPUs yet: {error}")
+    return told + placement.check(record, record.state["Pid"])
 
 
 def _enter(
@@ -157,7 +174,8 @@ def _act(context: Context, record: Record) -> list[str]:
             pending.cancel(context, record.id)
         return []
     try:
-        if _tell_monitor(context, record):
+        changes = {"restart": restart_job(record), "on_exit": on_exit(context, record)}
+        if _tell_monitor(context, record, **changes):
             return []
     except TimedOut as error:
         return [f"container {record.name}: the policy does not count yet: {error}"]
@@ -171,8 +189,8 @@ def _act(context: Context, record: Record) -> list[str]:
     return []
 
 
-def _tell_monitor(context: Context, record: Record) -> bool:
-    """False without a monitor. Raises TimedOut for one that does not answer."""
+def _tell_monitor(context: Context, record: Record, **changes: Any) -> bool:
+    """Change its job; False without a monitor. Raises TimedOut for one that does not answer."""
     from runengine.monitor import client
 
     connection = client.connect(context.state_dir(record.id))
@@ -180,7 +198,7 @@ def _tell_monitor(context: Context, record: Record) -> bool:
         return False
     with connection:
         try:
-            connection.update(restart=restart_job(record), on_exit=on_exit(context, record))
+            connection.update(**changes)
         except TimedOut:
             raise
         except (EngineError, OSError):
