@@ -9,8 +9,12 @@ gone, and learns that.
 from __future__ import annotations
 
 import os
+import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from runengine.monitor import rotation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -23,22 +27,39 @@ TAIL_BLOCK_BYTES = 1 << 16
 POLL_INTERVAL_S = 0.25
 SETTLE_ATTEMPTS = 100
 SETTLE_INTERVAL_S = 0.001
+_GZIP = 31
+"""zlib's word for deflate in gzip's wrapping."""
+_FIELD_AT = 12  # behind the fixed header and the length of the extra field
+_HEADER_BYTES = 64
 
 
 class File:
     """One file of a log, open. Raises FileNotFoundError."""
 
     def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        found = os.fstat(self.fd)
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        found = os.fstat(self._fd)
         self.identity = (found.st_dev, found.st_ino)
-        self.size = found.st_size
-        """Bytes at the time of opening."""
+        self._size = found.st_size
         self.offset = 0
+
+    @property
+    def fd(self) -> int:
+        """Where its text is."""
+        return self._fd
+
+    @property
+    def size(self) -> int:
+        """Bytes of text at the time of opening."""
+        return self._size
+
+    def was(self, identity: tuple[int, int] | None) -> bool:
+        """Whether it is, or was before it was compressed, the file of this identity."""
+        return self.identity == identity
 
     def close(self) -> None:
         """Let it go."""
-        os.close(self.fd)
+        os.close(self._fd)
 
     def blocks(self, end: int | None = None) -> Iterator[bytes]:
         """Whole records from ``offset``, which moves along, to ``end`` or to what there is.
@@ -78,6 +99,66 @@ class File:
         for offset, block in self.blocks_backwards():
             self.offset = offset + block.rfind(b"\n") + 1
             return
+
+
+class CompressedFile(File):
+    """One that the log's writer has compressed; inflated when its text is first asked for."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._packed = True
+        self._before = _before(os.pread(self._fd, _HEADER_BYTES, 0))
+
+    @property
+    def fd(self) -> int:
+        """Where its text is: a file without a name."""
+        if self._packed:
+            self._inflate()
+        return self._fd
+
+    @property
+    def size(self) -> int:
+        """Bytes of text."""
+        if self._packed:
+            self._inflate()
+        return self._size
+
+    def was(self, identity: tuple[int, int] | None) -> bool:
+        """See ``File.was``."""
+        return identity is not None and identity in (self.identity, self._before)
+
+    def _inflate(self) -> None:
+        import tempfile
+        import zlib
+
+        stream = zlib.decompressobj(_GZIP)
+        with tempfile.TemporaryFile() as target, open(self._fd, "rb", closefd=False) as source:
+            with suppress(zlib.error):  # damaged: what comes before that is read
+                while data := source.read(BLOCK_BYTES):
+                    target.write(stream.decompress(data))
+            target.flush()
+            self._size = target.tell()
+            os.dup2(target.fileno(), self._fd, inheritable=False)
+        self._packed = False
+
+
+def _before(header: bytes) -> tuple[int, int] | None:
+    """The identity that the compressed file had, as ``rotation`` writes it."""
+    field = header[_FIELD_AT:]
+    if field[: len(rotation.FIELD)] != rotation.FIELD:
+        return None
+    numbers = field[len(rotation.FIELD) + 2 :]
+    size = rotation.IDENTITY_BYTES
+    device, inode = (int.from_bytes(numbers[at : at + size], sys.byteorder) for at in (0, size))
+    return device, inode
+
+
+def _open_file(path: str) -> File:
+    """In whichever form it is. Raises FileNotFoundError."""
+    try:
+        return File(path)
+    except FileNotFoundError:
+        return CompressedFile(path + rotation.SUFFIX)
 
 
 class LogReader:
@@ -131,7 +212,7 @@ class LogReader:
         if identity(self.path) in (current, None):
             return False
         chain = open_chain(self.path, current)
-        if chain and chain[0].identity == current:
+        if chain and chain[0].was(current):
             chain.pop(0).close()
         else:
             # With one file only there is nothing to tell by, and nothing else to be expected.
@@ -209,9 +290,9 @@ def _open_all(path: str, oldest: tuple[int, int] | None) -> tuple[list[File], in
     """Every file back to ``oldest``, newest first, and how many between them are missing."""
     files: list[File] = []
     number = holes = missing = 0
-    while missing < 2 and not (files and files[-1].identity == oldest):
+    while missing < 2 and not (files and files[-1].was(oldest)):
         try:
-            files.append(File(f"{path}.{number}" if number else path))
+            files.append(_open_file(f"{path}.{number}") if number else File(path))
             holes, missing = holes + missing, 0
         except FileNotFoundError:
             missing += 1

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from runengine import ids
-from runengine.errors import InvalidParameter, Unsupported
+from runengine.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +80,7 @@ def parse_log_options(
 ) -> LogSpec:
     """Check driver and options; the path is left empty.
 
-    Raises InvalidParameter in Docker's words, Unsupported for what runengine cannot do.
+    Raises InvalidParameter in Docker's words.
     """
     driver = driver or "cri"
     if driver not in DRIVERS:
@@ -103,19 +103,25 @@ def parse_log_options(
     if driver == "journald":
         spec = _journal(subject or Subject(), options, attrs)
     else:
-        _check_compress(options)
-        _check_root_dir(options)
-        spec = {
-            "driver": driver,
-            "path": "",
-            "max_size": _max_size(options.get("max-size")),
-            "max_file": _max_file(options.get("max-file")),
-            "attrs": attrs,
-        }
+        spec = _files(driver, options, attrs)
     if options.get("mode") == "non-blocking":
         spec["mode"] = "non-blocking"
     if driver == "journald" or "mode" in spec:
         spec["buffer_bytes"] = buffer_bytes
+    return spec
+
+
+def _files(driver: str, options: Mapping[str, str], attrs: dict[str, str]) -> LogSpec:
+    _check_root_dir(options)
+    spec: LogSpec = {
+        "driver": driver,
+        "path": "",
+        "max_size": _max_size(options.get("max-size")),
+        "max_file": _max_file(options.get("max-file")),
+        "attrs": attrs,
+    }
+    if _compress(options):
+        spec["compress"] = True
     return spec
 
 
@@ -195,14 +201,13 @@ def _buffer(options: Mapping[str, str]) -> int:
     return size
 
 
-def _check_compress(options: Mapping[str, str]) -> None:
+def _compress(options: Mapping[str, str]) -> bool:
     text = options.get("compress", "false")
     if text in ("1", "t", "T", "true", "TRUE", "True"):
-        raise Unsupported(
-            "log opt 'compress=true' is not supported", resolution="lower max-size or max-file"
-        )
+        return True
     if text not in ("0", "f", "F", "false", "FALSE", "False"):
         raise InvalidParameter(f"invalid value for log opt 'compress': {text!r}")
+    return False
 
 
 def _check_root_dir(options: Mapping[str, str]) -> None:

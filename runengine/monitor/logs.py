@@ -16,6 +16,8 @@ import errno
 import os
 import time
 
+from runengine.monitor import rotation
+
 TYPE_CHECKING = False  # Not from typing: that would cost every monitor a megabyte.
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from runengine.monitor.relay import Relay
 
 PIECE_BYTES = 16 * 1024
-LOG_MODE = 0o640
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _PRINTABLE = bytes(code for code in range(256) if code >= 0x20 or code == 0x0A)
 
@@ -50,8 +51,11 @@ class Clock:
 class LogFile:
     """A file of records with its rotated predecessors ``.1`` (newest), ``.2``, ..."""
 
-    def __init__(self, path: str, max_size: int, max_file: int) -> None:
+    def __init__(
+        self, path: str, max_size: int, max_file: int, *, compress: bool = False
+    ) -> None:
         self._path = path
+        self._compressor = rotation.Compressor(path) if compress else None
         self._max_size = max_size
         self._max_file = max(1, max_file)
         self._fd = -1
@@ -61,7 +65,7 @@ class LogFile:
     def open(self) -> None:
         """Open for appending. A torn last record, left by a crash, is cut off. Raises OSError."""
         fd = os.open(
-            self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, LOG_MODE
+            self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, rotation.MODE
         )
         try:
             self._size = _cut_torn_record(fd)
@@ -72,6 +76,11 @@ class LogFile:
 
     def close(self) -> None:
         """Close the file; nothing was buffered."""
+        self._close()
+        if self._compressor is not None:
+            self._compressor.close()
+
+    def _close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -130,19 +139,13 @@ class LogFile:
         A follower that has the old file open finds it whole: nothing is written to a file once
         another has its name, and nothing is cut off.
         """
-        self.close()
-        free = 1
-        while free < self._max_file - 1 and os.path.exists(f"{self._path}.{free}"):
-            free += 1
-        for number in range(free, 1, -1):
-            os.rename(f"{self._path}.{number - 1}", f"{self._path}.{number}")
-        try:
-            if self._max_file == 1:
-                os.unlink(self._path)
-            else:
-                os.rename(self._path, f"{self._path}.1")
-        except FileNotFoundError:
-            pass  # somebody else has removed it
+        self._close()
+        if self._compressor is None:
+            rotation.shift(self._path, self._max_file)
+        else:
+            with self._compressor.lock:
+                rotation.shift(self._path, self._max_file)
+            self._compressor.begin()
         self.open()
 
 
@@ -377,7 +380,8 @@ def _relayed(writer: JournalWriter | LogWriter, spec: LogSpec) -> Relay:
 def _open_file(spec: LogSpec) -> LogWriter:
     if spec["driver"] == "none":
         return NullWriter()
-    file = LogFile(spec["path"], spec["max_size"], spec["max_file"])
+    compress = spec.get("compress", False)
+    file = LogFile(spec["path"], spec["max_size"], spec["max_file"], compress=compress)
     try:
         file.open()
     except OSError as error:

@@ -89,6 +89,8 @@ class LogSpec(TypedDict):
     """Bytes per file; 0 is unlimited."""
     max_file: int
     attrs: dict[str, str]
+    compress: NotRequired[bool]
+    """The files that are rotated away, by gzip."""
     mode: NotRequired[Literal["non-blocking"]]
     """Output that the log does not take in time is dropped and counted."""
     buffer_bytes: NotRequired[int]

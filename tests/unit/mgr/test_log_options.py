@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runengine.errors import InvalidParameter, Unsupported
+from runengine.errors import InvalidParameter
 from runengine.mgr.log_options import Subject, log_spec, parse_log_options
 from runengine.mgr.log_times import parse_time
 
@@ -70,9 +70,8 @@ def test_bad_values_fail_at_create(key, value):
     assert key in str(caught.value) or "mode" in str(caught.value)
 
 
-def test_what_is_not_done_is_refused():
-    with pytest.raises(Unsupported, match="is not supported"):
-        parse_log_options("cri", {"compress": "true"})
+def test_older_files_may_be_compressed():
+    assert parse_log_options("json-file", {"compress": "true"})["compress"] is True
 
 
 @pytest.mark.parametrize(
