@@ -76,6 +76,10 @@ def identity() -> bytes:
     return b"%d:%d:%d" % (status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
+_WITH_VALUE = ("--state", "--root", "--cgroup-manager", "--config", "--log-level", "-l")
+"""The program's own options that take one."""
+
+
 def launcher_socket(args: list[str], environment: dict[bytes, bytes]) -> str | None:
     """Where the launcher for this command line listens; None if it is not for a launcher.
 
@@ -85,7 +89,7 @@ def launcher_socket(args: list[str], environment: dict[bytes, bytes]) -> str | N
     rest = list(args)
     while rest and rest[0].startswith("-"):
         name, equals, value = rest.pop(0).partition("=")
-        if name in ("--state", "--root", "--cgroup-manager") and not equals:
+        if name in _WITH_VALUE and not equals:
             value = rest.pop(0) if rest else ""
         if name == "--state":
             state = value

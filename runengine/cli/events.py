@@ -44,11 +44,21 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
+_NOW = "0s"
+
+
 @command(
     "events",
     params=[
         filter_option("-f"),
         Option(["--format", "form"], metavar="string", default="", help=DOCUMENT_FORMAT_HELP),
+        Option(["--no-trunc"], is_flag=True, default=True, hidden=True),
+        Option(
+            ["--stream"],
+            is_flag=True,
+            default=True,
+            help="Wait for new events (--stream=false: show those of the past and exit)",
+        ),
         Option(["--since"], metavar="string", default="", help=f"Show events since a {_WHEN}"),
         Option(["--until"], metavar="string", default="", help=f"Stream events until a {_WHEN}"),
     ],
@@ -66,7 +76,7 @@ def events(ctx: click.Context, /, **options: Any) -> None:
     render = renderer(options["form"])
     with context.engine(ctx).system.subscribe_to_events(
         options["since"] or None,
-        options["until"] or None,
+        options["until"] or (None if options["stream"] else _NOW),
         options["filters"],
         on_gap=lambda: context.warn("events were lost: they were written faster than read"),
     ) as messages:

@@ -55,7 +55,7 @@ def _size_option(help: str) -> Option:
         _format_option(),
         _size_option("Display total file sizes if the type is container"),
         Option(
-            ["--type", "kind"],
+            ["-t", "--type", "kind"],
             metavar="string",
             default="",
             help="Only inspect objects of the given type (container, image, network, volume)",

@@ -237,7 +237,7 @@ def wait(ctx: click.Context, /, **params: Any) -> None:
     usage=_CONTAINERS,
     latest=True,
     params=[
-        *selection.options("Remove all containers", ignore=True),
+        *selection.options("Remove all containers", ignore=True, short=""),
         flag("-f --force", "bool", help="Force the removal of a running container (uses SIGKILL)"),
         flag("-l --link", "bool", help="Remove the specified link"),
         flag("-v --volumes", "bool", help="Remove anonymous volumes of the container"),

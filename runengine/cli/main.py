@@ -38,6 +38,8 @@ def _begin(ctx: click.Context, /, **options: Any) -> None:
     app = ctx.obj
     app.root, app.state, app.debug = options["root"], options["state"], options["debug"]
     app.cgroup_driver = options["cgroup_manager"]
+    if options["config"]:
+        os.environ["DOCKER_CONFIG"] = options["config"]
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -61,6 +63,11 @@ program = Program(
             metavar="string",
             help="Who makes the cgroups of new containers (cgroupfs, systemd)",
         ),
+        Option(
+            ["--config"], metavar="string", help="Directory of logins (default ~/.docker)"
+        ),
+        # There is no daemon whose messages would have levels.
+        Option(["-l", "--log-level"], metavar="string", expose_value=False, hidden=True),
         Option(["-D", "--debug"], is_flag=True, help="Show where an unexpected error happened"),
         Option(
             ["-v", "--version"],

@@ -135,11 +135,12 @@ def _tell(result: LoginResult) -> None:
         )
 
 
-@command("logout", usage="[SERVER]")
+@command("logout", usage="[OPTIONS] [SERVER]", params=[registry_options.authfile()])
 @argument("server", required=False)
 @click.pass_context
-def logout(ctx: click.Context, /, server: str | None) -> None:
+def logout(ctx: click.Context, /, server: str | None, authfile: str | None) -> None:
     """Log out from a registry; without a server from Docker Hub."""
+    registry_options.use_authfile(authfile)
     try:
         name, was_in = context.engine(ctx).registries.logout(server)
     except Unauthorized as error:

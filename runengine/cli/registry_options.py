@@ -23,11 +23,22 @@ def options(*, creds: bool = True) -> list[click.Option]:
     """The options; a login has no ``--creds``."""
     given = flag("--creds", help="Credentials for this call (USERNAME:PASSWORD)")
     return [
-        flag("--authfile", help="Path of the authentication file (instead of Docker's)"),
+        authfile(),
         *([given] if creds else []),
         flag("--tls-verify", "bool", default=True,
              help="Require HTTPS and verify certificates (=false: or take what there is)"),
     ]
+
+
+def authfile() -> click.Option:
+    """The option alone."""
+    return flag("--authfile", help="Path of the authentication file (instead of Docker's)")
+
+
+def use_authfile(path: str | None) -> None:
+    """Have this call keep and find credentials there."""
+    if path:
+        os.environ["REGISTRY_AUTH_FILE"] = path
 
 
 def apply(ctx: click.Context, params: dict[str, Any], registry: str) -> CredentialSource | None:
@@ -35,10 +46,10 @@ def apply(ctx: click.Context, params: dict[str, Any], registry: str) -> Credenti
 
     Raises InvalidParameter.
     """
-    if params["authfile"]:
-        if not os.access(params["authfile"], os.R_OK) and "creds" in params:
-            raise InvalidParameter(f"cannot read the authentication file {params['authfile']}")
-        os.environ["REGISTRY_AUTH_FILE"] = params["authfile"]
+    path = params["authfile"]
+    if path and "creds" in params and not os.access(path, os.R_OK):
+        raise InvalidParameter(f"cannot read the authentication file {path}")
+    use_authfile(path)
     if not params["tls_verify"]:
         context.app_of(ctx).insecure = (registry,)
     given = params.get("creds")

@@ -38,13 +38,18 @@ class Chosen(NamedTuple):
     found: bool
 
 
-def options(all_help: str, *, names: str = "-a --all", ignore: bool = False) -> list[click.Option]:
-    """The options of a verb; ``ignore``: with that for names that are not there."""
+def options(
+    all_help: str, *, names: str = "-a --all", ignore: bool = False, short: str = "-f"
+) -> list[click.Option]:
+    """The options of a verb; ``ignore``: with that for names that are not there.
+
+    ``short``: of ``--filter``, which is empty where ``-f`` is something else.
+    """
     extra = [flag("-i --ignore", "bool", help="Do not mind containers that are not there")]
     return [
         flag(f"{names} everything", "bool", help=all_help),
         flag("--cidfile", "list", help="Read the container's ID from the file"),
-        filter_option(),
+        filter_option(*([short] if short else [])),
         *(extra if ignore else ()),
     ]
 

@@ -9,22 +9,37 @@ import click
 
 from runengine.cli import context, table, terminal
 from runengine.cli.command import Option, argument, command
+from runengine.cli.flags import flag
 from runengine.cli.formats import FORMAT_HELP
 from runengine.cli.stats_rows import COLUMNS, TITLES, StatsRow
 from runengine.errors import EngineError
 from runengine.mgr.container.stats import INTERVAL_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from runengine.mgr.container.stats import Watch
     from runengine.mgr.engine import Engine
+
+    Rounds = Iterable[list[dict[str, Any]]]
 
 # Control sequences of every terminal since the VT100 (console_codes(4)).
 CLEAR = "\033[2J"
 HOME = "\033[H"
 CLEAR_LINE = "\033[K"
 CLEAR_BELOW = "\033[J"
+LEAST_S, MOST_S = 0.1, 86400
+
+
+def _seconds(text: str) -> float:
+    """A positive number, fractions too. Raises ValueError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not LEAST_S <= value <= MOST_S:
+        raise ValueError(f"{text!r} is no number of seconds from {LEAST_S} to {MOST_S}")
+    return value
 
 
 @command(
@@ -36,6 +51,12 @@ CLEAR_BELOW = "\033[J"
             ["-a", "--all", "everything"],
             is_flag=True,
             help="Show all containers (default shows just running)",
+        ),
+        flag(
+            "-i --interval",
+            convert=_seconds,
+            default=INTERVAL_S,
+            help="Seconds between two looks",
         ),
         Option(["--format", "form"], metavar="string", default="", help=FORMAT_HELP),
         Option(
@@ -60,12 +81,13 @@ def stats(ctx: click.Context, /, **options: Any) -> None:
         rows = [StatsRow(one, full=full, typed=typed.get(one["id"], "")) for one in found]
         return table.render(rows, table.Layout(TITLES, COLUMNS), form)
 
+    interval_s = options["interval"]
     if options["no_stream"]:
-        _once(watch, text)
+        _once(watch, text, interval_s)
     elif terminal.is_terminal(terminal.STDOUT):
-        _redraw(watch, text)
+        _redraw(watch.rounds(interval_s), text)
     else:
-        _append(watch, text)
+        _append(watch.rounds(interval_s), text)
 
 
 def _resolve(engine: Engine, names: Sequence[str]) -> list[str]:
@@ -84,22 +106,24 @@ def _resolve(engine: Engine, names: Sequence[str]) -> list[str]:
     return ids
 
 
-def _once(watch: Watch, text: Callable[[list[dict[str, Any]]], str]) -> None:
+def _once(
+    watch: Watch, text: Callable[[list[dict[str, Any]]], str], interval_s: float
+) -> None:
     """Two looks, so that there is a time between them of which to tell."""
     if watch.round():
-        time.sleep(INTERVAL_S)
+        time.sleep(interval_s)
     context.write(text(watch.round()))
 
 
-def _append(watch: Watch, text: Callable[[list[dict[str, Any]]], str]) -> None:
-    for number, found in enumerate(watch.rounds()):
+def _append(rounds: Rounds, text: Callable[[list[dict[str, Any]]], str]) -> None:
+    for number, found in enumerate(rounds):
         if number:  # the first look tells of nothing yet
             context.write(text(found))
 
 
-def _redraw(watch: Watch, text: Callable[[list[dict[str, Any]]], str]) -> None:
+def _redraw(rounds: Rounds, text: Callable[[list[dict[str, Any]]], str]) -> None:
     """In place: each line is cleared behind its text, and what is below the last."""
     context.write(CLEAR)
-    for found in watch.rounds():
+    for found in rounds:
         lines = text(found).replace("\n", f"{CLEAR_LINE}\n")
         context.write(f"{HOME}{lines}{CLEAR_BELOW}")

@@ -30,7 +30,7 @@ PRUNE_WARNING = (
     usage="[OPTIONS] [VOLUME]",
     params=[
         flag("-d --driver", default="local", help="Specify volume driver name"),
-        flag("--label", "list", help="Set metadata for a volume"),
+        flag("-l --label", "list", help="Set metadata for a volume"),
         flag("--name", default="", hidden=True, help="Specify volume name"),
         flag("-o --opt", "list", convert=key_value, help="Set driver specific options"),
     ],

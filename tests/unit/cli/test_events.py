@@ -158,3 +158,11 @@ def test_what_the_engine_refuses_is_one_line():
     system = FakeSystem(error=InvalidParameter("invalid filter 'x'", resolution="filters are: y"))
     done = call("events", "-f", "x=1", system=system)
     assert (done.exit_code, done.stderr) == (1, "Error: invalid filter 'x' (filters are: y)\n")
+
+
+def test_without_a_stream_they_end_with_now():
+    system = FakeSystem()
+    assert call("events", "--stream=false", system=system).exit_code == 0
+    assert system.asked[:2] == (None, "0s")
+    call("events", "--stream=false", "--until", "1h", system=system)
+    assert system.asked[:2] == (None, "1h")

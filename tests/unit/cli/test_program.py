@@ -263,3 +263,11 @@ def test_the_cgroup_manager_goes_to_the_engine(monkeypatch):
         app.check_root = False
         assert main.execute(words, app) == 0
     assert [one["cgroup_driver"] for one in asked] == ["systemd", None]
+
+
+def test_docker_s_global_options(monkeypatch):
+    monkeypatch.setenv("DOCKER_CONFIG", "before")
+    containers = Containers()
+    words = ["--config", "/tmp/logins", "-l", "debug", "--log-level=fatal", "ps"]
+    assert call(*words, containers=containers).exit_code == 0
+    assert os.environ["DOCKER_CONFIG"] == "/tmp/logins"

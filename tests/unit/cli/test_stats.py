@@ -79,7 +79,8 @@ class Watch:
     def round(self):
         return self._left.pop(0)
 
-    def rounds(self):
+    def rounds(self, interval_s=1.0):
+        assert interval_s == 1.0
         while self._left:
             yield self.round()
 
@@ -251,3 +252,21 @@ def test_a_terminal_is_drawn_over(monkeypatch):
 def test_a_terminal_gets_a_single_table_as_it_is(monkeypatch):
     monkeypatch.setattr(terminal, "is_terminal", lambda _: True)
     assert "\033" not in shown("--no-stream")
+
+
+def test_the_time_between_two_looks():
+    waited = []
+
+    class Patient(Watch):
+        def rounds(self, interval_s=1.0):
+            waited.append(interval_s)
+            return super().rounds()
+
+    containers = Containers([document()], [document()])
+    containers.watch_stats = lambda *_, **__: Patient([[document()]] * 2)
+    assert call("stats", "-i", "0.5", containers=containers).exit_code == 0
+    assert waited == [0.5]
+    for text in ("0", "-1", "x", "nan", "1e9"):
+        result = call("stats", f"--interval={text}", containers=containers)
+        assert result.exit_code == 125
+        assert "is no number of seconds from 0.1 to 86400" in result.stderr

@@ -29,6 +29,7 @@ HERE = "/run/runengine/launcher.sock"
         ("--root /r ps --state /t", "", HERE),
         ("--root=/r -D ps", "", HERE),
         ("--root serve ps", "", HERE),
+        ("--config /c -l debug --log-level=info --state /t ps", "", "/t/launcher.sock"),
         ("--cgroup-manager systemd --state /t ps", "", "/t/launcher.sock"),
         ("--state", "", HERE),
         ("run --state /t image", "", HERE),
