@@ -14,7 +14,7 @@ from runengine.errors import (
     Unsupported,
 )
 from runengine.mgr.volume import create as create_module
-from runengine.mgr.volume import local
+from runengine.mgr.volume import local, mounting, populate
 from runengine.mgr.volume.request import volume_config
 from runengine.store.journal import parse_block
 from runengine.store.volumes import ANONYMOUS_LABEL, CREATING, REMOVING, Volume
@@ -186,7 +186,9 @@ def test_a_removal_cut_short_is_completed_by_the_next(context, volumes, make):
     assert context.store.volumes.names() == set()
 
 
-def test_a_removal_that_fails_leaves_a_volume(volumes, make, monkeypatch):
+@pytest.mark.parametrize("force", [False, True])
+def test_a_removal_that_fails_leaves_a_volume(volumes, make, monkeypatch, force):
+    """By force, too: that is for plugins, which may be gone for good."""
     make()
 
     def fail(*_):
@@ -194,8 +196,38 @@ def test_a_removal_that_fails_leaves_a_volume(volumes, make, monkeypatch):
 
     monkeypatch.setattr(local.LocalDriver, "remove", fail)
     with pytest.raises(Unavailable):
-        volumes.remove("data")
+        volumes.remove("data", force=force)
     assert volumes.exists("data")
+
+
+def test_nobody_gets_a_volume_whose_removal_was_killed(context, volumes, make, monkeypatch):
+    make()
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local.LocalDriver, "remove", die)
+        with pytest.raises(KeyboardInterrupt):
+            volumes.remove("data")
+    assert not volumes.exists("data")
+    volumes.prune()
+    assert context.store.volumes.names() == set()
+    assert not place(context, "data").exists()
+
+
+def test_notes_go_with_a_volume(volumes, make):
+    """Of a copy cut short, above all: it would be done again, over what a new volume has."""
+    make()
+    notes = [
+        Path(populate._note(volumes._context, "data")),
+        Path(mounting._note(volumes._context, "data", "c" * 64)),
+    ]
+    for note in notes:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
+    volumes.remove("data")
+    assert not any(note.exists() for note in notes)
 
 
 def test_a_damaged_record_goes_by_force(context, volumes, make):
