@@ -10,8 +10,10 @@ import pytest
 from runengine import Engine, config
 from runengine.cgroups import numa
 from runengine.cgroups.machine import show_list
+from runengine.errors import InvalidParameter
 from runengine.linux import kernel
 from runengine.mgr.container.affinity import KEPT_SINCE
+from runengine.mgr.container.placement import read
 from runengine.store.store import Store
 from tests.support.engines import Runner
 from tests.support.waiting import wait_for
@@ -20,9 +22,10 @@ pytestmark = [pytest.mark.root, pytest.mark.needs("runc", "overlay", "busybox")]
 
 MIB = 1 << 20
 CPUS = sorted(os.sched_getaffinity(0))
-HAS_NODE_0 = 0 in (numa.read() or numa.Nodes(frozenset(), frozenset(), {})).cpus
+FOUND = numa.read() or numa.Nodes(frozenset(), frozenset(), {})
+NODES = sorted(node for node, cpus in FOUND.cpus.items() if cpus and node in FOUND.with_memory)
 several_cpus = pytest.mark.skipif(len(CPUS) < 2, reason="one CPU is all there is")
-node_0 = pytest.mark.skipif(not HAS_NODE_0, reason="this kernel has no NUMA nodes")
+node_0 = pytest.mark.skipif(0 not in NODES, reason="this kernel has no NUMA nodes")
 # A runtime that knows memory policies: the tests' runc does not, but a policy is inherited.
 POLICY_RUNTIME = """\
 #!{python} -IS
@@ -66,16 +69,32 @@ def test_where_the_caller_is_bound_binds_no_container_with_cpus_of_its_own(runne
 
 @node_0
 def test_a_container_on_a_node_is_where_it_was_asked_to_be(runner, engine):
-    container = runner.start("sleep", "1000", NumaNode="0")
-    found = engine.containers.inspect(container)
-    placement = found["Runengine"]["Placement"]
-    assert found["HostConfig"]["NumaNode"] == "0"
-    assert placement["CgroupCpus"] == found["HostConfig"]["CpusetCpus"]
-    assert (placement["CgroupMems"], placement["Mems"]) == ("0", "0")
-    assert (placement["MemoryPolicy"], placement["Deviations"]) == ("default", [])
+    """On each of the host's nodes, and where an update moves it."""
+    script = "x=$(yes | head -c 4000000); echo ready; sleep 1000; :"
+    for node in map(str, NODES):
+        container = runner.start("sh", "-c", script, NumaNode=node)
+        wait_for(lambda name=container: "ready" in log_of(engine, name))
+        found = engine.containers.inspect(container)
+        placement = found["Runengine"]["Placement"]
+        assert found["HostConfig"]["NumaNode"] == node
+        assert placement["CgroupCpus"] == found["HostConfig"]["CpusetCpus"]
+        assert (placement["CgroupMems"], placement["Mems"]) == (node, node)
+        assert (placement["MemoryPolicy"], placement["Deviations"]) == ("default", [])
+        used = read(found["State"]["Pid"], found["Runengine"]["Cgroup"], whole=True).own_pages
+        assert set(used) == {int(node)}
+        assert used[int(node)] > 500
     assert engine.notices == []
-    engine.containers.update(container, {"CpusetCpus": str(CPUS[0])})
-    assert engine.containers.inspect(container)["Runengine"]["Placement"]["Cpus"] == str(CPUS[0])
+    cpu = show_list(frozenset(sorted(FOUND.cpus[NODES[0]])[:1]))
+    engine.containers.update(container, {"NumaNode": str(NODES[0]), "CpusetCpus": cpu})
+    assert engine.containers.inspect(container)["Runengine"]["Placement"]["Cpus"] == cpu
+    with pytest.raises(InvalidParameter, match="the node does not exist"):
+        engine.containers.update(container, {"NumaNode": "1023"})
+
+
+def log_of(engine, name):
+    """What a container has written."""
+    with open(engine.containers.inspect(name)["LogPath"]) as file:
+        return file.read()
 
 
 @node_0
