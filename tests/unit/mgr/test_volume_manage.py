@@ -230,6 +230,16 @@ def test_notes_go_with_a_volume(volumes, make):
     assert not any(note.exists() for note in notes)
 
 
+def test_a_damaged_record_of_a_volume_in_use_stays(context, volumes, make, add):
+    make()
+    volumes.attach("data", add("one").id)
+    with context.store.database.write() as connection:
+        connection.execute("UPDATE volumes SET settings = '{'")
+    with pytest.raises(Conflict, match="in use by one"):
+        volumes.remove("data", force=True)
+    assert (place(context, "data") / "_data").is_dir()
+
+
 def test_a_damaged_record_goes_by_force(context, volumes, make):
     make()
     with context.store.database.write() as connection:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runengine.errors import Corrupt, EngineError, InvalidParameter, NotFound, TimedOut
-from runengine.linux import fsatomic
+from runengine.linux import fsatomic, libc
 from runengine.registry.content import ContentStore
 from tests.support.layouts import digest_of
 
@@ -73,8 +73,9 @@ def test_putting_replaces_what_a_crash_has_left(store, left) -> None:
 
 
 def test_what_is_missing_or_too_long_is_not_read(store) -> None:
-    with pytest.raises(NotFound, match="no blob sha256:"):
-        store.read(DIGEST, 10)
+    for call in (store.open, store.size):
+        with pytest.raises(NotFound, match="no blob sha256:"):
+            call(DIGEST)
     store.put(DATA)
     with pytest.raises(Corrupt, match="limit of 10"):
         store.read(DIGEST, 10)
@@ -149,13 +150,45 @@ def test_putting_ignores_a_damaged_partial(store) -> None:
 
 
 def test_a_full_disk_is_one_clear_line_and_leaves_nothing(store, monkeypatch) -> None:
+    """Not the beginning either, which takes the room that is lacking."""
+
     def full(*_) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fsatomic, "write_all", full)
-    with pytest.raises(EngineError, match=r"cannot store blob .*: No space.*free some space"):
-        begin(store, 1000)
+    with store.writer(DIGEST, len(DATA)) as writer:
+        writer.write(DATA[:1000])
+        monkeypatch.setattr(fsatomic, "write_all", full)
+        with pytest.raises(EngineError, match=r"cannot store blob .*: No space.*free some space"):
+            writer.write(DATA[1000:])
     assert files(store) == []
+
+
+def test_a_beginning_that_cannot_be_read_holds_nobody_up(store, monkeypatch) -> None:
+    def broken(*_) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    begin(store, 1000)
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", broken)
+        with pytest.raises(OSError, match="Input/output error"):
+            store.writer(DIGEST, len(DATA))
+    assert os.listdir("/proc/self/fd") == before
+    with store.writer(DIGEST, len(DATA), timeout_s=0.0) as writer:
+        assert writer.offset == 1000
+
+
+def test_the_whole_filesystem_is_synced(store, monkeypatch) -> None:
+    synced = []
+
+    def sync(fd) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+
+    monkeypatch.setattr(libc, "syncfs", sync)
+    before = os.listdir("/proc/self/fd")
+    store.sync()
+    assert synced == [str(store.root)]
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_two_writers_of_one_blob_do_not_both_download(store) -> None:
