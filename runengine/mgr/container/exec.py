@@ -174,8 +174,12 @@ def _process(context: Context, record: Record, config: ExecConfig) -> dict[str, 
     try:
         with open(path, encoding="utf-8") as file:
             spec = json.load(file)
-    except (OSError, ValueError) as error:
-        raise StateError(f"cannot read the container's spec {path}: {error}") from None
+        dict(spec["process"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StateError(
+            f"cannot read the container's spec {path}: {error!r}",
+            resolution="restart the container, which writes it anew",
+        ) from None
     root = f"/proc/{record.state['Pid']}/root"
     name = config["User"] or record.config["User"]
     user = find_user(root, name, record.host_config["GroupAdd"])

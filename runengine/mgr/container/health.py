@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runengine.store.containers import Record, State
 
 NONE, STARTING, UNHEALTHY = "none", "starting", "unhealthy"
+STATES = (STARTING, "healthy", UNHEALTHY)
 SECOND_NS = 1_000_000_000
 # What a configuration leaves open (Docker's reference, Dockerfile HEALTHCHECK).
 DEFAULT_INTERVAL_NS = 30 * SECOND_NS
@@ -76,8 +77,10 @@ def document(context: Context, record: Record, state: State) -> dict[str, Any] |
     if command(record.config) is None or state["StartedAt"] == NEVER:
         return None
     found: dict[str, Any] = {"Status": STARTING, "FailingStreak": 0, "Log": []}
-    with suppress(ValueError):
-        found.update(json.loads(read_optional(_path(context, record.id)) or b"{}"))
+    with suppress(OSError, ValueError):
+        seen = json.loads(read_optional(_path(context, record.id)) or b"{}")
+        if isinstance(seen, dict) and seen.get("Status") in STATES:
+            found.update(seen)
     if not (observe.is_live(state) and observe.monitor_lives(context, record.id)):
         found["Status"] = UNHEALTHY
     return found

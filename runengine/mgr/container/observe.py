@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from runengine.store.containers import Record
 
 LIVE = frozenset({"running", "paused"})
+MAX_PID = 1 << 22
+"""The kernel's own limit (proc_sys_kernel(5), pid_max)."""
 
 
 def exit_paths(context: Context, container_id: str) -> tuple[str, str]:
@@ -69,18 +71,21 @@ def _ended(context: Context, container_id: str, state: State) -> State | None:
 
 def init_note(context: Context, container_id: str) -> tuple[int, int] | None:
     """Pid and start time of the last run's init, as its monitor wrote them; None without."""
-    note = _load(f"{context.state_dir(container_id)}/init.json")
-    if note is None:
-        return None
-    return int(note.get("pid", 0)), int(note.get("start_time", 0))
+    return _identity(context, container_id, "pid", "start_time")
 
 
 def monitor_note(context: Context, container_id: str) -> tuple[int, int] | None:
     """Pid and start time of the last run's monitor, as it wrote them; None without."""
-    note = _load(f"{context.state_dir(container_id)}/init.json")
-    if note is None:
-        return None
-    return int(note.get("monitor_pid", 0)), int(note.get("monitor_start_time", 0))
+    return _identity(context, container_id, "monitor_pid", "monitor_start_time")
+
+
+def _identity(context: Context, container_id: str, *names: str) -> tuple[int, int] | None:
+    """Two numbers of the monitor's note; None also where it is damaged."""
+    note = _load(f"{context.state_dir(container_id)}/init.json") or {}
+    pid, start_time = (note.get(name) for name in names)
+    if isinstance(pid, int) and isinstance(start_time, int) and 0 <= pid < MAX_PID:
+        return pid, start_time
+    return None
 
 
 def stopped_monitor(context: Context, container_id: str) -> int:
@@ -94,7 +99,7 @@ def stopped_monitor(context: Context, container_id: str) -> int:
 def _load(path: str) -> dict[str, Any] | None:
     try:
         document = json.loads(read_optional(path) or b"null")
-    except ValueError:
+    except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None
 
@@ -125,23 +130,40 @@ def started(state: State, pid: int, start_time: int, at: str) -> State:
 
 
 def with_exit(state: State, exit_record: dict[str, Any]) -> State:
-    """The state after an exit that the monitor recorded."""
+    """The state after an exit that the monitor recorded; what is damaged in there is unknown."""
     return {
         **state,
         "Status": "exited",
         "Pid": 0,
         "StartTime": 0,
-        "ExitCode": exit_record.get("exit_code"),
-        "Signal": exit_record.get("signal"),
+        "ExitCode": _number(exit_record.get("exit_code")),
+        "Signal": _number(exit_record.get("signal")),
         "OOMKilled": bool(exit_record.get("oom_killed")),
         "Error": str(exit_record.get("error") or ""),
-        "StartedAt": str(exit_record.get("started_at") or state["StartedAt"]),
-        "FinishedAt": str(exit_record.get("finished_at") or clock.now()),
-        "RanS": exit_record.get("ran_s"),
-        "CpuNs": exit_record.get("cpu_ns"),
-        "MemoryPeakBytes": exit_record.get("memory_peak_bytes"),
-        "OOMKills": exit_record.get("oom_kills"),
+        "StartedAt": _time(exit_record.get("started_at")) or state["StartedAt"],
+        "FinishedAt": _time(exit_record.get("finished_at")) or clock.now(),
+        "RanS": _duration(exit_record.get("ran_s")),
+        "CpuNs": _number(exit_record.get("cpu_ns")),
+        "MemoryPeakBytes": _number(exit_record.get("memory_peak_bytes")),
+        "OOMKills": _number(exit_record.get("oom_kills")),
     }
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _duration(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _time(value: object) -> str:
+    """A time as ``clock`` writes it, or nothing."""
+    try:
+        clock.parse_ns(str(value))
+    except ValueError:
+        return ""
+    return str(value)
 
 
 def lost(state: State) -> State:

@@ -50,7 +50,7 @@ def find(context: Context, container_id: str) -> Note | None:
     try:
         document = json.loads(read_optional(_path(context, container_id)) or b"null")
         note = Note(int(document["pid"]), int(document["start_time"]), float(document["due"]))
-    except (TypeError, KeyError, ValueError):
+    except (OSError, TypeError, KeyError, ValueError, OverflowError):
         return None
     return note if pidfd.is_alive(note.pid, note.start_time) else None
 

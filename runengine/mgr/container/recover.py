@@ -162,12 +162,12 @@ def settle_lost(context: Context, container_id: str) -> None:
     For readers such as ``ps``: takes the lock only if it is free, and never fails them.
     """
     directory = context.state_dir(container_id)
-    make_private_directory(directory)
     lock = f"{directory}/lock"
     try:
+        make_private_directory(directory)
         os.close(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         fd = try_lock(lock)
-    except OSError:
+    except (OSError, EngineError):
         return
     if fd is None:
         return

@@ -118,6 +118,13 @@ def test_what_the_monitor_found_is_shown(context, checked, monitor, word):
     assert shown.endswith({"starting": "(health: starting)"}.get(word, f"({word})"))
 
 
+@pytest.mark.parametrize("junk", [["healthy"], {"Status": "purple"}, "healthy", {"Log": 3}])
+def test_what_is_damaged_tells_nothing(context, checked, monitor, junk):
+    record = checked()
+    monitor(record, junk)
+    assert health.status(context, record, record.state) == "starting"
+
+
 def test_with_its_monitor_killed_nobody_knows(context, checked, monitor):
     record = checked()
     found = {"Status": "healthy", "FailingStreak": 0, "Log": [{"ExitCode": 0}]}

@@ -84,6 +84,33 @@ def test_a_torn_exit_record_is_an_unknown_code_not_zero(context, add, write_note
     assert observe.observe(context, record)["ExitCode"] is None
 
 
+@pytest.mark.parametrize("junk", ["x", [], {}, True, None])
+def test_a_damaged_exit_record_tells_nothing_wrong(context, add, write_note, junk):
+    record = add("one", **live_state(StartTime=1))
+    names = ("exit_code", "signal", "started_at", "finished_at", "ran_s", "cpu_ns", "oom_kills")
+    write_note(context.data_dir(record.id), "exit.json", dict.fromkeys(names, junk))
+    state = observe.observe(context, record)
+    assert (state["Status"], state["ExitCode"], state["Signal"]) == ("exited", None, None)
+    assert clock.parse_ns(state["FinishedAt"])
+    assert state["StartedAt"] == record.state["StartedAt"]
+
+
+@pytest.mark.parametrize(
+    "note", ["x", [], {"pid": "1", "start_time": 2}, {"pid": 1 << 70, "start_time": 1}, {"pid": 1}]
+)
+def test_a_damaged_note_of_the_init_is_none(context, add, write_note, note):
+    record = add("one", **live_state())
+    write_note(context.state_dir(record.id), "init.json", note)
+    assert observe.observe(context, record) is record.state
+    assert observe.stopped_monitor(context, record.id) == 0
+
+
+def test_a_directory_in_a_notes_place_is_none(context, add):
+    record = add("one", **live_state())
+    os.makedirs(f"{context.state_dir(record.id)}/init.json")
+    assert observe.observe(context, record) is record.state
+
+
 @pytest.mark.side_effects
 def test_dead_but_its_monitor_still_records(context, add):
     # T-04: the lock is another process's

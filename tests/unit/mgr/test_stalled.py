@@ -151,3 +151,12 @@ def test_a_running_monitor_is_no_reason(context, add):
         stalled.refuse(context, record.id)
         assert stalled.explain(context, record.id) is None
     assert observe.stopped_monitor(context, record.id) == 0
+
+
+def test_a_file_among_the_containers_directories_is_in_nobodys_way(context):
+    """Whatever it is, a reader such as ``ps`` must not fail by it."""
+    directory = f"{context.paths.state}/containers"
+    os.makedirs(directory)
+    with open(f"{directory}/stray", "w", encoding="ascii"):
+        recover.sweep_orphans(context, set())
+    assert os.path.exists(f"{directory}/stray")
