@@ -88,7 +88,12 @@ def _configure(host: Connection, endpoint: Endpoint) -> None:
     _set_sysctls(endpoint, addresses)  # before the interface is up: IPv6 looks at them then
     with Connection() as inside:
         set_up, look = links.come_up(index)
-        inside.execute(set_up, *(addressing.add(address, index) for address in addresses), look)
+        adding = [addressing.add(address, index) for address in addresses]
+        if endpoint.driver == "ipvlan":
+            # Its MAC address is its parent's, so it is by coming up that it is announced.
+            inside.execute(*adding, set_up, look)
+        else:
+            inside.execute(set_up, *adding, look)
         if endpoint.driver == "bridge":
             veth.await_forwarding(host, endpoint.host_name)
         addressing.await_local(inside, addresses)

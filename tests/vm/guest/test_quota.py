@@ -89,26 +89,34 @@ def xfs(tmp_path: Path) -> Iterator[Path]:
     installed.run("umount", str(place))
 
 
-def test_on_xfs(xfs: Path):
+@pytest.fixture
+def on_xfs(xfs: Path) -> Iterator[Runner]:
+    """Containers of an engine there."""
     with Engine.open(Paths(f"{xfs}/root", f"{xfs}/state")) as engine:
         engine.images.ensure_default()
-        runner = Runner(engine)
-        limits = {"size": "8m", "inodes": "60"}
-        container = runner.start("sleep", "1000", StorageOpt=limits)
-        script = """
-        df -P -m / | tail -n 1
-        dd if=/dev/zero of=/big bs=1M count=12 2>/dev/null; stat -c %s /big; rm /big
-        for n in $(seq 100); do echo >/tmp/$n || break; done 2>/dev/null; ls /tmp | wc -l
-        """
-        _, out, _ = runner.exec(container, "sh", "-c", script)
-        shown, size, files = out.decode().splitlines()
-        assert shown.split()[1] == "8"
-        assert 4 * MIB <= int(size) < 8 * MIB
-        assert 30 < int(files) < 60
-        (upper,) = Path(xfs, "root/containers").glob("*/upper")
-        project = quota.project_of(str(upper))
-        found = quota.account(str(xfs), project)
-        assert found[:2] == (8 * MIB, 60)
-        assert found.used_inodes > 30
-        engine.containers.remove(container, force=True)
-        assert quota.account(str(xfs), project) == (0, 0, 0, 0)
+        yield Runner(engine)
+        for entry in engine.containers.list(all=True):
+            engine.containers.remove(entry["Id"], force=True)
+
+
+def test_on_xfs(on_xfs: Runner, xfs: Path):
+    limits = {"size": "8m", "inodes": "60"}
+    container = on_xfs.start("sleep", "1000", StorageOpt=limits)
+    script = """
+    df -P -m / | tail -n 1
+    dd if=/dev/zero of=/big bs=1M count=12 2>/dev/null; stat -c %s /big; rm /big
+    for n in $(seq 100); do echo >/tmp/$n || break; done 2>/dev/null; ls /tmp | wc -l
+    """
+    _, out, _ = on_xfs.exec(container, "sh", "-c", script)
+    shown, size, files = out.decode().splitlines()
+    assert shown.split()[1] == "8"
+    assert 4 * MIB <= int(size) <= 8 * MIB
+    assert 30 < int(files) < 60
+    (upper,) = Path(xfs, "root/containers").glob("*/upper")
+    project = quota.project_of(str(upper))
+    found = quota.account(str(xfs), project)
+    assert found[:2] == (8 * MIB, 60)
+    assert found.used_inodes > 30
+    on_xfs.engine.containers.remove(container, force=True)
+    # It takes removed files off the account a little later.
+    installed.wait_until(lambda: quota.account(str(xfs), project) == (0, 0, 0, 0))
