@@ -147,6 +147,7 @@ def test_putting_ignores_a_damaged_partial(store) -> None:
     begin(store, 1000)
     Path(store.partial_path(DIGEST)).write_bytes(b"\0" * 1000)
     assert store.put(DATA) == DIGEST
+    assert store.read(DIGEST, len(DATA)) == DATA
 
 
 def test_a_full_disk_is_one_clear_line_and_leaves_nothing(store, monkeypatch) -> None:
