@@ -22,7 +22,8 @@ from runengine.ids import DiffID
 from runengine.rootfs import attributes
 from runengine.rootfs.attributes import IMPLICIT, Attributes
 from runengine.rootfs.complete import complete_layer
-from runengine.rootfs.content import write_member
+from runengine.rootfs.content import HOLE_BYTES, write_member
+from runengine.rootfs.filling import Filler
 from runengine.rootfs.layertree import LayerTree, drop_whiteouts
 from runengine.rootfs.reader import LayerReader
 from runengine.rootfs.stream import LayerStream, too_long
@@ -109,6 +110,7 @@ def unpack_layer(
         raise explain(error, "the layer") from error
     finally:
         stream.close()
+        unpacker.filler.close()
         unpacker.tree.close()
         os.close(root_fd)
 
@@ -118,6 +120,7 @@ class _Unpacker:
 
     def __init__(self, root_fd: int, stream: LayerStream, limits: Limits) -> None:
         self.tree = LayerTree(root_fd)
+        self.filler = Filler(explain)
         self._stream = stream
         self._limits = limits
         self._members = 0
@@ -154,6 +157,7 @@ class _Unpacker:
                 self._place(member)
             except OSError as error:
                 raise explain(error, f"the layer's member {member.name!r}") from error
+        self.filler.finish()
 
     def take_back_links(self) -> list[tuple[str, str]]:
         """Hard links into the layers below that no later member has overridden."""
@@ -238,10 +242,16 @@ class _Unpacker:
         self.tree.attributes[self._root_inode] = _attributes(member)
 
     def _file(self, member: Member, parent: Directory, base: str) -> None:
+        if member.stored < HOLE_BYTES and member.segments is None:
+            data = self._stream.read(member.stored)
+            if len(data) < member.stored:
+                raise _ends_within(member)
+            self.filler.give(self._create(parent, base, member.mode), data, member)
+            return
         fd = self._create(parent, base, member.mode)
         try:
             if not write_member(fd, member, self._stream):
-                raise Corrupt(f"the layer ends within {member.name!r}")
+                raise _ends_within(member)
             attributes.apply_fd(fd, member)
         finally:
             os.close(fd)
@@ -377,6 +387,10 @@ def _upwards(name: str) -> Iterator[str]:
         yield name
         name = name.rpartition("/")[0]
     yield ""
+
+
+def _ends_within(member: Member) -> Corrupt:
+    return Corrupt(f"the layer ends within {member.name!r}")
 
 
 def _attributes(member: Member) -> Attributes:

@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from runengine.errors import Corrupt, EngineError, InvalidParameter
-from runengine.rootfs import layertree
+from runengine.rootfs import filling, layertree
 from runengine.rootfs import unpack as unpack_module
 from runengine.rootfs.unpack import Limits, unpack_layer
 from runengine.rootfs.walk import remove_tree
@@ -390,13 +390,17 @@ def test_the_last_bytes_of_the_disk_are_left_alone(dest):
         unpack(archive(member("a", b"x")), dest, min_free_bytes=1 << 62)
 
 
-def test_a_full_disk_is_one_line(dest, monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "name", "size"),
+    [(filling, "write_all", 1), (unpack_module, "write_member", 70_000)],
+)
+def test_a_full_disk_is_one_line(dest, monkeypatch, module, name, size):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(unpack_module, "write_member", full)
+    monkeypatch.setattr(module, name, full)
     with pytest.raises(EngineError, match=r"no space left on the disk to unpack .*member 'a'"):
-        unpack(archive(member("a", b"x")), dest)
+        unpack(archive(member("a", b"x" * size)), dest)
 
 
 def test_nothing_is_left_open_or_running(dest):
