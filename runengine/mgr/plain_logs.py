@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from runengine.errors import Unsupported
+from runengine.errors import Conflict, Unsupported
 from runengine.mgr.log_files import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from runengine.monitor.protocol import AttachOptions
 
 _BLOCK_BYTES = 1 << 18
 
@@ -20,6 +22,15 @@ def refuse(*asked: object) -> None:
         raise Unsupported(
             "log driver 'passthrough' keeps neither times nor details",
             resolution="leave --since, --until, --timestamps and --details out",
+        )
+
+
+def refuse_attach(name: str, wanted: AttachOptions) -> None:
+    """Raise Conflict if anything is to be seen of a container that nobody stands behind."""
+    if wanted.stdout or wanted.stderr:
+        raise Conflict(
+            f"container {name} writes to its log itself, there is nothing to attach to",
+            resolution="runengine logs -f shows it; or make it with another log driver",
         )
 
 

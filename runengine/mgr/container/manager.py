@@ -356,6 +356,10 @@ class ContainerMgr(FileOperations, CheckpointOperations):
             raise Conflict("You cannot attach to a paused container, unpause it first")
         if not pending.is_up(state):
             raise Conflict("You cannot attach to a stopped container, start it first")
+        if record.details["log"]["driver"] == "passthrough":
+            from runengine.mgr import plain_logs
+
+            plain_logs.refuse_attach(record.name, options)
         connection = client.connect(self._context.state_dir(record.id))
         if connection is None:
             raise Conflict(

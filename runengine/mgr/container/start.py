@@ -64,6 +64,10 @@ def start(
         wanted = want_running(context, record, anew=not observe.is_live(state))
         if observe.is_live(state):
             raise NotModified(f"Container {record.name} is already running")
+        if attach is not None and record.details["log"]["driver"] == "passthrough":
+            from runengine.mgr import plain_logs
+
+            plain_logs.refuse_attach(record.name, attach)
         pending.cancel(context, record.id)
         return start_settled(
             context,

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runengine.errors import Unsupported
+from runengine.errors import Conflict, Unsupported
 from runengine.mgr import plain_logs
 from runengine.mgr.log_options import parse_log_options
 from runengine.mgr.logs import read_logs
+from runengine.monitor.protocol import AttachOptions
 
 
 @pytest.fixture
@@ -97,3 +98,13 @@ def test_a_file_that_the_container_truncates_begins_anew(log):
 def test_times_are_not_kept(log, asked):
     with pytest.raises(Unsupported, match="keeps neither times nor details"):
         read(log, **asked)
+
+
+@pytest.mark.parametrize("wanted", [AttachOptions(), AttachOptions(stdin=True, stdout=False)])
+def test_there_is_nothing_to_attach_to(wanted):
+    with pytest.raises(Conflict, match=r"container box writes to its log itself"):
+        plain_logs.refuse_attach("box", wanted)
+
+
+def test_its_input_may_be_fed():
+    plain_logs.refuse_attach("box", AttachOptions(stdin=True, stdout=False, stderr=False))
