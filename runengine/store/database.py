@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 60
 BUSY_POLL_S = 0.005
+WAL_WRITE_BYTE = 120
+"""Of the file -shm: who writes has it locked (sqlite.org/walformat.html)."""
 LEFT_LOG_BYTES = 1 << 20
 """So long a log is left by a process that ends: reading it back takes half a millisecond."""
 
@@ -288,5 +290,19 @@ def _readable(error: sqlite3.DatabaseError, path: str) -> StateError | Unavailab
             details=text,
             resolution="restore it from a backup, or move it away to start empty",
         )
+    if "locked" in text:
+        return _locked(path)
     free = "; free some space on its disk" if "full" in text or "disk I/O" in text else ""
     return Unavailable(f"state database {path}: {text}{free}")
+
+
+def _locked(path: str) -> Unavailable:
+    """No command of ours holds it for longer than a moment: somebody else does, or is stopped."""
+    from runengine.linux import posixlocks
+
+    holders = posixlocks.writers(f"{path}-shm", WAL_WRITE_BYTE)
+    return Unavailable(
+        f"state database {path} is locked",
+        details=f"it is written by {', '.join(holders)}" if holders else None,
+        resolution="end who holds it, and try again",
+    )

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from runengine.errors import AlreadyExists, AmbiguousName, NotFound, StateError
+from runengine.errors import AlreadyExists, AmbiguousName, NotFound, StateError, Unavailable
 from runengine.model import container_config, exec_config, host_config
 from runengine.paths import Paths
 from runengine.store.containers import Record, created_state
@@ -160,6 +160,17 @@ def test_many_writers_never_meet_a_locked_database(paths):
     store = Store.open(paths)
     assert len(store.containers.all()) == 125
     store.close()
+
+
+def test_who_holds_the_database_is_named(paths, store, monkeypatch):
+    monkeypatch.setattr("runengine.store.database.BUSY_TIMEOUT_S", 0.01)
+    other = Store.open(paths)
+    name = f"(pid {os.getpid()})"
+    with store.database.write(), pytest.raises(Unavailable) as caught, other.database.write():
+        pass
+    assert "state.db is locked: it is written by " in str(caught.value)
+    assert name in str(caught.value)
+    other.close()
 
 
 @pytest.mark.parametrize("version", range(len(MIGRATIONS)))
