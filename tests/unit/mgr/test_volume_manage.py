@@ -304,6 +304,38 @@ def test_a_prune_takes_anonymous_ones_that_nobody_uses(context, volumes, make, a
         volumes.prune({"name": ["x"]})
 
 
+def test_one_that_cannot_be_removed_keeps_no_other(volumes, make, monkeypatch):
+    for name in ("one", "stays", "two"):
+        make(name)
+    remove = local.LocalDriver.remove
+
+    def refuse_one(driver, volume):
+        if volume.name == "stays":
+            raise Unavailable("busy")
+        remove(driver, volume)
+
+    monkeypatch.setattr(local.LocalDriver, "remove", refuse_one)
+    assert volumes.prune({"all": ["true"]}).names == ["one", "two"]
+    assert names(volumes.list()) == ["stays"]
+
+
+def test_what_keeps_a_volume_keeps_no_container(context, volumes, add, monkeypatch):
+    """It goes with the next prune, whatever that is for: its data may be gone in part."""
+    record = add("one")
+    volumes.attach_all(record.id, [wish("anon", made_for=record.id)], ["anon"])
+
+    def refuse(*_):
+        raise Unavailable("busy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local.LocalDriver, "remove", refuse)
+        volumes.leave(record.id, anonymous=True, made=False)
+    assert context.store.volumes.names() == {"anon"}
+    assert not volumes.exists("anon")
+    volumes.prune({"label": ["x"]})
+    assert context.store.volumes.names() == set()
+
+
 def wish(name, **fields):
     return Volume(name, "local", "2026", status=CREATING, **fields)
 

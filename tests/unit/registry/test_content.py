@@ -164,6 +164,40 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(store, monkeypatch) ->
     assert files(store) == []
 
 
+@pytest.mark.parametrize("failing", ["fchmod", "fsync", "rename"])
+def test_a_blob_that_cannot_be_put_in_its_place_leaves_nothing(store, monkeypatch, failing):
+    def full(*_) -> None:
+        raise OSError(28, "No space left on device")
+
+    with store.writer(DIGEST, len(DATA)) as writer:
+        writer.write(DATA)
+        monkeypatch.setattr(os, failing, full)
+        with pytest.raises(EngineError, match=r"cannot store blob .*: No space.*free some space"):
+            writer.commit()
+    assert files(store) == []
+
+
+def test_a_power_cut_finds_a_whole_blob_or_none(store, monkeypatch) -> None:
+    """The content is on the disk before it has its name, and the name before we return."""
+    done = []
+    rename = os.rename
+
+    def sync(fd) -> None:
+        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))
+
+    def move(source, target) -> None:
+        done.append("rename")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "rename", move)
+    assert store.put(DATA) == DIGEST
+    assert done == [DIGEST[7:], "rename", "sha256"]
+    done.clear()
+    store.put(b"other", durable=False)
+    assert done == ["rename"]
+
+
 def test_a_beginning_that_cannot_be_read_holds_nobody_up(store, monkeypatch) -> None:
     def broken(*_) -> bytes:
         raise OSError(5, "Input/output error")
