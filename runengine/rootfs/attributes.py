@@ -60,8 +60,8 @@ IMPLICIT = Attributes(0o755, 0, 0, 0, {})
 """Of a directory that a layer needs but does not list, where no layer below has it either."""
 
 
-def apply_fd(fd: int, wanted: Look) -> None:
-    """Set the attributes of an open file or directory.
+def apply_fd(fd: int, wanted: Look) -> os.stat_result:
+    """Set the attributes of an open file or directory; returns its inode, as far as blocks go.
 
     chown(2) drops set-user-id bits and capabilities, so it comes first; the times come last.
     """
@@ -74,7 +74,9 @@ def apply_fd(fd: int, wanted: Look) -> None:
         os.fchmod(fd, mode)
     if wanted.xattrs:
         set_xattrs(fd, wanted.xattrs)
+        seen = os.fstat(fd)  # they may have taken a block
     os.utime(fd, ns=times(wanted.mtime_ns))
+    return seen
 
 
 def apply_at(dir_fd: int, name: str, wanted: Look, *, link: bool) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runengine.rootfs.tarheader import Member
+    from runengine.rootfs.usage import Count
 
 BATCH = 16
 """Files that are handed over at once: waking a thread for each would cost what it gains."""
@@ -38,9 +39,13 @@ class _File(NamedTuple):
 class Filler:
     """Fills files; ``finish`` when all were given, and ``close`` in any case."""
 
-    def __init__(self, explain: Callable[[OSError, str], Exception]) -> None:
-        """``explain`` makes the error of what the kernel refuses, which the next call raises."""
+    def __init__(self, explain: Callable[[OSError, str], Exception], count: Count) -> None:
+        """``explain`` makes the error of what the kernel refuses, which the next call raises.
+
+        ``count`` is for its files, and nobody else's until ``finish``.
+        """
         self._explain = explain
+        self._count = count
         self._batch: list[_File] = []
         self._given: Queue[list[_File]] = Queue(_AHEAD)
         self._thread: threading.Thread | None = None
@@ -93,7 +98,7 @@ class Filler:
                 try:
                     if self._failure is None:
                         write_all(fd, data)
-                        attributes.apply_fd(fd, member)
+                        self._count.add(attributes.apply_fd(fd, member))
                 finally:
                     os.close(fd)
             except OSError as error:

@@ -24,6 +24,8 @@ from runengine.rootfs.walk import remove_tree
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from runengine.rootfs.usage import Usage
+
 _KEY = re.compile(r"[0-9a-f]{64}")
 _STAGING = "staging"
 
@@ -57,15 +59,22 @@ class Staging:
         self.diff = f"{self.directory}/diff"
 
     def commit(
-        self, key: str, *, tar_bytes: int = 0, durable: bool = True, blob: str = ""
+        self,
+        key: str,
+        *,
+        tar_bytes: int = 0,
+        durable: bool = True,
+        blob: str = "",
+        usage: Usage | None = None,
     ) -> bool:
         """Make ``diff`` the layer ``key``; False if another process was faster with the same.
 
+        ``usage`` of ``diff`` is found out where it is not known.
         With ``durable`` everything is on disk before the layer can be found, by one syncfs(2).
         Without it the caller has synced the filesystem itself (``LayerStore.sync``).
         """
         target = self._store.directory(key)
-        self._describe(tar_bytes, blob)
+        self._describe(tar_bytes, blob, usage)
         if durable:
             self._store.sync()
         try:
@@ -89,8 +98,8 @@ class Staging:
         libc.exchange(self.directory, self._store.directory(key))
         fsatomic.sync_directory(self._store.root)
 
-    def _describe(self, tar_bytes: int, blob: str) -> None:
-        info = LayerInfo(tar_bytes, *disk_usage(self.diff), blob)
+    def _describe(self, tar_bytes: int, blob: str, usage: Usage | None = None) -> None:
+        info = LayerInfo(tar_bytes, *(usage or disk_usage(self.diff)), blob)
         fsatomic.replace_json(f"{self.directory}/layer.json", info._asdict(), durable=False)
 
 

@@ -28,6 +28,8 @@ class LayerTree(Tree):
         self._kept_bytes = 0
         self.opaque: set[int] = set()
         """Inodes of directories that hide what the layers below have in them."""
+        self.replaced = False
+        """Whether anything was removed again."""
         self.present = Tree(root_fd)
         """The same tree, where nothing is made on the way."""
 
@@ -70,6 +72,7 @@ class LayerTree(Tree):
 
     def clear(self, parent: Directory, name: str) -> None:
         """Remove what is in the way."""
+        self.replaced = True
         seen = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
         if stat.S_ISDIR(seen.st_mode):
             remove_tree(f"/proc/self/fd/{parent.fd}/{name}")

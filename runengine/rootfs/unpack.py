@@ -27,6 +27,7 @@ from runengine.rootfs.filling import Filler
 from runengine.rootfs.layertree import LayerTree, drop_whiteouts
 from runengine.rootfs.reader import LayerReader
 from runengine.rootfs.stream import LayerStream, too_long
+from runengine.rootfs.usage import Count, Usage
 from runengine.rootfs.walk import walk
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class Unpacked(NamedTuple):
     """Directories that hold members but are none: they look as they do in the layers below."""
     whiteout_dirs: list[str] = []  # noqa: RUF012 (never changed)
     """Directories with whiteouts: if the layers below do not have them, these must go."""
+    usage: Usage | None = None
+    """What it takes on the disk, where that is known: ``disk_usage`` looks at every file again."""
 
     @property
     def needs_lowers(self) -> bool:
@@ -105,7 +108,8 @@ def unpack_layer(
         links = unpacker.take_back_links()
         implicit, whiteouts = unpacker.finish(dest)
         diff_id = DiffID("sha256:" + stream.hexdigest())
-        return Unpacked(diff_id, stream.tell(), links, implicit, whiteouts)
+        usage = None if links or implicit or whiteouts else unpacker.usage()
+        return Unpacked(diff_id, stream.tell(), links, implicit, whiteouts, usage)
     except OSError as error:
         raise explain(error, "the layer") from error
     finally:
@@ -120,7 +124,8 @@ class _Unpacker:
 
     def __init__(self, root_fd: int, stream: LayerStream, limits: Limits) -> None:
         self.tree = LayerTree(root_fd)
-        self.filler = Filler(explain)
+        self._count, self._count_filled = Count(), Count()
+        self.filler = Filler(explain, self._count_filled)
         self._stream = stream
         self._limits = limits
         self._members = 0
@@ -158,6 +163,12 @@ class _Unpacker:
             except OSError as error:
                 raise explain(error, f"the layer's member {member.name!r}") from error
         self.filler.finish()
+
+    def usage(self) -> Usage | None:
+        """What the layer takes on the disk, once it is finished; None if something was removed."""
+        if self.tree.replaced:
+            return None
+        return Usage(*map(sum, zip(self._count.usage(), self._count_filled.usage(), strict=True)))
 
     def take_back_links(self) -> list[tuple[str, str]]:
         """Hard links into the layers below that no later member has overridden."""
@@ -197,10 +208,11 @@ class _Unpacker:
                 whiteouts.append(self._keep(visit.names))
             if inode in self.tree.opaque:
                 opaque.add(self._keep(visit.names))
-            attributes.apply_fd(visit.fd, wanted or IMPLICIT)
+            self._count.add(attributes.apply_fd(visit.fd, wanted or IMPLICIT))
         useless = [name for name in whiteouts if opaque and not opaque.isdisjoint(_upwards(name))]
         for name in useless:
             drop_whiteouts(self.tree, name)
+            self.tree.replaced = True
         kept = set(whiteouts).difference(useless)
         return sorted(implicit, key=_depth), sorted(kept, key=_depth)
 
@@ -255,6 +267,8 @@ class _Unpacker:
             attributes.apply_fd(fd, member)
         finally:
             os.close(fd)
+        # Not before it is closed: XFS keeps room for more until then.
+        self._count_at(parent, base)
 
     def _create(self, parent: Directory, base: str, mode: int) -> int:
         try:
@@ -274,6 +288,7 @@ class _Unpacker:
             self.tree.clear(parent, base)
             os.symlink(member.linkname, base, dir_fd=parent.fd)
         attributes.apply_at(parent.fd, base, member, link=True)
+        self._count_at(parent, base)
 
     def _node(self, member: Member, parent: Directory, base: str) -> None:
         kind = {
@@ -287,6 +302,10 @@ class _Unpacker:
             # It cannot be told from a whiteout.
             self._whiteouts.add(os.fstat(parent.fd).st_ino)
         attributes.apply_at(parent.fd, base, member, link=False)
+        self._count_at(parent, base)
+
+    def _count_at(self, parent: Directory, base: str) -> None:
+        self._count.add(os.stat(base, dir_fd=parent.fd, follow_symlinks=False))
 
     def _make_node(self, parent: Directory, base: str, kind: int, device: int) -> None:
         try:
@@ -375,6 +394,7 @@ class _Unpacker:
                 self.tree.hide_lowers(parent, name)
         else:
             self._whiteouts.add(os.fstat(parent.fd).st_ino)
+            self._count_at(parent, name)
 
 
 def _depth(name: str) -> int:

@@ -20,13 +20,13 @@ def disk_usage(path: str) -> Usage:
 
     What vanishes meanwhile does not count. Raises OSError if ``path`` itself cannot be read.
     """
-    count = _Count()
+    count = Count()
     for visit in walk(path, count.entry):
         count.add(os.fstat(visit.fd))
-    return Usage(count.blocks * 512, count.inodes)
+    return count.usage()
 
 
-class _Count:
+class Count:
     """A sum under way."""
 
     def __init__(self) -> None:
@@ -52,3 +52,7 @@ class _Count:
         """Count an inode."""
         self.blocks += seen.st_blocks
         self.inodes += 1
+
+    def usage(self) -> Usage:
+        """What it comes to."""
+        return Usage(self.blocks * 512, self.inodes)

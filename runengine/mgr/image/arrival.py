@@ -318,7 +318,9 @@ class Arrivals:
                 self._held.push(held.pop_all())
                 return
             key = hex_of(layer.diff_id)
-            staging.commit(key, tar_bytes=unpacked.tar_bytes, blob=layer.digest)
+            staging.commit(
+                key, tar_bytes=unpacked.tar_bytes, blob=layer.digest, usage=unpacked.usage
+            )
 
 
 def unpack(

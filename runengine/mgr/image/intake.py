@@ -60,7 +60,9 @@ def take_layer(
         # The layer's commit syncs the filesystem, and this blob with it.
         digest = blob.commit(durable=is_here)
         if not is_here and not needs_lowers(unpacked):
-            staging.commit(key, tar_bytes=unpacked.tar_bytes, blob=digest)
+            staging.commit(
+                key, tar_bytes=unpacked.tar_bytes, blob=digest, usage=unpacked.usage
+            )
         return Taken(digest, context.content.size(digest), unpacked.diff_id)
 
 

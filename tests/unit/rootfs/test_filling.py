@@ -11,6 +11,7 @@ from runengine.rootfs import filling
 from runengine.rootfs.filling import BATCH, Filler
 from runengine.rootfs.tarheader import Member
 from runengine.rootfs.unpack import explain
+from runengine.rootfs.usage import Count
 
 MTIME_NS = 1_500_000_000_000_000_000
 
@@ -36,7 +37,7 @@ def fill(filler, directory, count):
 
 @pytest.mark.parametrize("count", [0, 1, BATCH - 1, BATCH, 5 * BATCH + 3])
 def test_every_file_is_filled_and_looks_as_it_should(tmp_path, count):
-    filler = Filler(explain)
+    filler = Filler(explain, Count())
     fill(filler, tmp_path, count)
     filler.close()
     for number in range(count):
@@ -48,7 +49,7 @@ def test_every_file_is_filled_and_looks_as_it_should(tmp_path, count):
 
 def test_a_few_files_take_no_thread(tmp_path):
     before = threading.active_count()
-    filler = Filler(explain)
+    filler = Filler(explain, Count())
     give(filler, tmp_path / "one", b"x")
     assert threading.active_count() == before
     filler.finish()
@@ -56,7 +57,7 @@ def test_a_few_files_take_no_thread(tmp_path):
 
 
 def test_what_was_replaced_meanwhile_does_not_come_back(tmp_path):
-    filler = Filler(explain)
+    filler = Filler(explain, Count())
     give(filler, tmp_path / "same", b"first")
     (tmp_path / "same").unlink()
     give(filler, tmp_path / "same", b"second")
@@ -78,7 +79,7 @@ def test_a_failure_is_told_and_everything_closed(tmp_path, monkeypatch, raised, 
         os.write(fd, data)
 
     monkeypatch.setattr(filling, "write_all", refuse)
-    filler = Filler(explain)
+    filler = Filler(explain, Count())
     before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(shown, match=words):
         fill(filler, tmp_path, 5 * BATCH + 3)
@@ -88,7 +89,7 @@ def test_a_failure_is_told_and_everything_closed(tmp_path, monkeypatch, raised, 
 
 
 def test_what_is_given_up_is_closed_and_not_filled(tmp_path):
-    filler = Filler(explain)
+    filler = Filler(explain, Count())
     before = set(os.listdir("/proc/self/fd"))
     give(filler, tmp_path / "left", b"x")
     filler.close()

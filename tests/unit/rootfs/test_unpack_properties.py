@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from runengine.errors import EngineError
 from runengine.rootfs.unpack import Unpacked, unpack_layer
+from runengine.rootfs.usage import disk_usage
 from tests.support.layermodel import Model, Refused, seen
 from tests.support.layerstrategies import PLAIN, evil_layers, members, paths
 from tests.support.tars import archive
@@ -24,9 +25,11 @@ SETTINGS = settings(
 def unpack(data: bytes, dest) -> Unpacked | None:
     dest.mkdir()
     try:
-        return unpack_layer(io.BytesIO(data), str(dest))
+        done = unpack_layer(io.BytesIO(data), str(dest))
     except EngineError:
         return None
+    assert done.usage in (None, disk_usage(str(dest)))
+    return done
 
 
 @SETTINGS
