@@ -64,6 +64,10 @@ def parse_settings(data: bytes, path: str) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
+        if first["type"] == "extra_forbidden":
+            raise InvalidParameter(
+                f"configuration file {path}: there is no key {where!r}", resolution=_hint(where)
+            ) from None
         raise InvalidParameter(f"configuration file {path}: {where}: {first['msg']}") from None
     values = {key: value for key, value in settings if value is not None}
     values["runtimes"] = {"runc": ["runc"], **settings.runtimes}
@@ -79,3 +83,10 @@ def parse_settings(data: bytes, path: str) -> dict[str, Any]:
     if settings.certs_dirs is not None:
         values["certs_dirs"] = tuple(settings.certs_dirs)
     return values
+
+
+def _hint(key: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(key, Settings.model_fields, n=1)
+    return f"did you mean {near[0]}?" if near else "docs/configuration.md has all of them"

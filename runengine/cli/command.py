@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 FLAG_ERROR = 125
 ARGUMENT_ERROR = 1
@@ -92,6 +92,14 @@ def flag_value(text: str) -> bool | None:
     return False if text in _FALSE else None
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean X?)`` for what differs little from something known, else nothing."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, list(known), n=1, cutoff=0.75)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
 class Normaliser:
     """Rewrites pflag's spellings into click's and takes the boolean flags out.
 
@@ -137,7 +145,7 @@ class Normaliser:
         name, equals, value = word.partition("=")
         known = self.options.get(name)
         if known is None:
-            raise self._fail(f"unknown flag: {name}")
+            raise self._fail(f"unknown flag: {name}{nearest(name, self.options)}")
         if not _takes_value(known):
             self._switch(known, value if equals else "true")
         elif equals:

@@ -219,8 +219,8 @@ def _filters(place: Place) -> Iterator[Offer]:
     from runengine.mgr.container.listing import HEALTH, STATUSES
 
     # Verbs that take a filter find their containers as ps does.
-    target = "ps:ps" if place.target.startswith("lifecycle:") else place.target
-    for name in FILTERS.get(target, ()):
+    target = place.target if place.target in FILTERS else "ps:ps"
+    for name in FILTERS[target]:
         yield Offer(f"{name}=")
     if target == "ps:ps" and "=" in place.current:
         yield from (Offer(f"status={word}") for word in sorted(STATUSES))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from runengine.cli.command import ArgumentError, FlagError, Normaliser, help_option
+from runengine.cli.command import ArgumentError, FlagError, Normaliser, help_option, nearest
 
 
 class Entry(NamedTuple):
@@ -45,7 +45,12 @@ class LazyGroup(click.Group):
         """The command under the name that the user typed. Raises ArgumentError for a wrong one."""
         found = self.get_command(ctx, args[0])
         if found is None:
-            raise ArgumentError(f"runengine: unknown command: {ctx.command_path} {args[0]}", ctx)
+            shown = (name for name, entry in self.table.items() if not entry.hidden)
+            raise ArgumentError(
+                f"runengine: unknown command: {ctx.command_path} {args[0]}"
+                f"{nearest(args[0], shown)}",
+                ctx,
+            )
         return args[0], found, args[1:]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

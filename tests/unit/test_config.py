@@ -57,7 +57,11 @@ def test_a_file_that_changes_is_read_again(file):
 
 def test_what_is_wrong_with_a_file_is_said_here(file):
     file.write_text('{"log_drover": "none"}')
-    with pytest.raises(InvalidParameter, match="log_drover"):
+    hint = "there is no key 'log_drover' .did you mean log_driver"
+    with pytest.raises(InvalidParameter, match=hint):
+        config.load_apart(PATHS)
+    file.write_text('{"nonsense": 1}')
+    with pytest.raises(InvalidParameter, match=r"docs/configuration\.md"):
         config.load_apart(PATHS)
     file.unlink()
     with pytest.raises(InvalidParameter, match="does not exist"):

@@ -107,6 +107,8 @@ def test_version_needs_no_root_and_no_engine():
         (("images", "a", "b"), 1, "runengine: 'runengine images' requires at most 1 argument"),
         (("image", "rm"), 1, "runengine: 'runengine image rm' requires at least 1 argument"),
         (("foo",), 1, "runengine: unknown command: runengine foo"),
+        (("netwrok",), 1, "unknown command: runengine netwrok (did you mean network?)"),
+        (("ps", "--no-trnc"), 125, "unknown flag: --no-trnc (did you mean --no-trunc?)"),
         (("image", "foo"), 1, "runengine: unknown command: runengine image foo"),
     ],
 )
