@@ -47,6 +47,13 @@ def test_every_page_is_found_from_the_readme():
     assert pages == {name for name in pages if f"docs/{name}" in readme}
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_are_where_pages_say(page):
+    named = re.findall(r"`((?:\w+/)+\w+\.py)\b", page.read_text(encoding="utf-8"))
+    places = (ROOT, ROOT / "runengine", ROOT / "tests")
+    assert [one for one in named if not any((place / one).exists() for place in places)] == []
+
+
 def commands(group=main.program, path=()):
     for name, entry in group.table.items():
         found = group.get_command(Context(group), name)
