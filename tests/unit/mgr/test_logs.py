@@ -242,25 +242,32 @@ class Follower(threading.Thread):
         super().__init__(daemon=True)
         self.running = True
         self.data = b""
-        self.pause_s = 0.0
+        self.offered = b""
+        self.follows = threading.Event()
+        self.takes = threading.Event()
+        self.takes.set()
         self.arguments = (log, options)
         self.start()
 
     def run(self):
         log, options = self.arguments
-        read_logs(
-            log, emit=self.emit, is_running=lambda: self.running, follow=True, **options
-        )
+        read_logs(log, emit=self.emit, is_running=self.is_running, follow=True, **options)
+
+    def is_running(self):
+        """Asked first when all that was written before has been read, or passed over."""
+        self.follows.set()
+        return self.running
 
     def emit(self, _stream, data):
-        time.sleep(self.pause_s)
+        self.offered += data
+        assert self.takes.wait(20)
         self.data += data
 
     def wait_for(self, data):
         deadline = time.monotonic() + 20
-        while data not in self.data and time.monotonic() < deadline:
+        while data not in self.offered and time.monotonic() < deadline:
             time.sleep(0.005)
-        assert data in self.data
+        assert data in self.offered
 
     def end(self):
         self.running = False
@@ -285,8 +292,8 @@ def test_follow_with_tail(tmp_path, driver):
     write(log, *numbers(0, 10))
     follower = Follower(log, tail=0)
     follower2 = Follower(log, tail=2, stderr=False)
-    follower2.wait_for(b"9\n")
-    time.sleep(0.05)
+    assert follower.follows.wait(20)
+    assert follower2.follows.wait(20)
     write(log, b"more\n")
     follower.wait_for(b"more\n")
     assert follower.end() == b"more\n"
@@ -360,13 +367,13 @@ def test_follower_that_falls_behind_is_told(tmp_path, driver):
     writer = open_log(log)
     follower = Follower(log)
     writer.write("stdout", b"first\n")
-    follower.wait_for(b"first\n")
-    follower.pause_s = 0.3
+    follower.takes.clear()
     writer.write("stdout", b"second\n")
-    time.sleep(0.1)
+    follower.wait_for(b"second\n")
     for line in numbers(0, 1000):
         writer.write("stdout", line)
     writer.close()
+    follower.takes.set()
     data = follower.end()
     assert data.startswith(b"first\nsecond\n")
     assert data.count(GAP) == 1
