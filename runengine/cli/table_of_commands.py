@@ -150,6 +150,15 @@ CONTAINER: dict[str, Entry] = {
     "prune": Entry("prune:container_prune", "Remove all stopped containers"),
 }
 
+CONTAINER |= {
+    "checkpoint": Entry(
+        "container_checkpoint:checkpoint", "Checkpoint one or more running containers"
+    ),
+    "restore": Entry(
+        "container_checkpoint:restore", "Restore one or more containers from a checkpoint"
+    ),
+}
+
 CHECKPOINT_LS = Entry("checkpoint:ls", "List checkpoints for a container")
 CHECKPOINT_RM = Entry("checkpoint:rm", "Remove a checkpoint")
 

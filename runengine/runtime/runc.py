@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+CRIU_SETTINGS = "CRIU_CONFIG_FILE"
+"""Names a file with settings beside those of the host (criu(8)). The runtimes pass it on, and
+criu 4.1 dies of a network-lock in a file that comes by their annotation instead."""
 PACKAGES = {"runc": "runc", "crun": "crun", "youki": "youki"}
 
 
@@ -59,15 +62,22 @@ class Runtime:
                 raise
 
     def checkpoint(
-        self, container_id: str, images: str, options: Sequence[str], *, holding: int
+        self,
+        container_id: str,
+        images: str,
+        options: Sequence[str],
+        *,
+        settings: str,
+        holding: int,
     ) -> None:
         """Write the processes to the directory ``images``, however long that takes.
 
         Even without us: ended half-way, criu would leave them in pieces. Until it has ended it
-        has the descriptor ``holding``, a lock perhaps. Raises RuntimeFailed, NotFound.
+        has the descriptor ``holding``, a lock perhaps; ``settings`` is a file with criu's. Raises
+        RuntimeFailed, NotFound.
         """
         command = argv.checkpoint(self._logged(), container_id, images, options=[*options])
-        self._command(command, holding=holding)
+        self._command(command, holding=holding, environment={CRIU_SETTINGS: settings})
 
     def update(self, container_id: str, resources: dict[str, Any]) -> None:
         """Change limits (runtime-spec, config-linux.md#control-groups)."""
@@ -105,7 +115,12 @@ class Runtime:
         return argv.with_log(self._base, "/dev/stderr")
 
     def _command(
-        self, command: list[str], stdin: bytes = b"", *, holding: int | None = None
+        self,
+        command: list[str],
+        stdin: bytes = b"",
+        *,
+        holding: int | None = None,
+        environment: dict[str, str] | None = None,
     ) -> bytes:
         import subprocess
 
@@ -115,7 +130,7 @@ class Runtime:
                 input=stdin,
                 capture_output=True,
                 timeout=self._timeout_s if holding is None else None,
-                env=ENVIRONMENT,
+                env=ENVIRONMENT | (environment or {}),
                 cwd="/",
                 check=False,
                 pass_fds=() if holding is None else (holding,),

@@ -84,46 +84,57 @@ def export_with_config(
     began_ns = time.monotonic_ns()
     with ExitStack() as stack:
         record, layer = _take(context, name, stack)
-        held = _volumes(context, record) if with_volumes else []
+        held = volumes_of(context, record) if with_volumes else []
         sink = FileSink(target)
-        document = json.dumps(_document(context, record, held)._asdict()).encode()
-        _put(sink, DOCUMENT, document)
+        document = json.dumps(document_of(context, record, held)._asdict()).encode()
+        put(sink, DOCUMENT, document)
         images = cast("Images", context.images)
-        _put_made(context, sink, IMAGE, lambda fd: images.save([record.image_id], fd))
-        _put_file(sink, LAYER, layer)
+        put_made(context, sink, IMAGE, lambda fd: images.save([record.image_id], fd))
+        put_file(sink, LAYER, layer)
         for number, volume in enumerate(held):
-            _put_volume(context, record, sink, number, volume["name"])
-        sink.write(bytes(2 * _BLOCK))
-        sink.flush()
+            put_volume(context, record, sink, number, volume["name"])
+        end(sink)
     context.events.container("export", record, began_ns=began_ns)
 
 
 def _take(context: Context, name: str, stack: ExitStack) -> tuple[Record, int]:
     """The record and the writable layer of one moment; the layer as an open file."""
-    from runengine.rootfs.packlayer import pack_layer
-
     with context.locked(context.resolve(name)) as record:
         if record.status == "removing":
             raise Conflict(f"container {record.name} is marked for removal")
         state = settle(context, record)
         running = state["Status"] == "running"
-        layer = _unnamed(context, stack)
-        sink = FileSink(layer)
+        layer = unnamed(context, stack)
         still = frozen(context, record) if running else nullcontext()
-        with still, readable_files(record.name):
-            pack_layer(upper_of(context, record), changes(context, record), sink)
-        sink.write(bytes(2 * _BLOCK))
-        sink.flush()
+        with still:
+            put_layer(context, record, layer)
     return record._replace(state=state), layer
 
 
-def _unnamed(context: Context, stack: ExitStack) -> int:
+def put_layer(context: Context, record: Record, target: int) -> None:
+    """Write what the container has changed in its image to an open file, as a layer."""
+    from runengine.rootfs.packlayer import pack_layer
+
+    sink = FileSink(target)
+    with readable_files(record.name):
+        pack_layer(upper_of(context, record), changes(context, record), sink)
+    end(sink)
+
+
+def end(sink: FileSink) -> None:
+    """Write the end of a tar."""
+    sink.write(bytes(2 * _BLOCK))
+    sink.flush()
+
+
+def unnamed(context: Context, stack: ExitStack) -> int:
     """A file without a name on the engine's disk, open until ``stack`` is left."""
     file = tempfile.TemporaryFile(dir=context.paths.root)  # noqa: SIM115
     return stack.enter_context(file).fileno()
 
 
-def _document(context: Context, record: Record, held: list[dict[str, Any]]) -> Kept:
+def document_of(context: Context, record: Record, held: list[dict[str, Any]]) -> Kept:
+    """All that the engine knows of the container; ``held`` are the volumes in the archive."""
     wanted = context.networks.wanted_of(record.id)
     host: dict[str, Any] = {**record.host_config}
     names = {wish.network: wish.network_name for wish in wanted}
@@ -150,7 +161,8 @@ def _at_rest(state: State) -> State:
     return {**observe.lost(state), "Error": WAS_RUNNING}
 
 
-def _volumes(context: Context, record: Record) -> list[dict[str, Any]]:
+def volumes_of(context: Context, record: Record) -> list[dict[str, Any]]:
+    """The volumes that it mounts, as a document keeps them."""
     names = [p.volume.name for p in volumes.points_of(record) if p.volume is not None]
     found = (context.store.volumes.get(name) for name in dict.fromkeys(names))
     return [
@@ -159,9 +171,10 @@ def _volumes(context: Context, record: Record) -> list[dict[str, Any]]:
     ]
 
 
-def _put_volume(
+def put_volume(
     context: Context, record: Record, sink: FileSink, number: int, name: str
 ) -> None:
+    """Write what is in a volume."""
     from runengine.rootfs.gather import write_archive
     from runengine.rootfs.places import Places
 
@@ -169,7 +182,7 @@ def _put_volume(
     try:
         with Places() as places:
             entry = places.source(f"{path}/.")
-            _put_made(
+            put_made(
                 context, sink, f"volumes/{number}.tar", lambda fd: write_archive(fd, entry, ".")
             )
     finally:
@@ -177,15 +190,17 @@ def _put_volume(
             context.volumes.release([name], record.id)
 
 
-def _put_made(
+def put_made(
     context: Context, sink: FileSink, name: str, make: Callable[[int], None]
 ) -> None:
+    """Write a member that ``make`` writes to an open file first."""
     with tempfile.TemporaryFile(dir=context.paths.root) as made:
         make(made.fileno())
-        _put_file(sink, name, made.fileno())
+        put_file(sink, name, made.fileno())
 
 
-def _put_file(sink: FileSink, name: str, fd: int) -> None:
+def put_file(sink: FileSink, name: str, fd: int) -> None:
+    """Write the whole of an open file as a member."""
     size = os.fstat(fd).st_size
     os.lseek(fd, 0, os.SEEK_SET)
     sink.write(_head(name, size))
@@ -193,7 +208,8 @@ def _put_file(sink: FileSink, name: str, fd: int) -> None:
     sink.write(bytes(-size % _BLOCK))
 
 
-def _put(sink: FileSink, name: str, data: bytes) -> None:
+def put(sink: FileSink, name: str, data: bytes) -> None:
+    """Write a small member."""
     sink.write(_head(name, len(data)) + data + bytes(-len(data) % _BLOCK))
 
 

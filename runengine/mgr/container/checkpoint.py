@@ -39,6 +39,8 @@ class Request(NamedTuple):
     tcp_established: bool = False
     """Keep connections, which is refused otherwise."""
     file_locks: bool = False
+    replacing: bool = False
+    """There may be one with this name, which goes when the new one is whole."""
 
 
 def create_checkpoint(context: Context, name: str, request: Request) -> places.Checkpoint:
@@ -78,10 +80,10 @@ def take(context: Context, record: Record, request: Request) -> places.Checkpoin
     note = places.stamped(request.name, record, _addresses(context, record))._replace(
         tcp_established=request.tcp_established, file_locks=request.file_locks
     )
-    with places.staged(parent, note) as stage:
+    with places.staged(parent, note, replacing=request.replacing) as stage:
         with _stopping(context, record, for_good=not request.leave_running):
             _dump(context, record, state, stage, request)
-        made = stage.commit()
+        made = stage.commit(replacing=request.replacing)
     context.events.container("checkpoint", record, began_ns=began_ns, checkpoint=request.name)
     if not request.leave_running:
         pending.cancel(context, record.id)
@@ -130,6 +132,8 @@ def _dump(
     context: Context, record: Record, state: State, stage: places.Stage, request: Request
 ) -> None:
     _name_network(context, record, state)
+    settings = f"{context.state_dir(record.id)}/criu.conf"
+    fsatomic.replace(settings, criu.settings(), durable=False)
     flags = {
         "--leave-running": request.leave_running,
         "--tcp-established": request.tcp_established,
@@ -139,7 +143,9 @@ def _dump(
     options += [flag for flag, is_set in flags.items() if is_set]
     runtime = runtime_of(context, record)
     try:
-        runtime.checkpoint(record.id, stage.directory, options, holding=stage.lock_fd)
+        runtime.checkpoint(
+            record.id, stage.directory, options, settings=settings, holding=stage.lock_fd
+        )
     except EngineError as error:
         log = fsatomic.read_optional(f"{stage.directory}/{criu.DUMP_LOG}") or b""
         raise criu.explained(error, log) from None

@@ -8,8 +8,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runengine.mgr.container.checkpoint import Request
+    from runengine.mgr.container.checkpoint_moving import Arrival
     from runengine.mgr.container.checkpoint_places import Checkpoint
     from runengine.mgr.container.context import Context
+    from runengine.rootfs.inflate import Source
+    from runengine.store.containers import Record
 
 
 class CheckpointOperations:
@@ -39,3 +42,25 @@ class CheckpointOperations:
         from runengine.mgr.container import checkpoint as module
 
         module.delete_checkpoint(self._context, name, checkpoint, directory)
+
+    def export_checkpoint(
+        self, name: str, target: int, request: Request, *, ignore_volumes: bool = False
+    ) -> Checkpoint:
+        """Write one that restores elsewhere to an open file. See ``checkpoint_moving``."""
+        from runengine.mgr.container import checkpoint_moving
+
+        return checkpoint_moving.export_checkpoint(
+            self._context, name, target, request, ignore_volumes=ignore_volumes
+        )
+
+    def import_checkpoint(self, source: Source, arrival: Arrival) -> Record:
+        """Make and restore the container in such a file. See ``checkpoint_moving``."""
+        from runengine.mgr.container import checkpoint_moving
+
+        return checkpoint_moving.import_checkpoint(self._context, source, arrival)
+
+    def restore_stats(self, name: str) -> bytes:
+        """What CRIU has counted at its last restore. See ``criu.statistics``."""
+        from runengine.mgr.container import checkpoint_restore
+
+        return checkpoint_restore.stats_of(self._context, self._context.resolve(name))

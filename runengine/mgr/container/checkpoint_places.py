@@ -83,6 +83,8 @@ class Checkpoint(NamedTuple):
 
     directory: str
     note: Note
+    stats: bytes = b""
+    """What CRIU has counted, if it was just made."""
 
 
 def check_name(name: str) -> str:
@@ -145,8 +147,8 @@ class Stage:
         """Whoever has it open works on it."""
         self.directory = f"{parent}/.{note.name}.part"
 
-    def commit(self) -> Checkpoint:
-        """Put all of it on the disk, then give it its name."""
+    def commit(self, *, replacing: bool = False) -> Checkpoint:
+        """Put all of it on the disk, then give it its name, which another may have had so far."""
         for name in os.listdir(self.directory):
             fd = os.open(f"{self.directory}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
@@ -155,19 +157,24 @@ class Stage:
                 os.close(fd)
         target = f"{self._parent}/{self._note.name}"
         fsatomic.sync_directory(self.directory)
+        if replacing and os.path.lexists(target):
+            _drop(self._parent, self._note.name)
         os.rename(self.directory, target)
         fsatomic.sync_directory(self._parent)
-        return Checkpoint(target, self._note)
+        stats = fsatomic.read_optional(f"{target}/{criu.DUMP_STATS}") or b""
+        return Checkpoint(target, self._note, stats)
 
 
 @contextmanager
-def staged(parent: str, note: Note) -> Iterator[Stage]:
+def staged(parent: str, note: Note, *, replacing: bool = False) -> Iterator[Stage]:
     """A directory for a new checkpoint, with its note; gone with the block if not committed.
 
-    Raises AlreadyExists, Conflict (it is being made), Unavailable.
+    ``replacing``: there may be one with its name, which stays until then. Raises AlreadyExists,
+    Conflict (it is being made), Unavailable.
     """
     sweep(note.container_id, parent)
-    _refuse_existing(parent, note.name)
+    if not replacing and os.path.lexists(f"{parent}/{note.name}"):
+        raise AlreadyExists(f"checkpoint {note.name} is already exist")
     make_private_directory(parent)
     directory = f"{parent}/.{note.name}.part"
     try:
@@ -189,24 +196,24 @@ def staged(parent: str, note: Note) -> Iterator[Stage]:
         os.close(fd)
 
 
-def _refuse_existing(parent: str, name: str) -> None:
-    if os.path.lexists(f"{parent}/{name}"):
-        raise AlreadyExists(f"checkpoint {name} is already exist")
-
-
 def stamped(name: str, record: Record, addresses: Sequence[Address]) -> Note:
     """The note of a checkpoint that is made now."""
     return Note(check_name(name), record.id, record.image_id, clock.now(), tuple(addresses))
 
 
 def remove(record: Record, parent: str, name: str) -> None:
-    """Remove a checkpoint of this container; out of sight first. Raises NotFound."""
+    """Remove a checkpoint of this container. Raises NotFound."""
     found = find(record, parent, name)
     if found.note.container_id != record.id:
         raise NotFound(f"checkpoint {name} is not exist for container {record.name}")
+    _drop(parent, name)
+
+
+def _drop(parent: str, name: str) -> None:
+    """Remove a checkpoint: out of sight first, as it cannot be removed at once."""
     gone = f"{parent}/.{name}.gone"
     discard_directory(gone)
-    os.rename(found.directory, gone)
+    os.rename(f"{parent}/{name}", gone)
     discard_directory(gone)
 
 

@@ -32,6 +32,8 @@ class Wanted(NamedTuple):
     tcp_established: bool = False
     """Let connections go on; so do those of a checkpoint that was made with them."""
     file_locks: bool = False
+    ignore_addresses: bool = False
+    """Let it have other addresses than it had."""
 
 
 class Revival:
@@ -116,4 +118,6 @@ def find(context: Context, record: Record, wanted: Wanted) -> Revival:
             f"checkpoint {wanted.name} is of a container of another image:"
             f" {found.note.image_id[:19]}, and {record.name} has {record.image_id[:19]}"
         )
+    if wanted.ignore_addresses:
+        found = found._replace(note=found.note._replace(addresses=()))
     return Revival(found, wanted)

@@ -43,35 +43,37 @@ def import_with_config(context: Context, source: Source, *, name: str | None = N
     ``name`` gives it another name. Raises AlreadyExists for an id, a name or a volume that is here
     already, NotFound for a network that is not, Corrupt, InvalidParameter, EngineError.
     """
-    return _Import(context, source, name).run()
+    return Import(context, source, name).run()
 
 
-class _Import:
-    """One archive on its way in."""
+class Import:
+    """One archive on its way in; ``checkpoint_moving`` has another kind."""
 
     def __init__(self, context: Context, source: Source, name: str | None) -> None:
-        self._context = context
-        self._archive = Archive(source)
-        self._members = iter(self._archive)
+        self.context = context
+        self.archive = Archive(source)
+        self._members = iter(self.archive)
         self._name = name
 
     def run(self) -> Record:
+        """All of it. Raises what ``import_with_config`` raises."""
         began_ns = time.monotonic_ns()
-        kept = self._document()
+        kept = self.document()
         name = ids.check_name(self._name or kept.name)
         self._refuse_conflicts(kept, name)
-        with self._image(kept), garbage.in_use(self._context.paths):
+        with self.image(kept), garbage.in_use(self.context.paths):
             self._expect(LAYER)
             record = self._install(kept, name)
-        self._context.events.container("create", record, began_ns=began_ns)
+        self.context.events.container("create", record, began_ns=began_ns)
         return record
 
-    def _document(self) -> Kept:
+    def document(self) -> Kept:
+        """What the engine that wrote it knew of the container."""
         size = self._expect(DOCUMENT)
         if size > _DOCUMENT_LIMIT_BYTES:
             raise Corrupt(f"{DOCUMENT} in the archive has {size} bytes")
         try:
-            kept = Kept(**json.loads(self._archive.read()))
+            kept = Kept(**json.loads(self.archive.read()))
         except (TypeError, ValueError) as error:
             raise Corrupt(f"{DOCUMENT} in the archive is damaged", details=str(error)) from None
         _check(kept)
@@ -90,8 +92,8 @@ class _Import:
 
     def _refuse_conflicts(self, kept: Kept, name: str) -> None:
         """What can be told before anything is made; the rest is told when it is."""
-        store = self._context.store
-        if self._context.find(kept.id) is not None:
+        store = self.context.store
+        if self.context.find(kept.id) is not None:
             raise AlreadyExists(
                 f"container {kept.id[:12]} is here already", resolution="remove it first"
             )
@@ -108,16 +110,16 @@ class _Import:
                 resolution="remove them, or export without --with-volumes to use them",
             )
 
-    def _image(self, kept: Kept) -> _Loaded:
+    def image(self, kept: Kept) -> Loaded:
         """Load the image, unless it is here."""
         self._expect(IMAGE)
-        loaded = _Loaded(self._context, kept.image_id)
+        loaded = Loaded(self.context, kept.image_id)
         try:
-            self._context.images.lookup(kept.image_id)
+            self.context.images.lookup(kept.image_id)
         except NotFound:
             self._load()
             loaded.by_us = True
-            self._context.images.lookup(kept.image_id)
+            self.context.images.lookup(kept.image_id)
             self._name_image(kept)
         return loaded
 
@@ -125,21 +127,21 @@ class _Import:
         """Give the image the name by which the container knows it, if no other has it."""
         name = str(kept.config.get("Image") or "")
         with suppress(EngineError):
-            self._context.images.lookup(name)
+            self.context.images.lookup(name)
             return
         with suppress(EngineError):  # the container knows it by its id
-            cast("Images", self._context.images).tag(kept.image_id, name)
+            cast("Images", self.context.images).tag(kept.image_id, name)
 
     def _load(self) -> None:
         """Another process does it, which must not read ahead in our stream."""
-        with tempfile.TemporaryFile(dir=self._context.paths.root) as spool:
-            for chunk in self._archive.chunks():
+        with tempfile.TemporaryFile(dir=self.context.paths.root) as spool:
+            for chunk in self.archive.chunks():
                 spool.write(chunk)
             spool.seek(0)
-            cast("Images", self._context.images).load(spool)
+            cast("Images", self.context.images).load(spool)
 
     def _install(self, kept: Kept, name: str) -> Record:
-        context = self._context
+        context = self.context
         host: Any = {**host_config(), **kept.host_config}
         config: Any = {**container_config(), **kept.config}
         # Its mounts are decided: none is to be named or borrowed anew.
@@ -156,57 +158,63 @@ class _Import:
         )
         shown = volumes.documents(context, volumes.points_of(record))
         record = record._replace(details={**record.details, "mounts": shown})
-        wanted = [self._wish(document) for document in kept.networks]
+        wanted = [self.wish(document) for document in kept.networks]
 
         def fill(made: Record) -> State:
-            self._fill(made, kept)
+            self.fill(made, kept)
             return record.state
 
         return create.install(context, record, wanted, fill)
 
-    def _wish(self, document: dict[str, Any]) -> WantedEndpoint:
+    def wish(self, document: dict[str, Any]) -> WantedEndpoint:
+        """What it wants on a network, which has another id here. Raises NotFound."""
         from runengine.store.network_types import WantedEndpoint
 
         wish = WantedEndpoint(**document)
-        found = self._context.networks.get(wish.network_name or wish.network)
+        found = self.context.networks.get(wish.network_name or wish.network)
         return wish._replace(
             network=found.id,
             link_local=tuple(wish.link_local),
             aliases=tuple(wish.aliases),
             links=tuple(wish.links),
             ports=(),
+            former=(),
         )
 
-    def _fill(self, record: Record, kept: Kept) -> None:
+    def fill(self, record: Record, kept: Kept) -> None:
         """Put files into the new container's directories."""
         from runengine.rootfs.unpack import complete_layer, unpack_layer
 
-        context = self._context
+        context = self.context
         upper = f"{context.data_dir(record.id)}/upper"
-        unpacked = unpack_layer(_Stream(self._archive.chunks()), upper)
+        unpacked = unpack_layer(_Stream(self.archive.chunks()), upper)
         complete_layer(upper, unpacked, context.images.layer_paths(record.layers)[::-1])
         for member in self._members:
-            number = _VOLUME.fullmatch(member.name)
-            if number is None or int(number[1]) >= len(kept.volumes):
-                raise Corrupt(f"the archive has a member {member.name!r}")
-            self._fill_volume(record, kept.volumes[int(number[1])]["name"])
+            self.fill_from(record, kept, member.name)
+
+    def fill_from(self, record: Record, kept: Kept, member: str) -> None:
+        """Bring the member that comes behind the layer. Raises Corrupt if it does not belong."""
+        number = _VOLUME.fullmatch(member)
+        if number is None or int(number[1]) >= len(kept.volumes):
+            raise Corrupt(f"the archive has a member {member!r}")
+        self._fill_volume(record, kept.volumes[int(number[1])]["name"])
 
     def _fill_volume(self, record: Record, name: str) -> None:
         from runengine.rootfs.extract import extract
 
-        context = self._context
+        context = self.context
         path = context.volumes.hold(context.store.volumes.get(name), record.id)
         try:
             fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                extract(_Stream(self._archive.chunks()), fd, "", Options())
+                extract(_Stream(self.archive.chunks()), fd, "", Options())
             finally:
                 os.close(fd)
         finally:
             context.volumes.release([name], record.id)
 
 
-class _Loaded:
+class Loaded:
     """An image; if we brought it and nothing comes of the container, it goes again."""
 
     def __init__(self, context: Context, image_id: str) -> None:
