@@ -63,6 +63,7 @@ def build(params: Mapping[str, Any]) -> Request:
     """The request behind parsed flags. Raises EngineError; nothing was done then."""
     config = _config(params)
     host = _host(params)
+    _watch(params, config, host)
     config["Volumes"] = _set_mounts(params, host)
     endpoints, warnings = run_network.apply(params, config, host)
     _check_conflicts(config, host)
@@ -276,6 +277,19 @@ def _set_log(params: Mapping[str, Any], host: HostConfig) -> None:
     host["LogConfig"] = {"Type": params["log_driver"] or "", "Config": options}
     if params["log_driver"] == "none" and options:
         raise InvalidParameter("invalid logging opts for driver none: it takes no --log-opt")
+
+
+def _watch(params: Mapping[str, Any], config: ContainerConfig, host: HostConfig) -> None:
+    """Whoever stays to see the output must get it, and the log may not take it all."""
+    stays = "detach" in params and (config["AttachStdout"] or config["AttachStderr"])
+    log = host["LogConfig"]
+    if stays and log["Type"] == "passthrough":
+        raise InvalidParameter(
+            "conflicting options: with --log-driver passthrough there is nothing to attach to",
+            resolution="use -d and look at the logs, or --log-driver none",
+        )
+    if stays and host.get("Profile") and not (log["Type"] or log["Config"]):
+        log["Type"] = "none"
 
 
 def _set_mounts(params: Mapping[str, Any], host: HostConfig) -> dict[str, dict[str, Any]]:

@@ -50,6 +50,7 @@ HOST_FIELDS = {
     "pid": "PidMode",
     "pids_limit": "PidsLimit",
     "privileged": "Privileged",
+    "profile": "Profile",
     "read_only": "ReadonlyRootfs",
     "rm": "AutoRemove",
     "runtime": "Runtime",
@@ -115,6 +116,7 @@ _HEALTH = (
 _LIFE = (
     flag("--cidfile", help="Write the container ID to the file"),
     flag("--name", help="Assign a name to the container"),
+    flag("--profile", help="Settings for a purpose, below those given (bench: measurements)"),
     flag("--platform", help="Set platform if server is multi-platform capable"),
     flag("--pull", default="missing",
          help="Pull image before running (always, missing, never, newer)"),
@@ -129,7 +131,8 @@ _LIFE = (
     ),
     flag("--rm", "bool", help="Automatically remove the container when it exits"),
     flag("--runtime", help="Runtime to use for this container"),
-    flag("--log-driver", help="Logging driver for the container (json-file, cri, journald, none)"),
+    flag("--log-driver", help="Logging driver for the container (cri, json-file, journald, "
+         "passthrough, none)"),
     flag("--log-opt", "list", help="Log driver options"),
     flag("--disable-content-trust", "bool", default=True, hidden=True),
 )
