@@ -206,8 +206,11 @@ class BlobWriter:
         else:
             self.abandon()
 
-    def write(self, data: bytes | memoryview) -> None:
-        """Append ``data``. Raises Corrupt beyond the blob's size, EngineError on a full disk."""
+    def write(self, data: bytes | memoryview, *, hashing: bool = True) -> None:
+        """Append ``data``; without ``hashing`` for a ``commit`` that says the hash.
+
+        Raises Corrupt beyond the blob's size, EngineError on a full disk.
+        """
         if self.size is not None and self.offset + len(data) > self.size:
             raise Corrupt(f"blob {self.digest} is longer than its size of {self.size} bytes")
         try:
@@ -215,7 +218,8 @@ class BlobWriter:
         except OSError as error:
             self.discard()
             raise _cannot_write(self.digest, self._store.root, error) from error
-        self._hash.update(data)
+        if hashing:
+            self._hash.update(data)
         self.offset += len(data)
 
     def read_back(self) -> BinaryIO:
@@ -232,15 +236,16 @@ class BlobWriter:
         self._hash = hashlib.sha256()
         self.offset = 0
 
-    def commit(self, *, durable: bool = True) -> Digest:
+    def commit(self, *, durable: bool = True, hashed: str | None = None) -> Digest:
         """Verify size and hash, then move the blob into place, read-only.
 
-        Raises Corrupt, after which nothing of it is left.
+        ``hashed`` is its sha256 in hex by who has hashed all of it in place of ``write``. Raises
+        Corrupt, after which nothing of it is left.
         """
         if self.is_complete:
             self._release()
             return self.digest
-        self._verify()
+        self._verify(hashed or self._hash.hexdigest())
         try:
             os.fchmod(self._fd, 0o444)
             if durable:
@@ -281,12 +286,12 @@ class BlobWriter:
             self._hash.update(chunk)
             self.offset += len(chunk)
 
-    def _verify(self) -> None:
+    def _verify(self, hashed: str) -> None:
         if self.size is not None and self.offset != self.size:
             found = self.offset
             self.discard()
             raise Corrupt(f"blob {self.digest} has {found} bytes instead of {self.size}")
-        actual = f"sha256:{self._hash.hexdigest()}"
+        actual = f"sha256:{hashed}"
         if actual != self.digest:
             self.discard()
             raise Corrupt(f"blob {self.digest} has the wrong content", details=f"it is {actual}")

@@ -44,10 +44,14 @@ class IncomingBlob:
     ) -> None:
         self.discard()
 
-    def write(self, data: bytes) -> None:
-        """Append ``data``. Raises OSError."""
+    def write(self, data: bytes, *, hashing: bool = True) -> None:
+        """Append ``data``; without ``hashing`` for a ``commit`` that says the hash.
+
+        Raises OSError.
+        """
         fsatomic.write_all(self._fd, data)
-        self._hash.update(data)
+        if hashing:
+            self._hash.update(data)
         self.offset += len(data)
 
     @property
@@ -55,17 +59,21 @@ class IncomingBlob:
         """The digest of what has come so far."""
         return Digest(f"sha256:{self._hash.hexdigest()}")
 
-    def commit(self, *, durable: bool = True) -> Digest:
-        """Move the blob into place, read-only. Raises OSError."""
+    def commit(self, *, durable: bool = True, hashed: str | None = None) -> Digest:
+        """Move the blob into place, read-only. Raises OSError.
+
+        ``hashed`` is its sha256 in hex by who has hashed it in place of ``write``.
+        """
+        digest = Digest(f"sha256:{hashed}") if hashed else self.digest
         os.fchmod(self._fd, 0o444)
         if durable:
             os.fsync(self._fd)
-        whole = self._store.path(self.digest)
+        whole = self._store.path(digest)
         self._path.rename(whole)
         self._release()
         if durable:
             fsatomic.sync_directory(str(Path(whole).parent))
-        return self.digest
+        return digest
 
     def discard(self) -> None:
         """Delete it, unless it was committed."""

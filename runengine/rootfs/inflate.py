@@ -52,6 +52,12 @@ def open_layer(source: Source) -> tuple[str, Filler]:
     return "", _Replay(head, source)
 
 
+def is_plain(head: bytes) -> bool:
+    """Whether a layer that begins like this is stored without compression."""
+    known = tuple(magic for _, magics, _ in _FORMATS for magic in magics)
+    return len(head) >= _MAGIC_BYTES and not head.startswith(known)
+
+
 def _read_exactly(source: Source, size: int) -> bytes:
     data = b""
     while len(data) < size:

@@ -17,8 +17,6 @@ from runengine.errors import Corrupt, InvalidParameter
 from runengine.rootfs.inflate import open_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from runengine.rootfs.inflate import Filler, Source
 
 BLOCK_BYTES = 1 << 19
@@ -49,20 +47,9 @@ class LayerStream:
     source raises, and Corrupt.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        max_bytes: int | None = None,
-        source_digest: Callable[[], str] | None = None,
-    ) -> None:
-        """Of a stream that is longer than ``max_bytes`` not much more is inflated.
-
-        ``source_digest``: hex sha256 of the source's own bytes once all are read, where somebody
-        hashes these anyway. Those of a plain layer are the stream's, and not hashed again.
-        """
+    def __init__(self, source: Source, max_bytes: int | None = None) -> None:
+        """Of a stream that is longer than ``max_bytes`` not much more is inflated."""
         self._max_bytes = max_bytes
-        self._source_digest = source_digest
-        self._is_hashed = False
         self._free: SimpleQueue[bytearray | None] = SimpleQueue()
         self._inflated: SimpleQueue[_Block] = SimpleQueue()
         self._hashed: SimpleQueue[_Block] = SimpleQueue()
@@ -122,8 +109,6 @@ class LayerStream:
         """sha256 of the whole stream, which must have been read to its end."""
         if not self._ended:
             raise AssertionError("hash of a stream that was not read to its end")
-        if self._is_hashed and self._source_digest is not None:
-            return self._source_digest()
         return self._digest.hexdigest()
 
     def close(self) -> None:
@@ -149,8 +134,7 @@ class LayerStream:
     def _inflate(self, source: Source) -> None:
         """Thread: fill buffers until the end, a failure or ``close``."""
         try:
-            compression, filler = open_layer(source)
-            self._is_hashed = self._source_digest is not None and not compression
+            _, filler = open_layer(source)
             while (buffer := self._empty_buffer()) is not None and not self._stopped:
                 size = self._filled(filler, buffer)
                 self._inflated.put(_Block(buffer, size))
@@ -176,10 +160,10 @@ class LayerStream:
         return self._free.get()
 
     def _hash(self) -> None:
-        """Thread: hash every block on its way to the reader, unless its source is hashed."""
+        """Thread: hash every block on its way to the reader."""
         while True:
             block = self._inflated.get()
-            if block.size and not self._is_hashed:
+            if block.size:
                 self._digest.update(memoryview(block.buffer)[: block.size])
             self._hashed.put(block)
             if not block.size:

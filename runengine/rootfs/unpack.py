@@ -86,22 +86,16 @@ class Unpacked(NamedTuple):
         return bool(self.links or self.implicit_dirs or self.whiteout_dirs)
 
 
-def unpack_layer(
-    source: Source,
-    dest: str,
-    limits: Limits | None = None,
-    source_digest: Callable[[], str] | None = None,
-) -> Unpacked:
+def unpack_layer(source: Source, dest: str, limits: Limits | None = None) -> Unpacked:
     """Unpack a layer as it is stored (plain, gzip, zstd, ...) into ``dest``, an empty directory.
 
-    ``source`` is read to its end in large pieces, by another thread; for ``source_digest`` see
-    ``LayerStream``. Raises Corrupt for a damaged layer, InvalidParameter for one that tries to
-    leave ``dest`` or exceeds ``limits``, EngineError for what the disk refuses; ``dest`` is then
-    in no particular state.
+    ``source`` is read to its end in large pieces, by another thread. Raises Corrupt for a damaged
+    layer, InvalidParameter for one that tries to leave ``dest`` or exceeds ``limits``,
+    EngineError for what the disk refuses; ``dest`` is then in no particular state.
     """
     root_fd = os.open(dest, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     limits = limits or Limits()
-    stream = LayerStream(source, limits.max_bytes, source_digest)
+    stream = LayerStream(source, limits.max_bytes)
     unpacker = _Unpacker(root_fd, stream, limits)
     try:
         unpacker.run()

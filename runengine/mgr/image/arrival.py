@@ -323,18 +323,13 @@ class Arrivals:
             )
 
 
-def unpack(
-    context: ImageContext,
-    stream: Readable,
-    staging: Staging,
-    source_digest: Callable[[], str] | None = None,
-) -> Unpacked:
+def unpack(context: ImageContext, stream: Readable, staging: Staging) -> Unpacked:
     """Unpack into the staging directory, leaving the disk's last bytes to the host."""
     from runengine.rootfs.unpack import Limits, unpack_layer
 
     most = context.config.max_layer_bytes
     limits = Limits(max_bytes=most, min_free_bytes=MIN_FREE_BYTES)
-    return unpack_layer(stream, staging.diff, limits, source_digest)
+    return unpack_layer(stream, staging.diff, limits)
 
 
 def _exactly(file: Readable, size: int) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from runengine.mgr.image.arrival import needs_lowers, unpack
 from runengine.mgr.image.pipeline import Tee
 from runengine.oci_spec import media_types
 from runengine.registry.incoming import IncomingBlob
+from runengine.rootfs.inflate import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,15 +40,18 @@ def take_layer(
     ``done`` gets the bytes so far. A layer that needs others below it is unpacked again once
     these are known. Raises Corrupt, InvalidParameter; the blob is then not stored.
     """
+    plain = False
 
     def store(chunk: bytes) -> None:
-        blob.write(chunk)
+        nonlocal plain
+        if not blob.offset:
+            plain = is_plain(chunk)
+        blob.write(chunk, hashing=not plain)
         done(blob.offset)
 
     with Tee(chunks, store) as tee, context.layers.stage() as staging:
         try:
-            # All of it is stored before the tee ends, and a wrong digest is refused below.
-            unpacked = unpack(context, tee, staging, lambda: hex_of(blob.digest))
+            unpacked = unpack(context, tee, staging)
         except (Corrupt, InvalidParameter):
             tee.skip()
             raise
@@ -57,8 +61,9 @@ def take_layer(
         known = _stored_blob(context, key) if isinstance(blob, IncomingBlob) and is_here else None
         if known is not None:
             return Taken(known, context.content.size(known), unpacked.diff_id)
-        # The layer's commit syncs the filesystem, and this blob with it.
-        digest = blob.commit(durable=is_here)
+        # The layer's commit syncs the filesystem, and this blob with it. What is plain was read
+        # to its end by the unpacking, which hashes it in a thread of its own.
+        digest = blob.commit(durable=is_here, hashed=key if plain else None)
         if not is_here and not needs_lowers(unpacked):
             staging.commit(
                 key, tar_bytes=unpacked.tar_bytes, blob=digest, usage=unpacked.usage

@@ -64,6 +64,18 @@ def test_a_bad_digest_never_becomes_a_path(store, digest) -> None:
             call(digest)
 
 
+def test_who_hashes_a_blob_elsewhere_says_the_hash(store) -> None:
+    digest = digest_of(b"content")
+    with store.writer(digest, 7) as writer:
+        writer.write(b"content", hashing=False)
+        with pytest.raises(Corrupt, match="wrong content"):
+            writer.commit(hashed=hashlib.sha256(b"other").hexdigest())
+    with store.writer(digest, 7) as writer:
+        writer.write(b"content", hashing=False)
+        assert writer.commit(hashed=hashlib.sha256(b"content").hexdigest()) == digest
+    assert store.read(digest, 7) == b"content"
+
+
 @pytest.mark.parametrize("left", [b"", b"half", b"something longer than it was"])
 def test_putting_replaces_what_a_crash_has_left(store, left) -> None:
     path = Path(store.path(store.put(b"content")))

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runengine.errors import Corrupt, Unavailable
+from runengine.rootfs.inflate import is_plain
 from runengine.rootfs.stream import BLOCK_BYTES, LayerStream
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Trickle:
         return self._file.read(min(size, self._random.randint(1, self._limit)))
 
 
-def read_all(source, source_digest=None) -> tuple[bytes, str]:
-    with closing(LayerStream(source, source_digest=source_digest)) as stream:
+def read_all(source) -> tuple[bytes, str]:
+    with closing(LayerStream(source)) as stream:
         data = bytearray()
         while True:
             piece = stream.take(100_000)
@@ -72,10 +73,9 @@ def test_every_format_comes_out_whole(name, size):
 
 
 @pytest.mark.parametrize("name", COMPRESSORS)
-def test_only_a_plain_layer_has_its_sources_digest(name):
-    data, digest = read_all(Trickle(COMPRESSORS[name](DATA)), lambda: "the source's")
-    own = hashlib.sha256(DATA).hexdigest()
-    assert (data, digest) == (DATA, "the source's" if name == "plain" else own)
+def test_how_a_layer_begins_tells_whether_it_is_plain(name):
+    assert is_plain(COMPRESSORS[name](DATA)) == (name == "plain")
+    assert not is_plain(COMPRESSORS[name](DATA)[:2])  # too little to tell
 
 
 @pytest.mark.parametrize("name", ["gzip", "zstd", "bzip2", "xz"])
