@@ -127,7 +127,7 @@ def kill(directories: dict[str, str]) -> bool:
     for pid in pids:
         _kill_member(pid, directories)
     if pids:
-        _thaw(directories)
+        thaw(directories)
     return bool(pids)
 
 
@@ -153,18 +153,24 @@ def is_frozen(directories: dict[str, str]) -> bool:
     return _content(f"{directories.get('unified', '')}/cgroup.freeze").strip() == b"1"
 
 
-def _thaw(directories: dict[str, str]) -> None:
+def thaw(directories: dict[str, str]) -> None:
+    """Let go on what is frozen, also in cgroups that the container has made itself."""
     for controller, name, value in (
         ("freezer", "freezer.state", "THAWED"),
         ("unified", "cgroup.freeze", "0"),
     ):
-        path = f"{directories.get(controller, '')}/{name}"
-        if controller in directories and os.path.exists(path):
-            try:
-                with open(path, "w") as file:
-                    file.write(value)
-            except OSError:
-                continue
+        if controller in directories:
+            for folder, _, files in os.walk(directories[controller]):
+                if name in files:
+                    _write(f"{folder}/{name}", value)
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, "w") as file:
+            file.write(text)
+    except OSError:
+        return  # it has just been removed
 
 
 def remove(directories: dict[str, str]) -> bool:

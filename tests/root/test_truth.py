@@ -16,6 +16,7 @@ from runengine.linux import pidfd
 from runengine.mgr.container import stop
 from runengine.mgr.container.runtime import runtime_of
 from runengine.mgr.container.start import engine_command
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("runc", "overlay", "busybox")]
 
@@ -66,6 +67,7 @@ def test_a_stopped_monitor_is_named_and_goes_on_by_force(runner, engine):
     container = runner.start("sleep", "1000")
     monitor = init_note(engine, container)["monitor_pid"]
     os.kill(monitor, signal.SIGSTOP)
+    wait_for(lambda: pidfd.is_stopped(monitor))
     for action in (
         lambda: engine.containers.stop(container, timeout_s=0),
         lambda: engine.containers.kill(container),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from runengine.errors import Conflict, EngineError, TimedOut
+from runengine.errors import Conflict, EngineError, RuntimeFailed, TimedOut, Unavailable
 from runengine.linux import pidfd
 from runengine.linux.locks import is_locked, try_lock
 from runengine.mgr.container import observe, pending
@@ -127,9 +127,16 @@ def _forget_user_namespace(context: Context, record: Record) -> None:
 
 
 def _delete_from_runtime(context: Context, record: Record) -> None:
+    """Have the runtime forget it; what one that is gone, or hangs, has of it are files."""
     from runengine.mgr.container.runtime import runtime_of
 
-    runtime_of(context, record).delete(record.id, force=True)
+    try:
+        runtime_of(context, record).delete(record.id, force=True)
+    except (RuntimeFailed, TimedOut, Unavailable):
+        from runengine.monitor import cgroup
+
+        cgroup.kill(record.details.get("cgroup", {}))
+        discard_directory(f"{context.paths.runtime_root}/{record.id}")
 
 
 def _clear_cgroups(record: Record) -> None:

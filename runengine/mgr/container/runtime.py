@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runengine.errors import Unavailable
+
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
     from runengine.runtime.abilities import Abilities
@@ -14,10 +16,15 @@ if TYPE_CHECKING:
 def runtime_argv(context: Context, name: str) -> list[str]:
     """Start of every command line of the named runtime, its binary found and ``--root`` given.
 
-    Raises Unavailable with what to install.
+    Raises Unavailable with what to install or to configure.
     """
     from runengine.runtime import runc
 
+    if name not in context.config.runtimes:
+        raise Unavailable(
+            f"no runtime {name!r} is configured any more",
+            resolution="put it back under runtimes in the configuration file",
+        )
     program, *arguments = context.config.runtimes[name]
     return [runc.find(program), *arguments, "--root", context.paths.runtime_root]
 
@@ -43,7 +50,6 @@ def abilities_of(context: Context, record: Record) -> Abilities:
 
 def abilities(context: Context, name: str) -> Abilities:
     """What the runtime of this name can do."""
-    from runengine.errors import Unavailable
     from runengine.runtime import abilities as asking
     from runengine.runtime import runc
 

@@ -126,7 +126,7 @@ def kill_and_settle(
         try:
             _send(context, record, fd, SIGKILL)
             _thaw(context, record, state, fd)
-            if not _await_end(context, record, state, fd):
+            if not _await_end(context, record, fd):
                 raise TimedOut(
                     f"container {record.name}: pid {state['Pid']} does not end after SIGKILL",
                     resolution="it waits inside the kernel; see /proc/PID/stack and dmesg",
@@ -136,18 +136,19 @@ def kill_and_settle(
     return settle(context, context.store.containers.get(record.id))
 
 
-def _await_end(context: Context, record: Record, state: State, fd: int) -> bool:
+def _await_end(context: Context, record: Record, fd: int) -> bool:
     """Wait for the end of an init that got SIGKILL; False if it does not come.
 
-    The runtime of a ``pause`` that was killed may go on and freeze it only now.
+    The runtime of a ``pause`` that was killed may go on and freeze it only now; or it is in a
+    cgroup of the container's own making, which is frozen.
     """
     if pidfd.wait(fd, FREEZE_PATIENCE_S):
         return True
     from runengine.mgr.container import orphans
+    from runengine.monitor import cgroup
 
     orphans.end(context, record.id)
-    if observe.is_frozen(record.details.get("cgroup", {})):
-        _thaw(context, record, {**state, "Status": "paused"}, fd)
+    cgroup.thaw(record.details.get("cgroup", {}))
     return pidfd.wait(fd, KILL_TIMEOUT_S)
 
 
@@ -155,7 +156,8 @@ def _thaw(context: Context, record: Record, state: State, fd: int) -> None:
     """A frozen process acts on no signal (cgroup v1), so thaw after sending it.
 
     ``fd`` is the init's: once it has ended, before the thaw (cgroup v2 lets SIGKILL through) or
-    while the runtime was still looking, nothing that the runtime says matters.
+    while the runtime was still looking, nothing that the runtime says matters. One that is not
+    there any more, or hangs, is not needed for it.
     """
     if state["Status"] != "paused":
         return
@@ -164,7 +166,11 @@ def _thaw(context: Context, record: Record, state: State, fd: int) -> None:
     try:
         runtime_of(context, record).resume(record.id)
     except EngineError:
-        if not pidfd.wait(fd, THAW_TIMEOUT_S):
+        from runengine.monitor import cgroup
+
+        directories = record.details.get("cgroup", {})
+        cgroup.thaw(directories)
+        if observe.is_frozen(directories) and not pidfd.wait(fd, THAW_TIMEOUT_S):
             raise
 
 

@@ -92,3 +92,19 @@ def test_leaving_the_session_only_under_systemd(tmp_path: Path) -> None:
 )
 def test_monitors_are_beside_their_containers_but_in_no_slice(directory, home):
     assert cgroup._monitors(directory) == home
+
+
+@pytest.mark.parametrize(
+    ("controller", "name", "value"),
+    [("freezer", "freezer.state", "THAWED"), ("unified", "cgroup.freeze", "0")],
+)
+def test_thawing_reaches_the_groups_of_the_containers_own_making(
+    tmp_path: Path, controller: str, name: str, value: str
+) -> None:
+    files = [tmp_path / name, tmp_path / "own" / name, tmp_path / "own/inner" / name]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("FROZEN")
+    cgroup.thaw({controller: str(tmp_path)})
+    assert [file.read_text() for file in files] == [value] * 3
+    cgroup.thaw({controller: str(tmp_path / "gone")})
