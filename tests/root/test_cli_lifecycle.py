@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import needs
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from tests.support.command_line import CommandLine
@@ -70,11 +71,8 @@ def test_stop_uses_the_containers_signal(cli: CommandLine):  # E-33
 
 
 def _until_ready(cli: CommandLine, *names: str) -> None:
-    deadline = time.monotonic() + 20
     for name in names:
-        while "ready" not in cli.ok("logs", name):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda name=name: "ready" in cli.ok("logs", name))
 
 
 def test_stop_with_a_signal_and_a_time_limit(cli: CommandLine):
@@ -157,13 +155,15 @@ def test_writable_layer_and_log_survive_a_restart(cli: CommandLine):  # E-30
 
 
 def test_attach_sees_what_comes_after(cli: CommandLine):
-    script = "while ! test -e /go; do sleep 0.05; done; echo out; echo err >&2; exit 4"
-    begin(cli, "a1", script=script)
-    process = cli.begin("attach", "--no-stdin", "a1", stdout=-1, stderr=-1)
-    time.sleep(0.5)
+    loop = "while ! test -e /go; do echo tick; sleep 0.05; done"
+    begin(cli, "a1", script=f"{loop}; echo out; echo err >&2; exit 4")
+    process = cli.begin("attach", "--no-stdin", "a1", stdout=-1, stderr=-1, bufsize=0)
+    assert process.stdout is not None
+    assert process.stdout.read(5) == b"tick\n"
     # The container may end before the program in it that let it go on has.
     assert cli.call("exec", "a1", "touch", "/go").code in (0, 137)
-    assert process.communicate(timeout=30) == (b"out\n", b"err\n")
+    out, err = process.communicate(timeout=30)
+    assert (out.replace(b"tick\n", b""), err) == (b"out\n", b"err\n")
     assert process.returncode == 4
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import needs
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +77,10 @@ class Screen:
         self.read_until(answer)
         self.read_until(PROMPT)
 
+    def await_size(self, size: bytes) -> None:
+        """Wait until the terminal in the container has it."""
+        self.ask(b'until [ "$(stty size)" = "%b" ]; do sleep 0.1; done; echo big' % size, b"big")
+
     def wait(self) -> int:
         """The command's exit code."""
         return self.process.wait(TIMEOUT_S)
@@ -134,8 +139,7 @@ def test_window_size_follows(begin):
     screen = begin("run", "--rm", "-it", "busybox", "sh")
     screen.read_until(PROMPT)
     screen.resize(50, 120)
-    time.sleep(0.5)
-    screen.ask(b"stty size", b"50 120")
+    screen.await_size(b"50 120")
     screen.type(b"exit\n")
     assert screen.wait() == 0
 
@@ -161,7 +165,7 @@ def test_detach_and_attach_again(begin, cli: CommandLine):
     assert screen.is_restored()
     assert cli.state_of("t1") == "running"
     again = begin("attach", "t1")
-    time.sleep(0.5)
+    wait_for(lambda: not again.is_restored(), "it has the terminal")
     again.ask(b"echo back", b"back")
     again.type(b"exit 7\n")
     assert again.wait() == 7
@@ -190,8 +194,7 @@ def test_exec_on_a_terminal(begin, cli: CommandLine):
     screen.read_until(PROMPT)
     screen.ask(b"stty size", b"24 80")
     screen.resize(33, 99)
-    time.sleep(0.5)
-    screen.ask(b"stty size", b"33 99")
+    screen.await_size(b"33 99")
     screen.type(b"exit 4\n")
     assert screen.wait() == 4
     assert screen.is_restored()
@@ -222,10 +225,7 @@ def test_hung_up_terminal_is_a_hangup_inside(begin, cli: CommandLine):
     screen.read_until(b"ready")
     screen.hang_up()
     assert screen.wait() == 3
-    deadline = time.monotonic() + 20
-    while cli.state_of("t1") == "running":
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for(lambda: cli.state_of("t1") != "running")
     assert cli.ok("inspect", "--format", "{{.State.ExitCode}}", "t1") == "3"
 
 

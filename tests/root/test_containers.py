@@ -18,6 +18,8 @@ from runengine.errors import (
 )
 from runengine.model import exec_config
 from runengine.runtime.runc import Runtime
+from tests.support.engines import logs
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("runc", "overlay", "busybox")]
 
@@ -39,8 +41,9 @@ def test_run_to_the_end(runner, engine):
 @pytest.mark.parametrize(("signal", "code"), [("TERM", 143), ("KILL", 137), ("9", 137)])
 def test_a_signal_is_128_and_its_number(runner, engine, signal, code):
     # E-35, E-36
-    container = runner.start("sh", "-c", "trap 'exit 143' TERM; while :; do sleep 0.1; done")
-    time.sleep(0.3)
+    script = "trap 'exit 143' TERM; echo ready; while :; do sleep 0.1; done"
+    container = runner.start("sh", "-c", script)
+    wait_for(lambda: logs(engine, container) == b"ready\n")
     engine.containers.kill(container, signal)
     assert engine.containers.wait(container).exit_code == code
 
@@ -91,9 +94,9 @@ def test_a_failed_start_says_why_and_leaves_it_created(runner, engine, command, 
 
 def test_stop_uses_the_containers_signal_and_time(runner, engine):
     # E-32, E-33, D-16
-    trap = "trap 'exit 5' USR1; while :; do sleep 0.05; done"
+    trap = "trap 'exit 5' USR1; echo ready; while :; do sleep 0.05; done"
     container = runner.start("sh", "-c", trap, config={"StopSignal": "SIGUSR1"})
-    time.sleep(0.3)
+    wait_for(lambda: logs(engine, container) == b"ready\n")
     engine.containers.stop(container)
     assert state(engine, container)["ExitCode"] == 5
     stubborn = runner.start(

@@ -14,7 +14,7 @@ from runengine.mgr.container.start import engine_command
 from runengine.model import exec_config
 from runengine.monitor.protocol import AttachOptions
 from runengine.store.containers import Restarts
-from tests.support.engines import collect
+from tests.support.engines import collect, logs
 from tests.support.restarts import (
     await_status,
     back_off,
@@ -94,14 +94,6 @@ def test_a_signal_that_is_no_stop_is_an_exit_like_others(runner, engine):
     engine.containers.kill(container, "USR1")
     wait_for(lambda: count(engine, container) == 1)
     await_status(engine, container, "running")
-
-
-def logs(engine, container):
-    found = []
-    engine.containers.logs(
-        container, emit=lambda _, data: found.append(bytes(data)), stdout=True, stderr=True
-    )
-    return b"".join(found)
 
 
 @pytest.mark.parametrize("number", ["KILL", "TERM"])

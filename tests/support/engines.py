@@ -94,6 +94,15 @@ def collect(connection) -> tuple[int | None, dict[int, bytes]]:
                 return connection.exit["exit_code"], streams
 
 
+def logs(engine: Engine, container: str) -> bytes:
+    """All that a container has written so far."""
+    found: list[bytes] = []
+    engine.containers.logs(
+        container, emit=lambda _, data: found.append(bytes(data)), stdout=True, stderr=True
+    )
+    return b"".join(found)
+
+
 @pytest.fixture
 def runner(engine: Engine) -> Runner:
     """Makes containers in ``engine``."""
