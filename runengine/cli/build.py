@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runengine.cli import asking, context, units
+from runengine.cli import asking, client_config, context, units
 from runengine.cli.command import Option, argument, command
 from runengine.errors import InvalidParameter
 
@@ -70,7 +70,8 @@ def build(ctx: click.Context, /, **options: Any) -> None:
         **{key: options[key] for key in BuildRequest._fields if key in options},
     )
     _check_stdin(request)
-    request = request._replace(build_args=[_with_value(arg) for arg in request.build_args])
+    build_args = client_config.beside([_with_value(arg) for arg in request.build_args])
+    request = request._replace(build_args=build_args)
     manager = context.engine(ctx).images
     image_id = manager.build(request, sys.stdin.buffer, say=_say)
     if options["iidfile"]:

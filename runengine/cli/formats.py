@@ -69,6 +69,16 @@ def sorted_rows(rows: list[_Sortable], by: str, keys: dict[str, Key]) -> list[_S
     return sorted(rows, key=keys[by])
 
 
+def list_format(options: dict[str, Any], key: str) -> str:
+    """The format of a list: ``--format``, else what the user's ``config.json`` has for it."""
+    form: str = options["form"]
+    if form or options.get("quiet"):
+        return form
+    from runengine.cli import client_config
+
+    return client_config.text_of(key) or ""
+
+
 def quiet_format(form: str) -> None:
     """Say that a template is not used, because ids alone were asked for."""
     if form not in ("", "table"):

@@ -10,7 +10,13 @@ import click
 from runengine.cli import context, table
 from runengine.cli.command import ArgumentError, Option, argument, command
 from runengine.cli.filters import filter_option
-from runengine.cli.formats import FORMAT_HELP, heading_option, quiet_format, sorted_rows
+from runengine.cli.formats import (
+    FORMAT_HELP,
+    heading_option,
+    list_format,
+    quiet_format,
+    sorted_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,7 +59,7 @@ _ORDERS: dict[str, Callable[[ImageRow], Any]] = {
 @click.pass_context
 def images(ctx: click.Context, /, **options: Any) -> None:
     """List images."""
-    form, filters = options["form"], options["filters"]
+    filters = options["filters"]
     if options["pattern"] is not None:
         filters.setdefault("reference", []).append(options["pattern"])
     manager = context.engine(ctx).images
@@ -66,7 +72,8 @@ def images(ctx: click.Context, /, **options: Any) -> None:
         text = lines(found, manager.tree(), offers, full=options["full"])
         context.write("".join(f"{line}\n" for line in text))
         return
-    usage = any(field in form for field in _COUNTED)
+    options["form"] = list_format(options, "imagesFormat")
+    usage = any(field in options["form"] for field in _COUNTED)
     _show(manager.list(filters, usage=usage), options)
 
 

@@ -10,7 +10,7 @@ from runengine.cli import asking, context, env_files, network_specs, table
 from runengine.cli.command import Option, argument, command
 from runengine.cli.filters import filter_option
 from runengine.cli.flags import flag
-from runengine.cli.formats import FORMAT_HELP, heading_option, quiet_format
+from runengine.cli.formats import FORMAT_HELP, heading_option, list_format, quiet_format
 from runengine.errors import NotFound
 from runengine.model import endpoint_config
 
@@ -126,7 +126,7 @@ def ls(ctx: click.Context, /, **options: Any) -> None:
         context.write("".join(f"{row.field('ID')}\n" for row in rows))
         return
     layout = LAYOUT._replace(heading=not options["bare"])
-    context.write(table.render(rows, layout, options["form"]))
+    context.write(table.render(rows, layout, list_format(options, "networksFormat")))
 
 
 @command("exists", usage="NETWORK")

@@ -10,7 +10,13 @@ import click
 from runengine.cli import context, port_texts, table, units
 from runengine.cli.command import Option, command
 from runengine.cli.filters import filter_option
-from runengine.cli.formats import FORMAT_HELP, heading_option, quiet_format, sorted_rows
+from runengine.cli.formats import (
+    FORMAT_HELP,
+    heading_option,
+    list_format,
+    quiet_format,
+    sorted_rows,
+)
 from runengine.cli.quoting import quote
 from runengine.cli.template_values import Bound, Row
 
@@ -178,7 +184,7 @@ _ORDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
 @click.pass_context
 def ps(ctx: click.Context, /, **options: Any) -> None:
     """List containers."""
-    form, full = options["form"], options["full"]
+    form, full = list_format(options, "psFormat"), options["full"]
     size = options["size"] or options["sort"] == "size"
     size |= not options["quiet"] and ".Size" in form
     found = context.engine(ctx).containers.list(

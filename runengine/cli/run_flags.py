@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from runengine import model
-from runengine.cli import env_files, run_network
+from runengine.cli import client_config, env_files, run_network
 from runengine.cli.flags import arguments
 from runengine.cli.run_table import (
     CONFIG_FIELDS,
@@ -84,9 +84,10 @@ def build(params: Mapping[str, Any]) -> Request:
 
 
 def detach_keys(text: str | None) -> bytes:
-    """The detach keys of a command line; none given means the default. Raises InvalidParameter."""
+    """The detach keys of a command line; none given: the user's. Raises InvalidParameter."""
     from runengine.monitor import detach
 
+    text = client_config.text_of("detachKeys") if text is None else text
     return detach.DEFAULT if text is None else detach.parse(text)
 
 
@@ -132,7 +133,9 @@ def _config(params: Mapping[str, Any]) -> ContainerConfig:
     config.update(fields)  # type: ignore[typeddict-item]
     _set_streams(params, config)
     config["Tty"] = params["tty"]
-    config["Env"] = env_files.environment(params["env"], params["env_file"])
+    config["Env"] = client_config.beside(
+        env_files.environment(params["env"], params["env_file"])
+    )
     config["Labels"] = env_files.labels(params["label"], params["label_file"])
     config["Cmd"] = arguments(params["command"]) or None
     if params["entrypoint"] is not None:

@@ -10,7 +10,7 @@ import click
 from runengine.cli import context, table, terminal
 from runengine.cli.command import Option, argument, command
 from runengine.cli.flags import flag
-from runengine.cli.formats import FORMAT_HELP
+from runengine.cli.formats import FORMAT_HELP, list_format
 from runengine.cli.stats_rows import COLUMNS, TITLES, StatsRow
 from runengine.errors import EngineError
 from runengine.mgr.container.stats import INTERVAL_S
@@ -72,7 +72,7 @@ def _seconds(text: str) -> float:
 def stats(ctx: click.Context, /, **options: Any) -> None:
     """Display a live stream of container(s) resource usage statistics."""
     engine = context.engine(ctx)
-    names, form, full = options["names"], options["form"], options["full"]
+    names, form, full = options["names"], list_format(options, "statsFormat"), options["full"]
     ids = _resolve(engine, names)
     watch = engine.containers.watch_stats(ids, all=options["everything"])
     typed = dict(zip(ids, names, strict=True))

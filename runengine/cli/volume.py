@@ -11,7 +11,7 @@ from runengine.cli import context, env_files, selection, table
 from runengine.cli.command import ArgumentError, Option, argument, command
 from runengine.cli.filters import filter_option
 from runengine.cli.flags import flag
-from runengine.cli.formats import FORMAT_HELP, heading_option, quiet_format
+from runengine.cli.formats import FORMAT_HELP, heading_option, list_format, quiet_format
 from runengine.cli.network import key_value
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def ls(ctx: click.Context, /, **options: Any) -> None:
         context.write("".join(f"{row.field('Name')}\n" for row in rows))
         return
     layout = LAYOUT._replace(heading=not options["bare"])
-    context.write(table.render(rows, layout, options["form"]))
+    context.write(table.render(rows, layout, list_format(options, "volumesFormat")))
 
 
 @command("exists", usage="VOLUME")

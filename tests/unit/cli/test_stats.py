@@ -262,8 +262,11 @@ def test_the_time_between_two_looks():
             waited.append(interval_s)
             return super().rounds()
 
-    containers = Containers([document()], [document()])
-    containers.watch_stats = lambda *_, **__: Patient([[document()]] * 2)
+    class Watched(Containers):
+        def watch_stats(self, names, *, all):
+            return Patient([[document()]] * 2)
+
+    containers = Watched()
     assert call("stats", "-i", "0.5", containers=containers).exit_code == 0
     assert waited == [0.5]
     for text in ("0", "-1", "x", "nan", "1e9"):
