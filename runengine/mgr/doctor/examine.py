@@ -13,6 +13,7 @@ from runengine.mgr.doctor import (
     engine,
     kernel,
     limits,
+    measuring,
     network,
     programs,
     security,
@@ -48,6 +49,7 @@ SECTIONS: tuple[tuple[str, tuple[Check, ...]], ...] = (
     ("Programs", programs.CHECKS),
     ("Storage", storage.CHECKS),
     ("Limits", limits.CHECKS),
+    ("Measurements", measuring.CHECKS),
     ("Service", service.CHECKS),
 )
 
