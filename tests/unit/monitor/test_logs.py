@@ -207,6 +207,39 @@ def test_a_line_larger_than_a_file_has_its_own(tmp_path):
     assert sizes == {"container.log": 42, "container.log.1": 541, "container.log.2": 42}
 
 
+def test_a_writer_has_one_file_open_however_often_it_rotates(tmp_path):
+    before = os.listdir("/proc/self/fd")
+    writer = open_log(spec(tmp_path, max_size=100, max_file=3))
+    opened = os.listdir("/proc/self/fd")
+    for _ in range(20):
+        writer.write("stdout", b"a" * 40 + b"\n")
+    assert os.listdir("/proc/self/fd") == opened
+    writer.close()
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_log_that_somebody_removes_is_begun_anew(tmp_path):
+    log = spec(tmp_path, max_size=100, max_file=2)
+    writer = open_log(log)
+    writer.write("stdout", b"removed\n")
+    os.unlink(log["path"])
+    writer.write("stdout", b"a" * 50 + b"\n")
+    writer.write("stdout", b"b" * 50 + b"\n")
+    writer.close()
+    assert read(log)["stdout"] == b"a" * 50 + b"\n" + b"b" * 50 + b"\n"
+
+
+def test_a_log_that_cannot_be_read_leaves_no_descriptor(tmp_path, monkeypatch):
+    def refuse(_fd):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(logs, "_cut_torn_record", refuse)
+    with pytest.raises(PermissionError):
+        open_log(spec(tmp_path))
+    assert os.listdir("/proc/self/fd") == before
+
+
 class FullDisk:
     """os.write that takes ``room`` bytes, then no more."""
 
@@ -258,8 +291,9 @@ def test_disk_that_fills_within_a_chunk_leaves_whole_records(tmp_path, disk, dri
     assert read(log) == {"stdout": b"1234\n", "stderr": (NOTE % lost).encode()}
 
 
-@pytest.mark.parametrize("driver", ["cri", "json-file"])
-def test_lines_are_not_joined_over_a_gap(tmp_path, disk, driver):
+@pytest.mark.parametrize(("driver", "begun"), [("cri", b"begun"), ("json-file", b"")])
+def test_lines_are_not_joined_over_a_gap(tmp_path, disk, driver, begun):
+    """What json-file held back of a line is lost with its rest."""
     log = spec(tmp_path, driver)
     writer = open_log(log)
     writer.write("stdout", b"x" * 16384 + b"begun")
@@ -269,8 +303,21 @@ def test_lines_are_not_joined_over_a_gap(tmp_path, disk, driver):
     disk.room = 1 << 20
     writer.write("stdout", b"next\n")
     writer.close()
-    assert read(log)["stdout"].endswith(b"\nnext\n")
-    assert b"beginnext" not in read(log)["stdout"]
+    assert read(log)["stdout"] == b"x" * 16384 + begun + b"\nnext\n"
+
+
+@pytest.mark.parametrize("driver", ["cri", "json-file"])
+def test_lines_that_had_ended_are_not_ended_again_by_a_gap(tmp_path, disk, driver):
+    log = spec(tmp_path, driver)
+    writer = open_log(log)
+    writer.write("stdout", b"x" * 16384 + b"y")
+    writer.write("stdout", b"z\n")
+    disk.room = 0
+    writer.write("stdout", b"lost\n")
+    disk.room = 1 << 20
+    writer.write("stdout", b"next\n")
+    writer.close()
+    assert read(log)["stdout"] == b"x" * 16384 + b"yz\nnext\n"
 
 
 def test_gap_at_the_very_end_is_reported(tmp_path, disk):
