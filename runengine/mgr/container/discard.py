@@ -35,9 +35,7 @@ def remove_settled(
         disk_quota.release(context, record)
     context.volumes.leave(record.id, anonymous=volumes, made=made or record.status == "creating")
     remove_data(context.data_dir(record.id))
-    log_dir = external_log_dir(record)
-    if log_dir:
-        _remove_tree(log_dir)
+    _remove_external_log(record)
     context.store.containers.remove(record.id)
     if record.status != "creating":  # one that was never whole has no events at all
         context.events.container("destroy", record, began_ns=began_ns)
@@ -49,6 +47,12 @@ def remove_data(data_dir: str) -> None:
     shown.let_go(data_dir)
     _check_unmounted(f"{data_dir}/merged")
     _remove_tree(data_dir)
+
+
+def _remove_external_log(record: Record) -> None:
+    directory = external_log_dir(record)
+    if directory:
+        _remove_tree(directory)
 
 
 def external_log_dir(record: Record) -> str | None:
@@ -99,5 +103,6 @@ def forget_half_made(context: Context, record: Record) -> None:
     """Undo a create that failed; the lock is held."""
     context.volumes.leave(record.id, anonymous=True, made=True)
     _remove_tree(context.data_dir(record.id))
+    _remove_external_log(record)
     context.store.containers.remove(record.id)
     discard_directory(context.state_dir(record.id))
