@@ -122,6 +122,8 @@ class Restore(TypedDict):
     """Directory that CRIU has written."""
     work: str
     """Directory for its log."""
+    settings: str
+    """File with what it is told besides."""
     options: list[str]
     """Of the runtime's ``restore``."""
 

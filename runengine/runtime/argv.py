@@ -6,6 +6,10 @@ ones that runc, crun and youki have in common (runc(8) and its subcommands' page
 
 from __future__ import annotations
 
+CRIU_SETTINGS = "CRIU_CONFIG_FILE"
+"""Names a file with settings beside those of the host (criu(8)). The runtimes pass it on, and
+criu 4.1 dies of a network-lock in a file that comes by their annotation instead."""
+
 
 def with_log(base: list[str], log: str) -> list[str]:
     """``base`` with errors written to the file ``log``, one JSON object a line."""
@@ -54,11 +58,16 @@ def restore(
     *,
     pid_file: str,
     work: str,
+    settings: str,
     options: list[str],
 ) -> list[str]:
-    """What ``run`` does, with the processes that ``checkpoint`` wrote; its log is in ``work``."""
+    """What ``run`` does, with the processes that ``checkpoint`` wrote; its log is in ``work``.
+
+    ``settings`` is a file for CRIU, which learns of it by the environment only.
+    """
     paths = ["--image-path", images, "--work-path", work, *_placed(bundle, pid_file, None)]
-    return [*base, "restore", "--detach", *paths, *options, container_id]
+    told = ["env", f"{CRIU_SETTINGS}={settings}"]
+    return [*told, *base, "restore", "--detach", *paths, *options, container_id]
 
 
 def exec_process(

@@ -31,7 +31,7 @@ _REMEDIES = (
     ("has bad size", "the file has changed since: restore from a newer checkpoint"),
     ("unexpected process", "end what runs in it besides its own processes, such as an exec"),
     ("isn't in the dumped tree", "end what runs in it besides its own processes, such as an exec"),
-    ("A process is dumped that shares", "share no namespaces with other containers"),
+    ("Unable to find an external netns", "restore into a container that is on a network as well"),
 )
 
 

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-CRIU_SETTINGS = "CRIU_CONFIG_FILE"
-"""Names a file with settings beside those of the host (criu(8)). The runtimes pass it on, and
-criu 4.1 dies of a network-lock in a file that comes by their annotation instead."""
 PACKAGES = {"runc": "runc", "crun": "crun", "youki": "youki"}
 
 
@@ -77,7 +74,7 @@ class Runtime:
         RuntimeFailed, NotFound.
         """
         command = argv.checkpoint(self._logged(), container_id, images, options=[*options])
-        self._command(command, holding=holding, environment={CRIU_SETTINGS: settings})
+        self._command(command, holding=holding, environment={argv.CRIU_SETTINGS: settings})
 
     def update(self, container_id: str, resources: dict[str, Any]) -> None:
         """Change limits (runtime-spec, config-linux.md#control-groups)."""

@@ -102,6 +102,11 @@ def _check(record: Record, state: State) -> None:
             f"container {record.name} has a terminal, which cannot be checkpointed",
             resolution="create it without -t",
         )
+    if "userns" in record.details:  # CRIU writes it down and cannot start it again
+        raise Unsupported(
+            f"container {record.name} has a user namespace, which cannot be checkpointed",
+            resolution="create it with --userns host",
+        )
 
 
 def _addresses(context: Context, record: Record) -> Sequence[places.Address]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from runengine.cgroups import layout
 from runengine.errors import Conflict, EngineError, Unsupported
 from runengine.linux import fsatomic
 from runengine.mgr.container import checkpoint_places as places
@@ -58,8 +59,19 @@ class Revival:
         return {
             "images": self.checkpoint.directory,
             "work": work,
+            "settings": self._write_settings(record, work),
             "options": [*COMMON, *(flag for flag, is_set in flags.items() if is_set)],
         }
+
+    def _write_settings(self, record: Record, work: str) -> str:
+        """On a unified hierarchy runc leaves CRIU to make the cgroup of the checkpoint again."""
+        text, path = "", f"{work}/settings"
+        host = layout.detect()
+        if host.version == 2:
+            group = record.details["cgroup"][layout.UNIFIED]
+            text = f"cgroup-root {group.removeprefix(host.mounts[layout.UNIFIED])}\n"
+        fsatomic.replace(path, text.encode(), durable=False)
+        return path
 
     def _require_addresses(
         self, record: Record, endpoints: Sequence[ReservedEndpoint]
