@@ -27,12 +27,15 @@ def restore(ctx: click.Context, /) -> None:
 @command("reconcile", hidden=True)
 @click.pass_context
 def reconcile(ctx: click.Context, /) -> None:
-    """Put right what a violent death left, or a flush of the host's firewall.
+    """Put right what a violent death left. The service runs this when it hears of one."""
+    _report(ctx, context.engine(ctx).containers.reconcile())
 
-    The service runs this when it hears of one.
-    """
-    engine = context.engine(ctx)
-    _report(ctx, [*_mended(engine), *engine.containers.reconcile()])
+
+@command("mend", hidden=True)
+@click.pass_context
+def mend(ctx: click.Context, /) -> None:
+    """Write a flushed firewall anew. The service runs this when it hears of a flush."""
+    _report(ctx, _mended(context.engine(ctx)))
 
 
 def _mended(engine: Engine) -> Sequence[str]:

@@ -62,6 +62,7 @@ def serve(ctx: click.Context, /, **params: Any) -> None:
             calls.close,
             restore=[*where, "system", "restore"],
             reconcile=[*where, "system", "reconcile"],
+            mend=[*where, "system", "mend"],
             hold=partial(_hold, paths),
             rehearsal=rehearsal,
             side=side,

@@ -241,6 +241,7 @@ SYSTEM: dict[str, Entry] = {
     "prune": Entry("prune:system_prune", "Remove unused data"),
     "restore": Entry("host:restore", "Start what is to run", hidden=True),
     "reconcile": Entry("host:reconcile", "Put right what a violent death left", hidden=True),
+    "mend": Entry("host:mend", "Write a flushed firewall anew", hidden=True),
     "halt": Entry("host:halt", "Stop every container for a shutdown", hidden=True),
     "leave": Entry("host:leave", "Take unused networks off the host", hidden=True),
 }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from runengine.linux import netlink
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
 _GROUPS = 1 << 6  # NFNLGRP_NFTABLES is the seventh
@@ -88,6 +89,45 @@ class Flushes:
             kind == _DELETE_TABLE and netlink.attributes(body).get(_TABLE_NAME) == self._name
             for kind, body in _messages(datagram)
         )
+
+
+class Mender:
+    """Has the table looked after when a flush was heard, once at a time."""
+
+    def __init__(self, flushes: Flushes | None, run: Callable[[], int]) -> None:
+        """``run`` starts a child that writes the table anew if it is gone; its pid, or 0."""
+        self._flushes = flushes
+        self._run = run
+        self._pid = 0
+        self._again = False
+
+    def fileno(self) -> int:
+        """For a poll; -1 if nothing can be heard."""
+        return -1 if self._flushes is None else self._flushes.fileno()
+
+    def hear(self) -> None:
+        """Something has come; where it was our own change the child finds nothing to do."""
+        if self._flushes is None or not self._flushes.heard():
+            return
+        if self._pid:
+            self._again = True
+        else:
+            self._pid = self._run()
+
+    def ended(self, pid: int) -> bool:
+        """A child has ended; whether it was that one."""
+        if not pid or pid != self._pid:
+            return False
+        self._pid = 0
+        if self._again:
+            self._again = False
+            self._pid = self._run()
+        return True
+
+    def forget(self) -> None:
+        """In a child of ours."""
+        if self._flushes is not None:
+            self._flushes.forget()
 
 
 def _messages(datagram: bytes) -> list[tuple[int, bytes]]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from runengine import front
 from runengine.errors import Conflict, Unavailable
 from runengine.launcher import caller, watch, worker
-from runengine.launcher.flushes import Flushes
+from runengine.launcher.flushes import Flushes, Mender
 from runengine.launcher.log import log
 from runengine.launcher.pool import Pool
 from runengine.launcher.side import Side
@@ -64,6 +64,8 @@ class Setup(NamedTuple):
     """Command line that brings the containers back, run at the start."""
     reconcile: list[str]
     """Command line that puts right what a monitor's or a worker's violent death left."""
+    mend: list[str]
+    """Command line that writes the firewall's table anew if somebody has flushed it."""
     hold: Callable[[], object]
     """Opens what is to stay open as long as a worker lives."""
     rehearsal: Rehearsal
@@ -161,7 +163,8 @@ class Launcher:
         self._pool = Pool(self._poll, self._fork_worker)
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._watch = watch.Watch()
-        self._flushes = Flushes.of(setup.paths.firewall_table)
+        flushes = Flushes.of(setup.paths.firewall_table)
+        self._mender = Mender(flushes, lambda: self._fork_command(setup.mend))
         self._here = worker.Here(
             caller.world_of("self", caller.Status("self")),
             front.identity(),
@@ -177,8 +180,8 @@ class Launcher:
         self._catch_signals()
         self._poll.register(self._wake_read, select.POLLIN)
         self._poll.register(self._listener, select.POLLIN)
-        if self._flushes is not None:
-            self._poll.register(self._flushes, select.POLLIN)
+        if self._mender.fileno() >= 0:
+            self._poll.register(self._mender, select.POLLIN)
         self._begin_zygote()
         self._look_around()
         self._setup.rehearsal.prepare()
@@ -229,8 +232,8 @@ class Launcher:
                 self._on_signals(os.read(self._wake_read, 4096))
             elif self._zygote is not None and fd == self._zygote.fileno():
                 self._hear_zygote()
-            elif self._flushes is not None and fd == self._flushes.fileno():
-                self._hear_flushes()
+            elif fd == self._mender.fileno():
+                self._mender.hear()
             elif not self._pool.hear(fd) and self._watch.forget(fd):
                 self._poll.unregister(fd)
                 self._put_right()
@@ -288,8 +291,7 @@ class Launcher:
         # These objects live on: their numbers will be other files'.
         for sock in (self._listener, self._asked):
             sock.detach()
-        if self._flushes is not None:
-            self._flushes.forget()
+        self._mender.forget()
         self._pool.forget()
         if self._zygote is not None:
             self._zygote.forget()
@@ -315,10 +317,6 @@ class Launcher:
 
     def _hear_zygote(self) -> None:
         if self._zygote is not None and self._zygote.heard_violence():
-            self._put_right()
-
-    def _hear_flushes(self) -> None:
-        if self._flushes is not None and self._flushes.heard():
             self._put_right()
 
     def _zygote_ended(self, ended: Zygote) -> None:
@@ -389,7 +387,7 @@ class Launcher:
             self._put_right()
 
     def _ended(self, pid: int, status: int) -> None:
-        if self._pool.ended(pid, status):
+        if self._pool.ended(pid, status) or self._mender.ended(pid):
             return
         if pid == self._reconciler:
             self._reconciler = 0
