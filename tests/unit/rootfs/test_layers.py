@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
 
 from runengine.errors import InvalidParameter, NotFound, StateError
-from runengine.linux import libc
+from runengine.linux import fsatomic, libc
 from runengine.rootfs.layers import LayerInfo, LayerStore
 
 KEYS = [digit * 64 for digit in "abc"]
@@ -122,10 +123,54 @@ def test_a_damaged_record_is_named(store):
     assert store.sweep(set()).removed == KEYS[:1]
 
 
-def test_a_durable_commit_syncs_before_the_layer_shows(store, monkeypatch):
-    seen = []
-    monkeypatch.setattr(libc, "syncfs", lambda _fd: seen.append(store.has(KEYS[0])))
+@pytest.fixture
+def steps(store, monkeypatch):
+    """What is done for the disk's sake, and whether the layer is there then."""
+    done = []
+    monkeypatch.setattr(libc, "syncfs", lambda _fd: done.append(("all", store.has(KEYS[0]))))
+    monkeypatch.setattr(
+        fsatomic, "sync_directory", lambda path: done.append((path, store.has(KEYS[0])))
+    )
+    return done
+
+
+def test_a_durable_commit_syncs_before_the_layer_shows_and_its_name_after(store, steps):
     with store.stage() as staging:
         staging.commit(KEYS[0])
-    assert seen == [False]
+    assert steps == [("all", False), (store.root, True)]
     assert store.info(KEYS[0]) == LayerInfo(0, store.size(KEYS[0]), 1, "")
+
+
+def test_a_commit_that_the_disk_refuses_is_an_error_and_leaves_nothing(store, monkeypatch):
+    def refuse(*_args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", refuse)
+        patch.setattr(fsatomic, "replace_json", lambda *_args, **_options: None)
+        with pytest.raises(OSError, match="No space left"):
+            add(store, KEYS[0])
+    assert not store.has(KEYS[0])
+    assert os.listdir(store.staging) == []
+
+
+def test_a_damaged_layer_and_the_new_one_change_places_once_that_is_on_the_disk(
+    store, steps, monkeypatch
+):
+    def exchange(one, other):
+        steps.append(("exchange", True))
+        os.rename(one, f"{one}-between")
+        os.rename(other, one)
+        os.rename(f"{one}-between", other)
+
+    monkeypatch.setattr(libc, "exchange", exchange)
+    add(store, KEYS[0], b"damaged")
+    with store.stage() as staging:
+        with open(f"{staging.diff}/file", "wb") as file:
+            file.write(b"whole")
+        staging.replace(KEYS[0], tar_bytes=5, blob="sha256:new")
+    assert steps == [("all", True), ("exchange", True), (store.root, True)]
+    with open(f"{store.path(KEYS[0])}/file", "rb") as found:
+        assert found.read() == b"whole"
+    assert (store.info(KEYS[0]).tar_bytes, store.info(KEYS[0]).blob) == (5, "sha256:new")
+    assert os.listdir(store.staging) == []
