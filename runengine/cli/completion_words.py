@@ -85,6 +85,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "streams_commands:exec_command": ("running",),
     "top:top": ("running",),
     "update:update": ("container", "..."),
+    "upgrade:upgrade": ("container",),
     "volume:exists": ("volume",),
     "volume_archive:export": ("volume",),
     "volume_archive:import_files": ("volume",),

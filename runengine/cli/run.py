@@ -111,11 +111,23 @@ def _create(engine: Engine, request: run_flags.Request, *, starts: bool) -> Crea
 
 def ensure_image(engine: Engine, request: run_flags.Request) -> None:
     """Pull the image if it is missing, or as ``--pull`` says. Raises EngineError."""
-    name = request.config["Image"]
-    here = request.pull != "always" and _is_here(engine, name, request.platform)
-    if here and request.pull != "newer":
+    bring_image(
+        engine,
+        request.config["Image"],
+        pull=request.pull,
+        platform=request.platform,
+        quiet=request.quiet,
+    )
+
+
+def bring_image(
+    engine: Engine, name: str, *, pull: str, platform: str | None = None, quiet: bool = False
+) -> None:
+    """The same for one that is named."""
+    here = pull != "always" and _is_here(engine, name, platform)
+    if here and pull != "newer":
         return
-    if request.pull == "never":
+    if pull == "never":
         raise NotFound(
             f"Unable to find image '{name}' locally",
             resolution="--pull never forbids to pull it",
@@ -123,22 +135,22 @@ def ensure_image(engine: Engine, request: run_flags.Request) -> None:
     from runengine.registry import reference
 
     pulled = str(reference.parse(name).familiar)
-    if not here and request.pull != "always" and not request.quiet:
+    if not here and pull != "always" and not quiet:
         context.complain(f"Unable to find image '{pulled}' locally", prefix="")
     try:
-        _pull(engine, request)
+        _pull(engine, name, platform, quiet=quiet)
     except EngineError as error:
         if not here:
             raise
         context.warn(f"using the image {pulled} that is here, as its registry fails: {error}")
 
 
-def _pull(engine: Engine, request: run_flags.Request) -> None:
+def _pull(engine: Engine, name: str, platform: str | None, *, quiet: bool) -> None:
     """Pull; what is here already, or what another command is bringing, is not brought again."""
     from runengine.cli.progress import progress_for
 
-    with progress_for(terminal.STDERR, quiet=request.quiet) as progress:
-        engine.images.pull(request.config["Image"], platform=request.platform, progress=progress)
+    with progress_for(terminal.STDERR, quiet=quiet) as progress:
+        engine.images.pull(name, platform=platform, progress=progress)
 
 
 def _is_here(engine: Engine, name: str, platform: str | None) -> bool:

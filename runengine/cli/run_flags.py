@@ -74,7 +74,7 @@ def build(params: Mapping[str, Any]) -> Request:
         params["name"] or None,
         _platform(params["platform"]),
         _replaces(params),
-        _pull_policy(params["pull"]),
+        pull_policy(params["pull"]),
         params["quiet"],
         params.get("detach", False),
         params.get("sig_proxy", True),
@@ -104,7 +104,8 @@ def _replaces(params: Mapping[str, Any]) -> bool:
     return bool(params["replace"])
 
 
-def _pull_policy(text: str) -> str:
+def pull_policy(text: str) -> str:
+    """When to pull. Raises InvalidParameter."""
     if text not in PULL_POLICIES:
         raise InvalidParameter(
             f"invalid pull option: {text!r}", resolution=f"one of {', '.join(PULL_POLICIES)}"
@@ -139,8 +140,8 @@ def _config(params: Mapping[str, Any]) -> ContainerConfig:
     config["Labels"] = env_files.labels(params["label"], params["label_file"])
     config["Cmd"] = arguments(params["command"]) or None
     if params["entrypoint"] is not None:
-        # As with Docker an empty entrypoint clears the image's.
-        config["Entrypoint"] = [params["entrypoint"]] if params["entrypoint"] else []
+        # As with Docker an empty one clears the image's.
+        config["Entrypoint"] = [params["entrypoint"]]
     config["Healthcheck"] = _health_check(params)
     if config["StopTimeout"] is not None and config["StopTimeout"] < -1:
         raise InvalidParameter(

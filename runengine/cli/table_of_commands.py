@@ -20,6 +20,7 @@ WAIT = Entry(
 )
 RM = Entry("lifecycle:rm", "Remove one or more containers")
 UPDATE = Entry("update:update", "Update configuration of one or more containers")
+UPGRADE = Entry("upgrade:upgrade", "Put a container on another image")
 RENAME = Entry("lifecycle:rename", "Rename a container")
 IMPORT_CONTAINER = Entry(
     "moving:import_container", "Make the container that export --with-config wrote"
@@ -127,6 +128,7 @@ CONTAINER: dict[str, Entry] = {
     "remove": _alias(RM, "rm"),
     "rename": RENAME,
     "update": UPDATE,
+    "upgrade": UPGRADE,
     "attach": ATTACH,
     "exec": EXEC,
     "ls": PS,
@@ -283,6 +285,7 @@ TOP_LEVEL: dict[str, Entry] = {
     "rm": RM,
     "rename": RENAME,
     "update": UPDATE,
+    "upgrade": UPGRADE,
     "attach": ATTACH,
     "exec": EXEC,
     "spec": SPEC,

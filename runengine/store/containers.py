@@ -237,6 +237,21 @@ class Containers:
                 (json.dumps(record.config), json.dumps(record.host_config), record.id),
             )
 
+    def set_image(self, record: Record) -> None:
+        """Replace what the container is made of by the record's, all at once."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE containers SET image_id = ?, config = ?, details = ?, layers = ?"
+                " WHERE id = ?",
+                (
+                    record.image_id,
+                    json.dumps(record.config),
+                    json.dumps(record.details),
+                    json.dumps(record.layers),
+                    record.id,
+                ),
+            )
+
     def rename(self, container_id: str, name: str) -> None:
         """Change the name. Raises AlreadyExists if it is taken, even by this container."""
         owner = self.id_of_name(name)

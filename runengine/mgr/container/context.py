@@ -141,6 +141,9 @@ class VolumeSource(Protocol):
     def release(self, names: Sequence[str], container_id: str) -> None:
         """A container that held volumes has ended. Idempotent; never fails."""
 
+    def drop(self, container_id: str, names: Sequence[str]) -> None:
+        """A container mounts these no more: remove those that no other does. Never fails."""
+
     def leave(self, container_id: str, *, anonymous: bool, made: bool) -> None:
         """A container goes: remove its anonymous volumes, and those that it was the first to
         mount (``made``), unless others mount them. Idempotent; never fails.
@@ -189,6 +192,10 @@ class Context(NamedTuple):
             if record is None:
                 discard_directory(self.state_dir(container_id))
                 raise NotFound(f"No such container: {container_id[:12]}")
+            if "swap" in record.details:
+                from runengine.mgr.container import swap
+
+                record = swap.finish(self, record)  # who began it has died
             yield record
 
     @contextmanager

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runengine.cgroups.limits import Checked
     from runengine.mgr.container.context import Context
     from runengine.model import ContainerConfig, EndpointConfig, HostConfig
+    from runengine.monitor.protocol import LogSpec
     from runengine.store.containers import State
     from runengine.store.images import StoredImage
     from runengine.store.network_types import WantedEndpoint
@@ -155,7 +156,6 @@ def make_plan(
     from runengine.cgroups import layout
     from runengine.linux import kernel, rlimits
     from runengine.mgr.container import policy
-    from runengine.mgr.log_options import Subject, log_spec
     from runengine.mgr.network import wishes
     from runengine.oci_spec import merge, validate
 
@@ -176,16 +176,7 @@ def make_plan(
     checked = _with_limits(context, host)
     host = checked.host
     cgroups_path = _cgroups_path(context, host, container_id)
-    data_dir = context.data_dir(container_id)
-    subject = Subject(
-        container_id,
-        name=name,
-        image=config["Image"],
-        image_id=image.image_id,
-        labels=merged["Labels"],
-        env=merged["Env"],
-    )
-    log, log_dir = log_spec(host["LogConfig"], data_dir, container_id, subject)
+    log, log_dir = log_of(context, container_id, name, merged, image.image_id, host)
     if log["driver"] == "passthrough" and merged["Tty"]:
         raise InvalidParameter(
             "log driver 'passthrough' does not go with a terminal",
@@ -202,6 +193,28 @@ def make_plan(
         **_mounts(context, merged, host),
     }
     return Plan(image, merged, host, details, warnings + checked.warnings, wished.wanted)
+
+
+def log_of(
+    context: Context,
+    container_id: str,
+    name: str,
+    config: ContainerConfig,
+    image_id: str,
+    host: HostConfig,
+) -> tuple[LogSpec, str | None]:
+    """Where a container's output goes, and the directory for it outside of the container's own."""
+    from runengine.mgr.log_options import Subject, log_spec
+
+    subject = Subject(
+        container_id,
+        name=name,
+        image=config["Image"],
+        image_id=image_id,
+        labels=config["Labels"],
+        env=config["Env"],
+    )
+    return log_spec(host["LogConfig"], context.data_dir(container_id), container_id, subject)
 
 
 def _with_limits(context: Context, host: HostConfig) -> Checked:
@@ -318,18 +331,22 @@ def _drop_unless_owned(context: Context, record: Record) -> None:
 
 
 def _make_directories(context: Context, record: Record) -> None:
-    """The writable layer; its root looks like the image's, since overlay shows the upper's."""
     data_dir = context.data_dir(record.id)
-    make_private_directory(data_dir)
-    for name in ("upper", "work", "merged"):
-        os.makedirs(f"{data_dir}/{name}", mode=0o700, exist_ok=True)
+    make_private_directory(f"{data_dir}/merged")
     if record.details["log_dir"]:
         make_private_directory(record.details["log_dir"])
+    make_layer(context, record, data_dir)
+
+
+def make_layer(context: Context, record: Record, directory: str) -> None:
+    """A writable layer; its root looks like the image's, since overlay shows the upper's."""
+    for name in ("upper", "work"):
+        os.makedirs(f"{directory}/{name}", mode=0o700, exist_ok=True)
     lowers = context.images.layer_paths(record.layers)
     top = os.stat(lowers[-1]) if lowers else None
     if "quota" in record.details:
         from runengine.mgr.container import disk_quota
 
-        disk_quota.claim_layer(context, record)
-    os.chown(f"{data_dir}/upper", top.st_uid if top else 0, top.st_gid if top else 0)
-    os.chmod(f"{data_dir}/upper", top.st_mode & 0o7777 if top else 0o755)
+        disk_quota.claim_layer(record, directory)
+    os.chown(f"{directory}/upper", top.st_uid if top else 0, top.st_gid if top else 0)
+    os.chmod(f"{directory}/upper", top.st_mode & 0o7777 if top else 0o755)

@@ -102,14 +102,14 @@ def projects_of(record: Record) -> list[Project]:
     return [Project(**document) for document in record.details.get(DETAIL, ())]
 
 
-def claim_layer(context: Context, record: Record) -> None:
-    """Make the writable layer its budget's, if it has one. Raises Unsupported."""
+def claim_layer(record: Record, directory: str) -> None:
+    """Make a writable layer its budget's, if it has one. Raises Unsupported."""
     from runengine.rootfs import quota
 
     for project in projects_of(record):
         if ROOT in project.paths:
             for name in ("upper", "work"):
-                quota.assign(f"{context.data_dir(record.id)}/{name}", project.project)
+                quota.assign(f"{directory}/{name}", project.project)
 
 
 def claim_volumes(record: Record, points: Sequence[MountPoint]) -> None:
@@ -191,7 +191,7 @@ def changed(context: Context, record: Record, wanted: Mapping[str, str]) -> Iter
         details = {**record.details, DETAIL: [one._asdict() for one in after.values()]}
         new = record._replace(host_config=host, details=details)
         if any(ROOT in places for places in after.keys() - before.keys()):
-            claim_layer(context, new)
+            claim_layer(new, context.data_dir(record.id))
         context.store.containers.set_details(record.id, details)
         try:
             yield new

@@ -146,6 +146,26 @@ class ContainerMgr(FileOperations, CheckpointOperations):
         )
         return update.update(self._context, name, changes)
 
+    def upgrade(
+        self,
+        name: str,
+        image: str,
+        *,
+        entrypoint: list[str] | None = None,
+        cmd: list[str] | None = None,
+        timeout_s: int | None = None,
+    ) -> None:
+        """Put it on another image, with all that it had but its own changes.
+
+        See ``upgrade.upgrade``. ``timeout_s`` is that of the stop, for one that runs.
+        """
+        from runengine.mgr.container import upgrade
+        from runengine.oci_spec.rebase import Command
+
+        wanted = upgrade.Wanted(image, Command(entrypoint, cmd))
+        upgrade.upgrade(self._context, name, wanted, timeout_s=timeout_s)
+        self._free_layers()
+
     def wait(self, name: str, condition: str = "not-running") -> Waited:
         """Wait for the end of a run. See ``wait.wait``."""
         from runengine.mgr.container import wait

@@ -20,7 +20,7 @@ from runengine.oci_spec.volume_mounts import VolumeWish
 from runengine.store.containers import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from runengine.mgr.container.context import Context
     from runengine.model import ContainerConfig, HostConfig
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _FROM_MODES = frozenset({"ro", "rw", "z", "Z"})
 _DEFAULTS = MountPoint("", "", "")
 _NO_WISH = VolumeWish()
+FRESH = "fresh"
+"""In the record's details: its next start is the first on its image."""
 
 
 # Deciding
@@ -50,10 +52,16 @@ def plan(context: Context, config: ContainerConfig, host: HostConfig) -> list[Mo
         borrowed |= {one.destination: one for one in found if one.destination not in taken}
     points += borrowed.values()
     taken |= borrowed.keys()
+    return parents_first(points + of_image(config, host, taken))
+
+
+def of_image(
+    config: ContainerConfig, host: HostConfig, taken: Collection[str]
+) -> list[MountPoint]:
+    """The anonymous volumes that are wanted where nothing else is mounted, with new names."""
     wanted = [anonymous_volume(path) for path in config["Volumes"]]
     unnamed = {one.destination: one for one in wanted if one.destination not in taken}
-    points += [_named(point, driver) for point in unnamed.values()]
-    return parents_first(points)
+    return [_named(point, str(host.get("VolumeDriver") or "")) for point in unnamed.values()]
 
 
 def _named(point: MountPoint, driver: str) -> MountPoint:
@@ -190,7 +198,7 @@ def bring(
 
     found = context.store.volumes.get_all(names)
     owners = _owners(record)
-    fresh = record.state["StartedAt"] == NEVER
+    fresh = record.state["StartedAt"] == NEVER or FRESH in record.details
     brought, elsewhere = [], {}
     for number, point in enumerate(points):
         if point.volume is None:
@@ -207,6 +215,8 @@ def bring(
             context.volumes.populate(volume, source, rootfs, point.destination, owners)
         brought.append(point._replace(type="bind", source=source))
     _note_sources(context, record, elsewhere)
+    if record.details.pop(FRESH, False):
+        context.store.containers.set_details(record.id, record.details)
     return brought
 
 

@@ -204,6 +204,12 @@ class VolumeMgr:
         if driver_of(self._context, volume.driver).copies(volume):
             populate.populate(self._context, volume, target, rootfs, destination, owners)
 
+    def drop(self, container_id: str, names: Sequence[str]) -> None:
+        """A container mounts these no more: remove those that no other does. Never fails."""
+        from runengine.mgr.volume import removal
+
+        removal.leave(self._context, container_id, names)
+
     def leave(self, container_id: str, *, anonymous: bool, made: bool) -> None:
         """A container goes, and what came with it: its anonymous volumes, and those that its
         creation has made (``made``, for one that was never whole). See ``removal.leave``.

@@ -157,7 +157,7 @@ def test_host_fields(words: list[str], field: str, value: object):
         (["--stop-signal", "INT"], "StopSignal", "INT"),
         (["--stop-timeout", "0"], "StopTimeout", 0),
         (["--entrypoint", "/bin/sh"], "Entrypoint", ["/bin/sh"]),
-        (["--entrypoint", ""], "Entrypoint", []),
+        (["--entrypoint", ""], "Entrypoint", [""]),
         (["-l", "a", "-l", "b=c=d"], "Labels", {"a": "", "b": "c=d"}),
         (["--no-healthcheck"], "Healthcheck", {"Test": ["NONE"]}),
         (

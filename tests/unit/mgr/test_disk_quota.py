@@ -39,7 +39,7 @@ def box(context, add, fake):
         context.store.containers.remove(template.id)
         for part in ("upper", "work"):
             os.makedirs(f"{context.data_dir(record.id)}/{part}")
-        disk_quota.claim_layer(context, record)
+        disk_quota.claim_layer(record, context.data_dir(record.id))
         return record
 
     return make
