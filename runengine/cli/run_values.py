@@ -205,11 +205,11 @@ def hugetlb(text: str) -> HugetlbLimit:
 
 def ip_address(text: str) -> str:
     """An IPv4 or IPv6 address, in the kernel's spelling."""
-    import socket
+    import _socket
 
-    for family in (socket.AF_INET, socket.AF_INET6):
+    for family in (_socket.AF_INET, _socket.AF_INET6):
         try:
-            return socket.inet_ntop(family, socket.inet_pton(family, text.strip()))
+            return _socket.inet_ntop(family, _socket.inet_pton(family, text.strip()))
         except OSError:
             continue
     raise ValueError(f"IP address is not correctly formatted: {text}")

@@ -6,7 +6,6 @@ Sources: termios(3), tty_ioctl(4), signal(7).
 from __future__ import annotations
 
 import os
-import signal
 from typing import TYPE_CHECKING, Any
 
 from runengine.errors import InvalidParameter
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Self
 else:
-    # For all signals at once: what is around it makes an enumeration's member of each number.
+    # What is around it makes an enumeration, and a member of it of each number.
     import _signal
 
 STDIN, STDOUT, STDERR = 0, 1, 2
@@ -85,13 +84,13 @@ class Raw:
 
         atexit.unregister(self.restore)
         # From the background this would stop us, with the terminal still raw.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+        blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGTTOU})
         try:
             termios.tcsetattr(self._fd, termios.TCSANOW, saved)
         except termios.error:
             return
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, blocked)
 
 
 def _raw(attributes: list[Any]) -> list[Any]:
@@ -114,25 +113,25 @@ def _raw(attributes: list[Any]) -> list[Any]:
 # (some servers take SIGWINCH as the order to end).
 _OURS = frozenset(
     {
-        signal.SIGCHLD,
-        signal.SIGPIPE,
-        signal.SIGURG,
-        signal.SIGWINCH,
-        signal.SIGTTIN,
-        signal.SIGTTOU,
-        signal.SIGSEGV,
-        signal.SIGBUS,
-        signal.SIGFPE,
-        signal.SIGILL,
-        signal.SIGABRT,
-        signal.SIGTRAP,
-        signal.SIGSYS,
-        signal.SIGKILL,
-        signal.SIGSTOP,
+        _signal.SIGCHLD,
+        _signal.SIGPIPE,
+        _signal.SIGURG,
+        _signal.SIGWINCH,
+        _signal.SIGTTIN,
+        _signal.SIGTTOU,
+        _signal.SIGSEGV,
+        _signal.SIGBUS,
+        _signal.SIGFPE,
+        _signal.SIGILL,
+        _signal.SIGABRT,
+        _signal.SIGTRAP,
+        _signal.SIGSYS,
+        _signal.SIGKILL,
+        _signal.SIGSTOP,
     }
 )
 # What ends a program by default and asks it to go: must not leave the terminal raw.
-_ENDING = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
+_ENDING = frozenset({_signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT})
 
 
 def proxied() -> frozenset[int]:
@@ -148,14 +147,14 @@ class Signals:
     """
 
     def __init__(self, *, proxy: bool) -> None:
-        self._caught = {signal.SIGWINCH} | (proxied() if proxy else frozenset())
+        self._caught = {_signal.SIGWINCH} | (proxied() if proxy else frozenset())
         self._before: dict[int, Any] = {}
         self._read_fd = self._write_fd = -1
         self._wakeup_before = -1
 
     def __enter__(self) -> Self:
         self._read_fd, self._write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._wakeup_before = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        self._wakeup_before = _signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
         self._install(self._caught, _noted)
         self._install(_ENDING - self._caught, _unwind)
         return self
@@ -169,7 +168,7 @@ class Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             _signal.signal(number, handler)
-        signal.set_wakeup_fd(self._wakeup_before)
+        _signal.set_wakeup_fd(self._wakeup_before)
         os.close(self._read_fd)
         os.close(self._write_fd)
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import select
-import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal  # without the enumerations around it
 
 MAX_POLL_MS = (1 << 31) - 1
 """The longest that poll(2) sleeps at a time, some 24 days."""
@@ -64,7 +69,7 @@ def open_verified(pid: int, started: int) -> int | None:
 def send(fd: int, number: int) -> bool:
     """Send a signal through a pidfd; False if the process has gone."""
     try:
-        signal.pidfd_send_signal(fd, number)
+        _signal.pidfd_send_signal(fd, number)
     except ProcessLookupError:
         return False
     return True

@@ -6,13 +6,13 @@ input, and for output while ``wants_write``; then call ``read_frames()`` or ``fl
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
-import socket
 import struct
 import sys
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from runengine import errors
@@ -21,6 +21,7 @@ from runengine.linux.locks import locked
 from runengine.monitor import wire
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
     from typing import Self
 
@@ -60,7 +61,7 @@ class Started(NamedTuple):
 class Connection:
     """A conversation with a monitor. Context manager; closing it never ends the container."""
 
-    def __init__(self, sock: socket.socket, monitor_pid: int = 0) -> None:
+    def __init__(self, sock: _socket.socket, monitor_pid: int = 0) -> None:
         self._sock = sock
         self._monitor_pid = monitor_pid
         self._splitter = wire.Splitter()
@@ -167,7 +168,7 @@ class Connection:
     def flush(self) -> None:
         """Send what fits now. A broken connection is noticed by the reader, not here."""
         try:
-            sent = self._sock.send(self._unsent, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            sent = self._sock.send(self._unsent, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return
         except OSError:
@@ -178,10 +179,11 @@ class Connection:
     def _send_with(self, fd: int, data: bytes) -> int:
         """Send what fits now together with a descriptor; how much that was."""
         packed = fd.to_bytes(wire.FD_BYTES, sys.byteorder)
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)
         with suppress(OSError):  # a broken connection is noticed by the reader
             # Not by socket.send_fds, which takes no notice of the flags.
-            return self._sock.sendmsg([data], [rights], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            flags = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
+            return self._sock.sendmsg([data], [rights], flags)
         return 0
 
     def _send(self, data: bytes) -> None:
@@ -287,7 +289,7 @@ class Monitor:
 
     _children: list[int] = []  # noqa: RUF012
 
-    def __init__(self, pid: int, sock: socket.socket) -> None:
+    def __init__(self, pid: int, sock: _socket.socket) -> None:
         self.pid = pid
         """0 if the launcher forks it."""
         self.connection = Connection(sock, pid)
@@ -298,8 +300,8 @@ class Monitor:
         """Start the process; it dies quietly if ``run`` never comes. Raises OSError."""
         from runengine.monitor import launch
 
-        ours, theirs = socket.socketpair()
-        with theirs:
+        ours, theirs = _socket.socketpair()
+        with closing(theirs):
             birth = launch.fork(theirs.fileno())
             if birth is None:
                 return cls(cls._spawn(theirs), ours)
@@ -308,7 +310,7 @@ class Monitor:
         return monitor
 
     @classmethod
-    def _spawn(cls, theirs: socket.socket) -> int:
+    def _spawn(cls, theirs: _socket.socket) -> int:
         from runengine.monitor import launch
 
         cls._reap()
@@ -328,8 +330,8 @@ class Monitor:
                 born = b""
         if not born:
             self.connection.close()
-            ours, theirs = socket.socketpair()
-            with theirs:
+            ours, theirs = _socket.socketpair()
+            with closing(theirs):
                 self.pid = self._spawn(theirs)
             self.connection = Connection(ours, self.pid)
 
@@ -422,10 +424,10 @@ def connect(state_dir: str) -> Connection | None:
         directory = os.open(state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     seconds, rest = divmod(ACCEPT_TIMEOUT_S, 1)
     limit = struct.pack("ll", int(seconds), int(rest * 1e6))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
     try:
         # A socket's address holds 108 bytes, a state directory's name may be longer.
         sock.connect(f"/proc/self/fd/{directory}/{wire.SOCKET_NAME}")
@@ -440,7 +442,7 @@ def connect(state_dir: str) -> Connection | None:
         ) from None
     finally:
         os.close(directory)
-    peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_BYTES)
+    peer = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, PEER_BYTES)
     return Connection(sock, struct.unpack("3i", peer)[0])
 
 

@@ -7,18 +7,20 @@ elsewhere, and when the service has gone, it is a new interpreter.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING
 
 from runengine.monitor.wire import CONTROL_FD, ENVIRONMENT
 
 if TYPE_CHECKING:
+    import signal as _signal
     import socket
     from collections.abc import Callable
     from typing import Any
 
     Forker = Callable[[int], socket.socket]
+else:
+    import _signal  # without the enumerations around it
 
 BOOT = os.path.join(os.path.dirname(__file__), "boot.py")
 ZYGOTE_BOOT = os.path.join(os.path.dirname(__file__), "zygote_boot.py")
@@ -92,5 +94,5 @@ def _spawn(argv: list[str], environment: dict[str, str], actions: list[tuple[Any
         setsid=True,
         setsigmask=[],
         # What a caller ignores (nohup) must not be ignored in the container.
-        setsigdef=sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}),
+        setsigdef=sorted(_signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}),
     )

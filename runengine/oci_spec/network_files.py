@@ -219,11 +219,11 @@ def _packed(address: str) -> bytes:
 
     Not by ``ipaddress``, whose import costs a cold start 1.3 ms.
     """
-    import socket
+    import _socket
 
-    for family in (socket.AF_INET, socket.AF_INET6):
+    for family in (_socket.AF_INET, _socket.AF_INET6):
         with suppress(OSError, ValueError):  # the latter for a NUL
-            return socket.inet_pton(family, address)
+            return _socket.inet_pton(family, address)
     return b""
 
 

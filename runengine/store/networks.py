@@ -6,8 +6,8 @@ a container, in the same table as the containers' (``store.endpoints``): no addr
 
 from __future__ import annotations
 
+import _socket
 import json
-import socket
 import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runengine.store.database import Database
 
 _SELECT = "SELECT id, name, driver, device, created_at, settings FROM networks"
-_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_FAMILIES = {4: _socket.AF_INET, 6: _socket.AF_INET6}
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -148,9 +148,9 @@ class Networks:
 def _own_addresses(pool: Pool) -> Iterable[tuple[bytes, str]]:
     family = _FAMILIES[pool.family]
     if pool.gateway:
-        yield socket.inet_pton(family, pool.gateway), "gateway"
+        yield _socket.inet_pton(family, pool.gateway), "gateway"
     for name, address in pool.aux.items():
-        yield socket.inet_pton(family, address), f"aux address {name}"
+        yield _socket.inet_pton(family, address), f"aux address {name}"
 
 
 def _settings(network: Network) -> dict[str, Any]:
