@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _GROUPS = 1 << 6  # NFNLGRP_NFTABLES is the seventh
 _SUBSYSTEM = 10 << 8
-_DELETE_TABLE = _SUBSYSTEM | 2
+_NEW_TABLE, _DELETE_TABLE = _SUBSYSTEM, _SUBSYSTEM | 2
 _ELEMENTS = (_SUBSYSTEM | 12, _SUBSYSTEM | 14, _SUBSYSTEM | 15)
 """Types of messages that elements bring: new ones, deleted ones, the ruleset's number."""
 _TABLE_NAME = 1
@@ -75,7 +75,9 @@ class Flushes:
         gone = False
         for _ in range(_AT_ONCE):
             try:
-                gone |= self._tells(self._socket.recv(_RECEIVE_BYTES))
+                for kind in self._changes(self._socket.recv(_RECEIVE_BYTES)):
+                    # A table that is written anew goes and comes in one transaction.
+                    gone = kind == _DELETE_TABLE
             except BlockingIOError:
                 break
             except OSError as error:
@@ -84,11 +86,14 @@ class Flushes:
                 gone = True  # too much at once: better to look in vain
         return gone
 
-    def _tells(self, datagram: bytes) -> bool:
-        return any(
-            kind == _DELETE_TABLE and netlink.attributes(body).get(_TABLE_NAME) == self._name
+    def _changes(self, datagram: bytes) -> list[int]:
+        """Types of the messages that are about our table itself."""
+        return [
+            kind
             for kind, body in _messages(datagram)
-        )
+            if kind in (_NEW_TABLE, _DELETE_TABLE)
+            and netlink.attributes(body).get(_TABLE_NAME) == self._name
+        ]
 
 
 class Mender:

@@ -233,6 +233,8 @@ def test_a_flush_is_heard_and_elements_wake_nobody(firewall, host):
         assert (woken(), flushes.heard()) == (True, True)
         assert not woken()
         firewall.replay([BRIDGE], [WEB])
+        firewall.replay([BRIDGE], [WEB])
+        assert (woken(), flushes.heard()) == (True, False)
         host.ok("nft", "delete", "table", "inet", "runengine-test")
         assert flushes.heard()
     finally:
