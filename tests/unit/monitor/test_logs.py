@@ -102,6 +102,15 @@ def test_json_long_line_comes_in_pieces_of_one_time(tmp_path):
     assert [entry["log"][-1] for entry in found] == ["\n", "x", "x", "\n", "d"]
 
 
+def test_json_lines_have_the_time_at_which_they_began(tmp_path):
+    log = spec(tmp_path, "json-file")
+    chunks = b"one\ntwo\n", b"three\n", b"fo", b"ur\nfive\n"
+    write(log, *(("stdout", chunk) for chunk in chunks))
+    found = [entry["time"] for entry in records(log)]
+    assert found == sorted(found)
+    assert [found.index(time) for time in found] == [0, 0, 2, 3, 4]
+
+
 def test_json_pieces_do_not_cut_characters(tmp_path):
     log = spec(tmp_path, "json-file")
     text = "a" + "€" * 10_000
