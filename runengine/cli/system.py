@@ -36,7 +36,7 @@ def formatted(document: dict[str, Any], form: str) -> str:
 def version(ctx: click.Context, /, form: str) -> None:
     """Show the runengine version information."""
     facts = context.engine(ctx).system.version()
-    document = {"Client": facts, "Server": facts}
+    document = {"Client": {**facts, "Context": "default"}, "Server": facts}
     context.write(formatted(document, form) if form else "".join(_version_lines(facts)))
 
 

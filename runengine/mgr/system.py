@@ -11,6 +11,7 @@ from runengine.linux import clock, kernel
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from runengine.config import Config
     from runengine.mgr.check.run import Report
     from runengine.mgr.container.context import Context
     from runengine.mgr.event_stream import Subscription
@@ -45,6 +46,8 @@ class SystemMgr:
         return {
             "Version": __version__,
             "ApiVersion": API_VERSION,
+            "MinAPIVersion": API_VERSION,
+            "Platform": {"Name": "runengine"},
             "Os": "linux",
             "Arch": platform.native().architecture,
             "KernelVersion": uname.release,
@@ -93,7 +96,7 @@ class SystemMgr:
             "CgroupDriver": config.cgroup_driver,
             "CgroupVersion": str(here.cgroup_version),
             "KernelVersion": here.release,
-            "OperatingSystem": _os_name(),
+            "OperatingSystem": _os_release("PRETTY_NAME"),
             "OSType": "linux",
             "Architecture": uname.machine,
             "NCPU": psutil.cpu_count() or 1,
@@ -105,6 +108,9 @@ class SystemMgr:
             "SecurityOptions": _security_options(here),
             "Warnings": _warnings(can),
             "LiveRestoreEnabled": True,
+            "SystemTime": clock.now(),
+            **_limits(can),
+            **_what_scripts_ask_for(config),
             "RegistryConfig": {
                 "InsecureRegistries": config.insecure_registries,
                 "Mirrors": config.mirrors,
@@ -168,11 +174,47 @@ class SystemMgr:
         }
 
 
-def _os_name() -> str:
+def _limits(can: Any) -> dict[str, bool]:
+    """Which limits this kernel keeps, under Docker's names."""
+    return {
+        "MemoryLimit": can.memory,
+        "SwapLimit": can.memory_swap,
+        "CpuCfsPeriod": can.cpu_period,
+        "CpuCfsQuota": can.cpu_quota,
+        "CPUShares": can.cpu_shares,
+        "CPUSet": can.cpuset_cpus,
+        "PidsLimit": can.pids,
+        "OomKillDisable": can.oom_kill_disable,
+    }
+
+
+def _what_scripts_ask_for(config: Config) -> dict[str, Any]:
+    """What is always so here, or told elsewhere, and scripts look for by Docker's names."""
+    from runengine.mgr.log_options import DRIVERS
+    from runengine.mgr.network.create import DRIVERS as NETWORKS
+    from runengine.mgr.volume.drivers import BUILTIN
+
+    return {
+        "Plugins": {
+            "Volume": [*BUILTIN, *sorted(config.volume_plugins)],
+            "Network": sorted({*NETWORKS, "host", "null"}),
+            "Authorization": None,
+            "Log": list(DRIVERS),
+        },
+        "Swarm": {"LocalNodeState": "inactive", "ControlAvailable": False, "NodeID": ""},
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "OSVersion": _os_release("VERSION_ID"),
+        "Labels": [],
+        "ExperimentalBuild": False,
+        "Debug": False,
+    }
+
+
+def _os_release(key: str) -> str:
     import platform
 
     try:
-        return platform.freedesktop_os_release().get("PRETTY_NAME", "<unknown>")
+        return platform.freedesktop_os_release().get(key, "<unknown>")
     except OSError:
         return "<unknown>"
 

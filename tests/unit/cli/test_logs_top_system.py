@@ -124,7 +124,7 @@ def test_version_formats():
 
     assert shown("{{.Server.Version}} {{.Client.ApiVersion}}") == "0.1.0 1.47\n"
     assert json.loads(shown("json"))["Server"] == VERSION
-    assert json.loads(shown("{{json .Client}}")) == VERSION
+    assert json.loads(shown("{{json .Client}}")) == {**VERSION, "Context": "default"}
 
 
 def test_info():
