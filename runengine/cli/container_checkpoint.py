@@ -49,7 +49,7 @@ def _shared() -> list[click.Option]:
 @argument("names", nargs=-1)
 @click.pass_context
 def checkpoint(ctx: click.Context, /, **params: Any) -> None:
-    """Checkpoint one or more containers."""
+    """Checkpoint one or more running containers."""
     names = selection.choose(ctx, params, selection.RUNNING).names
     if params["export"] and len(names) != 1:
         raise InvalidParameter("--export is for a single container")

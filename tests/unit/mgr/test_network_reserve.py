@@ -112,6 +112,19 @@ def test_addresses_go_round(networks, net, add):
     assert networks.reserve(records[3].id, [WantedEndpoint("net")])[0].ip == "10.1.0.2"
 
 
+def test_a_run_that_goes_on_has_its_address_again(networks, net, add):
+    former = WantedEndpoint("net", former=("10.1.0.5", ""), former_mac="02:42:0a:00:00:77")
+    web = add("web")
+    one = networks.reserve(web.id, [former])[0]
+    assert (one.ip, one.mac) == ("10.1.0.5", "02:42:0a:00:00:77")
+    assert networks.wanted_of(web.id) == [WantedEndpoint(net.id, "net")]  # for one run only
+    # Somebody else has it by now.
+    other = networks.reserve(add("other").id, [former])[0]
+    assert (other.ip, other.mac) != (one.ip, one.mac)
+    elsewhere = networks.reserve(add("third").id, [former._replace(former=("10.9.9.9", "fd::1"))])
+    assert elsewhere[0].ip.startswith("10.1.0.")
+
+
 def test_who_reserves_again_gives_back_first(networks, net, add):
     web = add("web")
     first = networks.reserve(web.id, [WantedEndpoint("net", ip="10.1.0.4")])[0]

@@ -26,6 +26,15 @@ def test_command_lines() -> None:
     assert argv.exec_process(BASE, "c", "f", pid_file="p") == [
         *BASE, "exec", "--detach", "--process", "f", "--pid-file", "p", "c",
     ]
+    assert argv.checkpoint(BASE, "c", "/i", options=["--leave-running"]) == [
+        *BASE, "checkpoint", "--image-path", "/i", "--leave-running", "c",
+    ]
+    assert argv.restore(
+        BASE, "c", "/b", "/i", pid_file="p", work="/w", settings="/s", options=["--file-locks"]
+    ) == [
+        "env", "CRIU_CONFIG_FILE=/s", *BASE, "restore", "--detach", "--image-path", "/i",
+        "--work-path", "/w", "--bundle", "/b", "--pid-file", "p", "--file-locks", "c",
+    ]
     assert argv.start(BASE, "c") == [*BASE, "start", "c"]
     assert argv.kill(BASE, "c", 9, everyone=True) == [*BASE, "kill", "--all", "c", "9"]
     assert argv.kill(BASE, "c", "TERM", everyone=False) == [*BASE, "kill", "c", "TERM"]
