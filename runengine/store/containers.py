@@ -105,7 +105,7 @@ class Containers:
     def add(self, record: Record) -> None:
         """Reserve id and name together. Raises AlreadyExists, naming who has it."""
         try:
-            with self._database.write() as connection:
+            with self._database.write(grows=True) as connection:
                 connection.execute(
                     "INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (

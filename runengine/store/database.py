@@ -24,6 +24,10 @@ WAL_WRITE_BYTE = 120
 """Of the file -shm: who writes has it locked (sqlite.org/walformat.html)."""
 LEFT_LOG_BYTES = 1 << 20
 """So long a log is left by a process that ends: reading it back takes half a millisecond."""
+RESERVE_BYTES = 512 << 10
+"""Kept for what gives room back: on a full disk even a removal has to be written down."""
+ROOMY_BYTES = 64 << 20
+"""With so much free it is taken anew."""
 
 # One entry per schema version, never edited once released: version N is MIGRATIONS[:N] applied.
 MIGRATIONS: tuple[str, ...] = (
@@ -210,8 +214,12 @@ class Database:
             self.connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A write transaction: all or nothing. The lock is taken at once, so no late conflict."""
+    def write(self, *, grows: bool = False) -> Iterator[sqlite3.Connection]:
+        """A write transaction: all or nothing. The lock is taken at once, so no late conflict.
+
+        What ``grows`` makes new objects, and gets nothing of the reserve.
+        """
+        self._mind_reserve(grows=grows)
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -226,6 +234,21 @@ class Database:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             raise _readable(error, self.path) from error
+
+    def _mind_reserve(self, *, grows: bool) -> None:
+        """Take room on the disk while there is plenty, and give it back when there is none."""
+        reserve = f"{self.path}-reserve"
+        with suppress(OSError):
+            system = os.statvfs(self.path)
+            free = system.f_bavail * system.f_frsize
+            if free < RESERVE_BYTES and not grows:
+                os.unlink(reserve)
+            elif free > ROOMY_BYTES and not os.path.exists(reserve):
+                fd = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                try:
+                    os.posix_fallocate(fd, 0, RESERVE_BYTES)
+                finally:
+                    os.close(fd)
 
     def faults(self) -> list[str]:
         """What is wrong with the file, and with references in it, by SQLite's own words."""

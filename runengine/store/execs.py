@@ -39,7 +39,7 @@ class Execs:
 
     def add(self, record: ExecRecord) -> None:
         """Store a new exec."""
-        with self._database.write() as connection:
+        with self._database.write(grows=True) as connection:
             connection.execute(
                 "INSERT INTO execs VALUES (?, ?, ?, ?)",
                 (

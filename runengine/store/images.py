@@ -56,7 +56,7 @@ class Images:
         media_type: str,
     ) -> None:
         """Add the image, or refresh its manifest and layers; the first arrival time stays."""
-        with self._database.write() as connection:
+        with self._database.write(grows=True) as connection:
             connection.execute(
                 "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (image_id) DO UPDATE SET manifest_digest = excluded.manifest_digest,"

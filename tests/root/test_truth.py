@@ -1,5 +1,6 @@
 """Whatever dies, the next command sees what is, cleans up, and says unknown where nobody saw."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,11 +12,13 @@ import time
 import pytest
 
 from runengine import Engine
-from runengine.errors import NotFound, TimedOut
+from runengine.errors import EngineError, NotFound, TimedOut
 from runengine.linux import pidfd
 from runengine.mgr.container import stop
 from runengine.mgr.container.runtime import runtime_of
 from runengine.mgr.container.start import engine_command
+from runengine.paths import Paths
+from tests.support.engines import Runner
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("runc", "overlay", "busybox")]
@@ -214,6 +217,43 @@ def test_a_pause_that_comes_between_the_look_and_the_kill(runner, engine, monkey
     monkeypatch.setattr(stop, "_send", send_late)
     engine.containers.remove(container, force=True)
     assert left_of(engine, container) == []
+
+
+@pytest.fixture
+def small(tmp_path):
+    """An engine on a disk of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "small", disk], check=True)
+    with Engine.open(Paths(f"{disk}/root", f"{disk}/state")) as engine:
+        engine.images.ensure_default()
+        yield disk, engine
+        (disk / "fill").unlink(missing_ok=True)
+        for entry in engine.containers.list(all=True):
+            engine.containers.remove(entry["Id"], force=True)
+    subprocess.run(["umount", disk], check=True)
+
+
+def fill(path):
+    """Take all the room that there is."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 12))
+
+
+def test_on_a_full_disk_everything_can_be_removed(small):
+    """What gives room back has some kept for it."""
+    disk, engine = small
+    runner = Runner(engine)
+    names = [runner.start("sleep", "1000"), runner.create("true"), runner.start("sleep", "1000")]
+    fill(disk / "fill")
+    with pytest.raises(EngineError, match="free some space"):
+        runner.create("true")
+    engine.containers.stop(names[0], timeout_s=0)
+    for name in names:
+        engine.containers.remove(name, force=True)
+    assert engine.containers.list(all=True) == []
+    assert [left for name in names for left in left_of(engine, name)] == []
 
 
 def test_the_cleanup_command_is_harmless_at_any_time(runner, engine):

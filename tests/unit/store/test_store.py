@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,7 @@ from runengine.errors import AlreadyExists, AmbiguousName, NotFound, StateError,
 from runengine.model import container_config, exec_config, host_config
 from runengine.paths import Paths
 from runengine.store.containers import Record, created_state
-from runengine.store.database import LEFT_LOG_BYTES, MIGRATIONS, Database
+from runengine.store.database import LEFT_LOG_BYTES, MIGRATIONS, RESERVE_BYTES, Database
 from runengine.store.execs import ExecRecord, ExecState
 from runengine.store.store import Store
 from tests.support.documents import changed
@@ -220,3 +221,28 @@ def test_a_process_that_ends_leaves_a_short_log_to_the_next(paths, padding, stay
     assert [row.id for row in store.containers.all()] == [A, B]
     store.close()
     assert not os.path.exists(f"{paths.database}-wal")
+
+
+def test_a_reserve_is_kept_for_what_gives_room_back(paths, monkeypatch):
+    """On a full disk a removal must be written down; what makes new objects gets none of it."""
+    free = 1 << 30
+    reserve = f"{paths.database}-reserve"
+
+    def statvfs(_):
+        return SimpleNamespace(f_bavail=free // 4096, f_frsize=4096)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    store = Store.open(paths)
+    assert os.stat(reserve).st_blocks * 512 >= RESERVE_BYTES
+    free = 0
+    store.containers.add(record(A, "one"))
+    assert os.path.exists(reserve)
+    assert store.containers.remove(A)
+    assert not os.path.exists(reserve)
+    free = RESERVE_BYTES
+    store.containers.remove(A)
+    assert not os.path.exists(reserve)
+    free = 1 << 30
+    store.containers.remove(A)
+    assert os.path.exists(reserve)
+    store.close()
