@@ -119,6 +119,11 @@ class Firewall:
         except OSError as error:
             raise nftables.refused(what, error) from error
 
+    def _is_anothers(self) -> bool:
+        with suppress(EngineError):
+            return not self.is_whole()
+        return False
+
     def remove(self) -> None:
         """Take the whole table away; idempotent."""
         nftables.run(ruleset.removal(self.table), f"remove the firewall table {self.table}")
@@ -147,6 +152,12 @@ class Firewall:
                     resolution="runengine network reload makes it anew",
                 ) from error
             refusal = nftables.refused(what, error)
+            if self._is_anothers():
+                # An older engine's, or damaged by hand: to insist on it would hold containers up.
+                raise TableMissing(
+                    f"cannot {what}: the nftables table {self.table} is not of our making",
+                    resolution="runengine network reload makes it anew",
+                ) from error
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                 raise _Taken(refusal) from error
             raise refusal from error

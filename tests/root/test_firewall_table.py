@@ -142,6 +142,26 @@ def test_a_flushed_ruleset_is_noticed(host, firewall):
     assert firewall.is_whole()
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "map everywhere4 { type ipv4_addr : ipv4_addr; }",
+        "set everywhere4 { type ipv4_addr; }\nset bridges { type ipv4_addr; }",
+        "chain everywhere4 { }",
+    ],
+)
+def test_a_table_that_is_not_of_our_making_holds_nobody_up(host, firewall, content):
+    host.ok("nft", "delete table inet runengine-test")
+    host.ok("nft", f"table inet runengine-test {{ {content}\n}}")
+    for change in (lambda: firewall.publish([WEB]), lambda: firewall.add_network(BRIDGE)):
+        with pytest.raises(TableMissing):
+            change()
+    firewall.withdraw(ALL)
+    firewall.remove_network(BRIDGE.device)
+    firewall.replay([BRIDGE], ALL)
+    assert firewall.is_whole()
+
+
 def test_nothing_of_others_is_touched(host, firewall):
     host.ok("nft", "add table inet mine; add chain inet mine own { type filter hook input"
             " priority 0; policy drop; }; add table inet runengine")  # fmt: skip
