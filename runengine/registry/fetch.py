@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runengine.errors import Corrupt, NotFound, Unavailable
 from runengine.oci_spec import image, media_types
 from runengine.registry import platform as platforms
+from runengine.registry.patience import backoff_s
 
 if TYPE_CHECKING:
     from runengine.ids import DiffID, Digest
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 INDEX_DEPTH_LIMIT = 4
 ATTEMPTS = 4
 """At a config, before it is given up."""
-RETRY_PAUSE_S = 0.2
 
 
 class FetchedManifest(NamedTuple):
@@ -144,7 +144,7 @@ def _small_blob(client: RegistryClient, ref: Reference, descriptor: Descriptor) 
         except Unavailable:
             if attempt + 1 == ATTEMPTS:
                 raise
-            time.sleep(RETRY_PAUSE_S * 2**attempt)
+            time.sleep(backoff_s(attempt + 1))
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -24,7 +24,7 @@ from runengine.errors import (
 from runengine.registry import auth
 from runengine.registry.client import RETRY_PAUSES_S, RegistryClient, error_text
 from runengine.registry.credentials import AuthFiles
-from runengine.registry.patience import BUSY
+from runengine.registry.patience import BUSY, backoff_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +43,6 @@ COMMIT_TIMEOUT_S = 600.0
 ATTEMPTS = 4
 """Attempts in a row that brought nothing before an upload is given up."""
 INTERRUPTIONS_LIMIT = 200
-RETRY_PAUSE_S = 0.2
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 _OCTETS = {"Content-Type": "application/octet-stream"}
 
@@ -153,7 +152,7 @@ class UploadClient(RegistryClient):
                 idle = 0 if session and session.offset > before else idle + 1
                 if idle >= ATTEMPTS:
                     raise
-                time.sleep(RETRY_PAUSE_S * 2**idle)
+                time.sleep(backoff_s(idle))
             except ChunkRefused:
                 # Some registries take a blob in one request and in no other way.
                 session, in_chunks, takes_chunks = None, False, False

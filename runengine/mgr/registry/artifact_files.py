@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from runengine.errors import InvalidParameter, Unavailable
 from runengine.linux import libc
+from runengine.registry.patience import backoff_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Self
 
 ATTEMPTS = 4
-RETRY_PAUSE_S = 0.2
 
 
 class Directory:
@@ -113,4 +113,4 @@ def _fill(out: Any, chunks: Callable[[], Iterator[bytes]], report: Callable[[int
         except Unavailable:
             if attempt + 1 == ATTEMPTS:
                 raise
-            time.sleep(RETRY_PAUSE_S * 2**attempt)
+            time.sleep(backoff_s(attempt + 1))
