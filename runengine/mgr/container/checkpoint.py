@@ -80,7 +80,7 @@ def take(context: Context, record: Record, request: Request) -> places.Checkpoin
     note = places.stamped(request.name, record, _addresses(context, record))._replace(
         tcp_established=request.tcp_established, file_locks=request.file_locks
     )
-    with places.staged(parent, note, replacing=request.replacing) as stage:
+    with places.staged(record, parent, note, replacing=request.replacing) as stage:
         with _stopping(context, record, for_good=not request.leave_running):
             _dump(context, record, state, stage, request)
         made = stage.commit(replacing=request.replacing)

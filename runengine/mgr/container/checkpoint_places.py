@@ -166,13 +166,16 @@ class Stage:
 
 
 @contextmanager
-def staged(parent: str, note: Note, *, replacing: bool = False) -> Iterator[Stage]:
+def staged(
+    record: Record, parent: str, note: Note, *, replacing: bool = False
+) -> Iterator[Stage]:
     """A directory for a new checkpoint, with its note; gone with the block if not committed.
 
     ``replacing``: there may be one with its name, which stays until then. Raises AlreadyExists,
     Conflict (it is being made), Unavailable.
     """
-    sweep(note.container_id, parent)
+    sweep(record.id, parent)
+    _refuse_busy(record, parent)
     if not replacing and os.path.lexists(f"{parent}/{note.name}"):
         raise AlreadyExists(f"checkpoint {note.name} is already exist")
     make_private_directory(parent)
@@ -229,6 +232,21 @@ def sweep(container_id: str, parent: str) -> None:
         if match and note and note.container_id == container_id:
             with suppress(OSError):
                 _finish(parent, match[1], note, begun=match[2] == "part")
+
+
+def _refuse_busy(record: Record, parent: str) -> None:
+    """Raise Conflict while a runtime still works for a command that was killed.
+
+    Two at once would only fail each other.
+    """
+    for entry in os.listdir(parent) if os.path.isdir(parent) else ():
+        match = _STAGED.fullmatch(entry)
+        note = read(f"{parent}/{entry}") if match and match[2] == "part" else None
+        if match and note and note.container_id == record.id:
+            raise Conflict(
+                f"checkpoint {match[1]} of container {record.name} is just being made",
+                resolution="wait until it is there, or gone",
+            )
 
 
 def _finish(parent: str, name: str, note: Note, *, begun: bool) -> None:
