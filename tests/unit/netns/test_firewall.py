@@ -27,10 +27,12 @@ class Table:
         self.there: dict[tuple[str, bytes], bytes] = {}
         self.errors: list[int] = []
         self.log: list[str] = []
+        self.shape: str | None = ruleset.shape()
         monkeypatch.setattr(nftables, "added", lambda _, found: [("add", one) for one in found])
         monkeypatch.setattr(nftables, "deleted", lambda _, found: [("del", one) for one in found])
         monkeypatch.setattr(nftables, "commit", self.commit)
         monkeypatch.setattr(nftables, "dump", self.dump)
+        monkeypatch.setattr(nftables, "comment", lambda _: self.shape)
         for name in ("forget_published", "forget_unpublished"):
             monkeypatch.setattr(conntrack, name, self.forgetting(name))
 
@@ -151,6 +153,16 @@ def test_the_operators_file_is_read_by_nft(tmp_path):
     file = tmp_path / "admin.nft"
     file.write_text("chain admin { }\n")
     assert f'include "{file}"' in ruleset.text("runengine", [], str(file))
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EEXIST, errno.EOPNOTSUPP])
+def test_a_table_that_is_anothers_counts_as_missing(table, firewall, code):
+    table.shape = "an older one's"
+    table.errors = [code, code, code]
+    with pytest.raises(TableMissing, match="not of our making"):
+        firewall.publish([WEB])
+    firewall.withdraw([WEB])
+    firewall.remove_network("br0")
 
 
 def test_without_nft(monkeypatch):
