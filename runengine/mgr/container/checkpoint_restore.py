@@ -6,7 +6,8 @@ the place of its ``run``, and CRIU gives the processes the monitor's new pipes f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runengine.cgroups import layout
 from runengine.errors import Conflict, EngineError, Unsupported
@@ -45,6 +46,13 @@ class Revival:
         note = checkpoint.note
         self._tcp_established = wanted.tcp_established or note.tcp_established
         self._file_locks = wanted.file_locks or note.file_locks
+
+    @staticmethod
+    def follow_links(spec: dict[str, Any]) -> None:
+        """Name what is bound by where it is: CRIU takes a link for the file itself."""
+        for mount in spec["mounts"]:
+            if mount.get("type") == "bind" or "rbind" in mount.get("options", ()):
+                mount["source"] = os.path.realpath(mount["source"])
 
     def job(
         self, context: Context, record: Record, endpoints: Sequence[ReservedEndpoint]

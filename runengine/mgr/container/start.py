@@ -117,7 +117,7 @@ def start_settled(
     try:
         owner = _user_namespace(context, record)
         sandbox = _connect(context, record, owner, kept)
-        spec = _prepare(context, record, sandbox, owner)
+        spec = _prepare(context, record, sandbox, owner, kept)
         job = _job(context, record, console_size)
         job["runtime_dir"] = _runtime_dir(context, job, spec)
         job["health"] = _health(context, record, spec)
@@ -241,7 +241,11 @@ def _connect(
 
 
 def _prepare(
-    context: Context, record: Record, sandbox: Sandbox | None, owner: UserNamespace | None
+    context: Context,
+    record: Record,
+    sandbox: Sandbox | None,
+    owner: UserNamespace | None,
+    kept: Revival | None,
 ) -> dict[str, Any]:
     """Everything on disk that the runtime needs: mounts, files, the bundle; its spec."""
     from runengine.mgr.container import facts, network_files
@@ -274,6 +278,8 @@ def _prepare(
     if sandbox is not None:
         network_files.tell_linked(context, record, sandbox.endpoints)
     spec = build_spec(record.config, record.host_config, known)
+    if kept is not None:
+        kept.follow_links(spec)
     write_spec(f"{state_dir}/bundle", spec)
     if known.network_files != record.details.get("network_files"):
         context.store.containers.set_details(

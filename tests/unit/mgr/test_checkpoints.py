@@ -326,6 +326,17 @@ def test_connections_need_their_address(context, web, monkeypatch):
     find(there, web, ignore_addresses=True).job(there, web, [elsewhere])
 
 
+def test_what_is_bound_is_named_by_where_it_is(tmp_path: Path):
+    (tmp_path / "real").touch()
+    (tmp_path / "link").symlink_to("real")
+    mounts = [
+        {"type": "bind", "source": str(tmp_path / "link"), "options": ["bind"]},
+        {"type": "tmpfs", "source": "tmpfs"},
+    ]
+    checkpoint_restore.Revival.follow_links({"mounts": mounts})
+    assert [mount["source"] for mount in mounts] == [str(tmp_path / "real"), "tmpfs"]
+
+
 def test_a_failed_restore_says_why(context, web):
     checkpoint.create_checkpoint(context, "web", Request("one", leave_running=True))
     kept = find(context, web)
