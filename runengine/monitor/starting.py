@@ -10,7 +10,7 @@ import time
 
 from runengine.linux import clock, fsatomic
 from runengine.monitor import wire
-from runengine.monitor.loop import READ, UNSTARTED, process_name, stat_fields
+from runengine.monitor.loop import READ, UNSTARTED, process_name, set_nonblocking, stat_fields
 from runengine.monitor.session import Session, Streams, set_size
 
 TYPE_CHECKING = False
@@ -33,6 +33,8 @@ TIOCGPTN = 0x80045430
 """Number of a master's terminal (ioctl_tty(2))."""
 LOOK_S = 1.0
 """How often a runtime that takes longer than this is looked at."""
+SAID_BYTES = 512
+"""So much of a failed runtime's own words is looked at."""
 SETTLE_INTERVAL_S = 0.002
 SETTLE_ATTEMPTS = 50
 """How often to look whether the init has become the program; then it counts as started."""
@@ -339,7 +341,22 @@ class Starting:
                 continue
         code = os.waitstatus_to_exitcode(status)
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        return messages.from_log(entries, "the runtime", ended)
+        return messages.from_log(entries, "the runtime", ended, self._said())
+
+    def _said(self) -> str:
+        """The first line on the standard error of a runtime that failed, if it wrote any there."""
+        streams = self._streams
+        if streams is None or streams.terminal:
+            return ""
+        for fd, stream in streams.outputs.items():
+            if stream == wire.STDERR:
+                set_nonblocking(fd)
+                try:
+                    words = os.read(fd, SAID_BYTES).decode(errors="replace").split("\n")
+                except BlockingIOError:
+                    return ""
+                return "".join(char for char in words[0] if char.isprintable())
+        return ""
 
     def _fail(self, failure: Failure, status: int) -> None:
         if os.WIFSIGNALED(status):

@@ -116,16 +116,18 @@ def shorten(message: str) -> str:
             return message
 
 
-def from_log(entries: list[dict[str, Any]], name: str, status: str) -> Failure:
+def from_log(
+    entries: list[dict[str, Any]], name: str, status: str, said: str = ""
+) -> Failure:
     """The failure that the entries of a runtime's JSON log tell of.
 
     ``name`` and ``status`` say which command it was and how it ended, for a log without errors
-    (the runtime was killed).
+    (the runtime was killed); ``said`` is what it then wrote elsewhere.
     """
     levels = ("error", "fatal", "panic")
     texts = [str(entry.get("msg", "")) for entry in entries if entry.get("level") in levels]
     if not texts:
-        return Failure(FAILED, f"{name} {status} without saying why")
+        return Failure(FAILED, f"{name} {status}{f': {said}' if said else ' without saying why'}")
     found = failure(texts[-1])
     # An error of its first stage (in C) comes before "EOF", which tells nothing.
     earlier = "; ".join(shorten(text) for text in texts[:-1])

@@ -40,6 +40,13 @@ START_FAILED = 128
 START_BYTES = 64 << 10
 """Room that a start takes in each of the engine's directories, roughly; a failed one frees it."""
 
+_LIMITS = {
+    errno.EMFILE: "raise the limit on open files: ulimit -n",
+    errno.ENFILE: "raise the host's limit on open files: sysctl fs.file-max",
+    errno.EAGAIN: "raise the limit on processes: ulimit -u, pids.max of this cgroup",
+    errno.ENOMEM: "free some memory, or raise the limit of this cgroup",
+}
+
 
 def start(
     context: Context,
@@ -174,7 +181,7 @@ def _explained(
     """The error for operators: the system's own says nothing of the container."""
     if isinstance(error, OSError):
         reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        return _no_start(context, record, str(reason))
+        return _no_start(context, record, str(reason), number=error.errno)
     if isinstance(error, RuntimeFailed):
         # Without room it cannot even say so: its words are of something else, or none.
         for directory in (context.paths.state, context.paths.root):
@@ -190,12 +197,18 @@ def _explained(
 
 
 def _no_start(
-    context: Context, record: Record, reason: str, *, details: str | None = None
+    context: Context,
+    record: Record,
+    reason: str,
+    *,
+    details: str | None = None,
+    number: int | None = errno.ENOSPC,
 ) -> Unavailable:
+    hint = f"see whether {context.paths.state} and {context.paths.root} have room"
     return Unavailable(
         f"cannot start container {record.name}: {reason}",
         details=details,
-        resolution=f"see whether {context.paths.state} and {context.paths.root} have room",
+        resolution=_LIMITS.get(number or 0, hint),
     )
 
 

@@ -14,7 +14,7 @@ from runengine.mgr.container import start
 from runengine.paths import Paths
 
 CONTEXT: Any = SimpleNamespace(paths=Paths("/var/here", "/run/here"))
-RECORD: Any = SimpleNamespace(name="web")
+RECORD: Any = SimpleNamespace(name="web", host_config={"SecurityOpt": []})
 FAILURE = RuntimeFailed("unable to store init state: %!w(<nil>)")
 
 
@@ -46,3 +46,11 @@ def test_other_failures_are_the_runtimes_own(
 def test_the_systems_errors_name_the_file() -> None:
     error = start._explained(CONTEXT, RECORD, OSError(errno.EROFS, "Read-only", "/run/here/x"))
     assert "cannot start container web: /run/here/x: Read-only" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(errno.EMFILE, "ulimit -n"), (errno.EAGAIN, "pids.max"), (errno.ENOSPC, "have room")],
+)
+def test_the_hint_is_for_what_there_is_too_little_of(number: int, hint: str) -> None:
+    assert hint in str(start._explained(CONTEXT, RECORD, OSError(number, os.strerror(number))))

@@ -50,17 +50,18 @@ def test_one_that_is_not_configured_any_more(context, add):
 
 def test_a_paused_container_is_thawed_without_it(context, add, monkeypatch):
     record = add("box")
+    paused: Any = {**record.state, "Status": "paused"}
     thawed: list[Any] = []
     monkeypatch.setattr(runtime, "runtime_of", lambda *_: Broken(TimedOut("hangs")))
     monkeypatch.setattr(cgroup, "thaw", thawed.append)
     monkeypatch.setattr(observe, "is_frozen", lambda _: not thawed)
     fd = os.pidfd_open(os.getpid())
     try:
-        stop._thaw(context, record, {**record.state, "Status": "paused"}, fd)
+        stop._thaw(context, record, paused, fd)
         assert thawed == [record.details.get("cgroup", {})]
         monkeypatch.setattr(observe, "is_frozen", lambda _: True)
         monkeypatch.setattr(pidfd, "wait", lambda *_: False)
         with pytest.raises(TimedOut, match="hangs"):
-            stop._thaw(context, record, {**record.state, "Status": "paused"}, fd)
+            stop._thaw(context, record, paused, fd)
     finally:
         os.close(fd)

@@ -150,6 +150,11 @@ def test_runtime_that_says_nothing() -> None:
     assert failure.brief == "runc was killed by signal 9 without saying why"
 
 
+def test_without_an_error_in_the_log_its_own_words_are_told() -> None:
+    failure = messages.from_log([], "runc", "ended with status 2", "runtime: no more threads")
+    assert failure.brief == "runc ended with status 2: runtime: no more threads"
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
