@@ -122,7 +122,6 @@ class Model:
         present = parent.children.get(base)
         if self._fair and present is not None and parent.layers[base] == self.layer:
             self._check_fair(present, info)
-        parent.layers[base] = self.layer
         if info.type == tarfile.LNKTYPE:
             folder_of_target, target = self._find(split(info.linkname))
             if _contains(present, folder_of_target):
@@ -135,7 +134,9 @@ class Model:
             if self._fair and is_link and self._is_below(folder_of_target, info):
                 raise Refused("links to a link below, which it may go through as well")
             parent.children[base] = target
+            parent.layers[base] = self.layer
             return
+        parent.layers[base] = self.layer
         node = _node(info, data)
         if node.is_directory and present is not None and present.is_directory:
             present.look = node.look
