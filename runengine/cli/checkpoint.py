@@ -89,7 +89,7 @@ def create(ctx: click.Context, /, container: str, checkpoint: str, **params: Any
 def ls(ctx: click.Context, /, container: str, **params: Any) -> None:
     """List checkpoints for a container."""
     containers = context.engine(ctx).containers
-    names = containers.list_checkpoints(container, absolute(params["checkpoint_dir"]))
+    names = containers.list_checkpoint(container, absolute(params["checkpoint_dir"]))
     if params["quiet"]:
         quiet_format(params["form"])
         context.write("".join(f"{name}\n" for name in names))

@@ -267,14 +267,14 @@ def _images(engine: AnyEngine, taken: Iterable[str]) -> Iterator[Offer]:
 def _checkpoints(engine: AnyEngine, taken: Iterable[str]) -> Iterator[Offer]:
     """Those of the container that is named already."""
     for container in taken:
-        for name in engine.containers.list_checkpoints(container):
+        for name in engine.containers.list_checkpoint(container):
             yield Offer(name)
 
 
 def _all_checkpoints(engine: AnyEngine, _taken: Iterable[str]) -> Iterator[Offer]:
     """An option comes before the container is named."""
     for entry in engine.containers.list(all=True):
-        for name in engine.containers.list_checkpoints(entry["Id"]):
+        for name in engine.containers.list_checkpoint(entry["Id"]):
             yield Offer(name, str(entry["Names"][0]).removeprefix("/"))
 
 

@@ -28,9 +28,11 @@ _REMEDIES = (
     ("Connected TCP socket", "use --tcp-established to keep the connections"),
     ("Connected TCP not supported", "use --tcp-established to keep the connections"),
     ("Some file locks are hold", "use --file-locks to keep the locks"),
+    ("Can't get rlimit", "criu needs CAP_SYS_RESOURCE for processes of other users"),
     ("has bad size", "the file has changed since: restore from a newer checkpoint"),
     ("unexpected process", "end what runs in it besides its own processes, such as an exec"),
     ("isn't in the dumped tree", "end what runs in it besides its own processes, such as an exec"),
+    ("Can't fork for", "a process id of the checkpoint's is in use on this host: --pid host"),
     ("Unable to find an external netns", "restore into a container that is on a network as well"),
 )
 

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -329,7 +329,7 @@ def test_connections_need_their_address(context, web, monkeypatch):
 def test_what_is_bound_is_named_by_where_it_is(tmp_path: Path):
     (tmp_path / "real").touch()
     (tmp_path / "link").symlink_to("real")
-    mounts = [
+    mounts: list[dict[str, Any]] = [
         {"type": "bind", "source": str(tmp_path / "link"), "options": ["bind"]},
         {"type": "tmpfs", "source": "tmpfs"},
     ]
