@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from runengine.rootfs import attributes, sparse
@@ -16,7 +16,7 @@ from runengine.rootfs.sink import FileSink
 from runengine.rootfs.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Owners = Callable[[int, int], tuple[int, int]]
     """From a file's owner and group on this side to those that its copy gets."""
@@ -80,35 +80,35 @@ class _Copy:
 
     def _directory(self, path: str) -> list[str]:
         """Copy what is in one directory; the names of those in it."""
-        source = self._source.open(path, os.O_RDONLY)
-        target = self._target.open(path, os.O_RDONLY)
         found = []
-        try:
-            with os.scandir(source) as entries:
-                for entry in entries:
-                    child = f"{path}/{entry.name}" if path else entry.name
-                    if entry.is_dir(follow_symlinks=False):
-                        with suppress(FileExistsError):
-                            os.mkdir(entry.name, 0o700, dir_fd=target)
-                        found.append(child)
-                    else:
-                        with suppress(FileExistsError):
-                            self._file(source, target, entry, path)
-        finally:
-            os.close(source)
-            os.close(target)
+        with self._opened(path) as (source, target), os.scandir(source) as entries:
+            for entry in entries:
+                child = f"{path}/{entry.name}" if path else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    with suppress(FileExistsError):
+                        os.mkdir(entry.name, 0o700, dir_fd=target)
+                    found.append(child)
+                else:
+                    with suppress(FileExistsError):
+                        self._file(source, target, entry, path)
         return found
 
-    def _finish(self, path: str) -> None:
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[tuple[int, int]]:
+        """A directory on both sides."""
         source = self._source.open(path, os.O_RDONLY)
         try:
             target = self._target.open(path, os.O_RDONLY)
             try:
-                copy_look(source, target, self._owners)
+                yield source, target
             finally:
                 os.close(target)
         finally:
             os.close(source)
+
+    def _finish(self, path: str) -> None:
+        with self._opened(path) as (source, target):
+            copy_look(source, target, self._owners)
 
     def _file(self, source: int, target: int, entry: os.DirEntry[str], directory: str) -> None:
         seen = entry.stat(follow_symlinks=False)

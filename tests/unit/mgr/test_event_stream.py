@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import closing
 from itertools import pairwise
 
 import pytest
@@ -117,7 +118,8 @@ def test_what_is_ours_alone_is_not_shown(path):
     write(path, "a")
     with subscribe(path, follow=False) as found:
         assert "tookNs" not in next(found)
-    (message,) = Tail(path, from_start=True).read()
+    with closing(Tail(path, from_start=True)) as tail:
+        (message,) = tail.read()
     assert message is not None
     assert message["tookNs"] > 0
 
