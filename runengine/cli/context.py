@@ -36,6 +36,7 @@ class App:
         self.check_root = opener is None
         self._opener = opener
         self._engine: Any = None
+        self._told: set[str] = set()
 
     def paths(self) -> Paths:
         """Directories by the global options and the environment."""
@@ -73,9 +74,11 @@ class App:
             self._engine.leave()
 
     def tell(self) -> None:
-        """Say on stderr what the engine has changed on the host, if it was opened."""
+        """Say on stderr what the engine has changed on the host, if it was opened; each once."""
         for notice in self._engine.notices if self._engine is not None else ():
-            complain(notice, prefix="NOTICE: ")
+            if notice not in self._told:
+                self._told.add(notice)
+                complain(notice, prefix="NOTICE: ")
 
 
 def app_of(ctx: click.Context) -> App:
@@ -89,6 +92,13 @@ def app_of(ctx: click.Context) -> App:
 def engine(ctx: click.Context) -> Engine:
     """The engine of this call of the program."""
     return app_of(ctx).engine()
+
+
+def tell() -> None:
+    """Say now what the program would say at its end: a container's output is about to come."""
+    ctx = click.get_current_context(silent=True)
+    if ctx is not None:
+        app_of(ctx).tell()
 
 
 def newest_container(ctx: click.Context) -> str:

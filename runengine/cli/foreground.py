@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runengine.cli import streams
+from runengine.cli import context, streams
 from runengine.errors import Conflict, EngineError, NotFound, StateError, TimedOut
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def start_attached(
     )
     if connection is None:
         raise StateError(f"container {container_id[:12]} has no streams")
+    context.tell()
     input_only = not (options.stdout or options.stderr)
     with connection:
         outcome = streams.Relay(

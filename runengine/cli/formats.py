@@ -1,4 +1,4 @@
-"""``--format`` for single documents (inspect, version, info) and what all formats share."""
+"""``--format`` for single documents, and what lists share: formats, headings, order."""
 
 from __future__ import annotations
 

@@ -7,7 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click import Command, Context
+from click.testing import CliRunner
 
+from runengine.cli import context
+from runengine.cli.context import App
+from runengine.cli.main import program
 from runengine.errors import Conflict, NotFound
 from runengine.mgr.network.request import network_config
 from runengine.model import endpoint_config
@@ -224,6 +229,19 @@ def test_what_was_changed_on_the_host_is_told():
     done = call("network", "create", "net", engine=engine)
     assert done.stdout == f"{A}\n"
     assert done.stderr == "NOTICE: network net needs forwarding: set net.ipv4.ip_forward=1\n"
+
+
+def test_it_is_told_before_a_container_speaks_and_once():
+    engine: Any = FakeEngine(networks=Manager(create=SimpleNamespace(id=A)))
+    app = App(lambda _: engine)
+    app.engine()
+    engine.notices = ["first"]
+    with Context(Command("x"), obj=app):
+        context.tell()
+    engine.notices = ["first", "second"]
+    assert CliRunner().invoke(program, ["network", "create", "net"], obj=app).stderr == (
+        "NOTICE: second\n"
+    )
 
 
 # rm, prune, reload
