@@ -20,6 +20,8 @@ _OPTIONAL = (
     ("buildah", "images cannot be built here", "buildah"),
     ("criu", "containers cannot be checkpointed", "criu"),
 )
+_NEEDED_OF_CRIU = "external_net_ns"
+"""criu 3.11, and a kernel that can be asked for what a checkpoint has to know."""
 _SYSTEMD = "/run/systemd/system"
 
 
@@ -75,6 +77,21 @@ def optional(host: Host) -> Iterator[Finding]:
         yield Finding(program, OK, told)
 
 
+def checkpoints(host: Host) -> Iterator[Finding]:
+    """Whether CRIU, where it is, can do its work on this kernel."""
+    if host.program("criu") is None or not host.is_root:
+        return
+    try:
+        told = host.probes.output(["criu", "check", "--feature", _NEEDED_OF_CRIU])
+    except (OSError, subprocess.SubprocessError) as error:
+        told = str(error)
+    if told.strip().endswith("is supported"):
+        yield Finding("checkpoints", OK, "networks of containers can be kept")
+    else:
+        remedy = "see criu check; a newer criu is in the distribution's backports"
+        yield Finding("checkpoints", NOTE, f"criu cannot: {first_line(told)}", remedy)
+
+
 def systemd(host: Host) -> Iterator[Finding]:
     """Whether the host is run by it."""
     if host.exists(_SYSTEMD):
@@ -84,4 +101,4 @@ def systemd(host: Host) -> Iterator[Finding]:
         yield Finding("systemd", NOTE, told, "start runengine serve by the init that there is")
 
 
-CHECKS = (runtimes, init_program, optional, systemd)
+CHECKS = (runtimes, init_program, optional, checkpoints, systemd)

@@ -67,13 +67,19 @@ FOLDERS = ("/run/systemd/system", "/run/runengine", "/var/lib/runengine",
            *(f"/proc/self/ns/{n}" for n in ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")))
 
 
+def said(words) -> str:
+    if "check" in words:
+        return f"{words[-1]} is supported\n"
+    return f"{Path(words[0]).name} 1.2.3\nmore\n"
+
+
 def probes(**changes) -> Probes:
     answers = {
         "system_call": lambda _: True,
         "driver": lambda _: True,
         "nftables": lambda: None,
         "d_type": lambda _: True,
-        "output": lambda words: f"{Path(words[0]).name} 1.2.3\nmore\n",
+        "output": said,
         "features": lambda _: FEATURES,
     }
     return Probes(**{**answers, **changes})
@@ -190,6 +196,24 @@ def test_programs(host, lacking, name, status):
     found = findings(host(programs=[p for p in PROGRAMS if Path(p).name != lacking]))[name]
     assert found.status == status
     assert "apt-get install" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ("external_net_ns is supported\n", OK),
+        ("Warn: kdat\nexternal_net_ns is supported\n", OK),
+        ("external_net_ns is not supported\n", NOTE),
+        ("criu: unknown feature\n", NOTE),
+    ],
+)
+def test_what_criu_can_do(host, answer, status):
+    made = host(output=lambda _: answer)
+    assert findings(made)["checkpoints"].status == status
+    assert "checkpoints" not in findings(host(output=lambda _: answer, is_root=False))
+    without = host(programs=[p for p in PROGRAMS if Path(p).name != "criu"])
+    (Path(without.root) / "usr/sbin/criu").unlink()
+    assert "checkpoints" not in findings(without)
 
 
 @pytest.mark.parametrize(
