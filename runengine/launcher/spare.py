@@ -52,6 +52,8 @@ class Spare:
             if self._aside:
                 os.sched_setscheduler(self.pid, os.SCHED_OTHER, _PARAMETERS)
                 self._aside = False
+            # Were it stopped, by whomever, its caller would wait for it.
+            os.kill(self.pid, signal.SIGCONT)
             send(self._channel, connection)
         except OSError:
             return False

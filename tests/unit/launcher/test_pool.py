@@ -85,6 +85,12 @@ class Bench:
         return list(self.forks.channels)
 
 
+@pytest.fixture(autouse=True)
+def _no_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has these pids, or somebody else."""
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+
+
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(pools, "may_step_aside", lambda: False)

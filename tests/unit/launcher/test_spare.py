@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from runengine.launcher.spare import FREE, Spare, await_connection, receive, send
+from runengine.linux import pidfd
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,6 +59,18 @@ def test_one_worker_takes_one_connection_after_the_other(channel: Pair, call: Pa
         assert waiting.hear() is None
         channel[1].sendall(FREE)
         assert waiting.hear() == FREE
+
+
+@pytest.mark.side_effects
+def test_one_that_somebody_has_stopped_goes_on(channel: Pair, call: Pair):
+    with subprocess.Popen(["sleep", "600"]) as process:
+        try:
+            process.send_signal(signal.SIGSTOP)
+            wait_for(lambda: pidfd.is_stopped(process.pid))
+            assert Spare(process.pid, channel[0], aside=False).give(call[1])
+            wait_for(lambda: not pidfd.is_stopped(process.pid))
+        finally:
+            process.kill()
 
 
 def test_the_end_of_one_is_heard(channel: Pair):
