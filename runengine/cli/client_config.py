@@ -27,6 +27,12 @@ def text_of(key: str) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
+def logins() -> list[str]:
+    """Registries that there is a login for."""
+    found = _document().get("auths")
+    return sorted(found) if isinstance(found, dict) else []
+
+
 def proxies() -> dict[str, str]:
     """Variables for containers and builds, in both spellings."""
     sections = _document().get("proxies")

@@ -30,6 +30,7 @@ DIRECTORIES = Offer(":directories")
 # of all that follow if "..." comes after it. Where the table ends the shell offers files.
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "archives:export": ("container",),
+    "build:build": ("directories",),
     "archives:save": ("image", "..."),
     "checkpoint:create": ("running",),
     "checkpoint:ls": ("container",),
@@ -70,12 +71,19 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "mounts:mount": ("container", "..."),
     "mounts:unmount": ("container", "..."),
     "network:connect": ("network", "container"),
+    "network:create": ("nothing",),
     "network:disconnect": ("network", "container"),
     "network:exists": ("network",),
     "network:reload": ("network", "..."),
     "network:rm": ("network", "..."),
     "port:port": ("running",),
+    "registry_artifact:ls": ("nothing",),
+    "registry_artifact:pull": ("nothing",),
+    "registry_artifact:push": ("nothing", "files", "..."),
     "registry_explain:explain": ("image",),
+    "registry_login:login": ("registry",),
+    "registry_login:logout": ("registry",),
+    "registry_search:search": ("nothing",),
     "registry_push:push": ("image",),
     "run:create": ("image",),
     "run:run": ("image",),
@@ -86,6 +94,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "top:top": ("running",),
     "update:update": ("container", "..."),
     "upgrade:upgrade": ("container",),
+    "volume:create": ("nothing",),
     "volume:exists": ("volume",),
     "volume_archive:export": ("volume",),
     "volume_archive:import_files": ("volume",),
@@ -94,6 +103,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 # Kinds of the values of options that mean the same in every command that has them.
 VALUES: dict[str, tuple[str, ...]] = {
     "--authfile": ("files",),
+    "--builder": ("builder",),
     "--bundle": ("directories",),
     "--cap-add": ("capability",),
     "--cap-drop": ("capability",),
@@ -102,10 +112,14 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--checkpoint-dir": ("directories",),
     "--cidfile": ("files",),
     "--compression-format": ("compression",),
+    "--condition": ("condition",),
+    "--config": ("directories",),
+    "--device": ("files",),
     "--env-file": ("files",),
     "--export": ("files",),
     "--filter": ("filter",),
     "--format": ("format",),
+    "--gpus": ("gpus",),
     "--iidfile": ("files",),
     "--import": ("files",),
     "--input": ("files",),
@@ -120,6 +134,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--restart": ("restart",),
     "--root": ("directories",),
     "--runtime": ("runtime",),
+    "--security-opt": ("security",),
     "--signal": ("signal",),
     "--state": ("directories",),
     "--stop-signal": ("signal",),
@@ -136,25 +151,39 @@ OWN_VALUES: dict[tuple[str, str], tuple[str, ...]] = {
     ("archives:save", "--format"): ("archive",),
     ("build:build", "--file"): ("files",),
     ("build:build", "--pull"): (),
+    ("image_list:images", "--sort"): ("image_order",),
     ("network:create", "--driver"): ("network_driver",),
+    ("ps:ps", "--sort"): ("container_order",),
     ("run:create", "--attach"): ("stream",),
     ("run:run", "--attach"): ("stream",),
     ("volume:create", "--driver"): ("volume_driver",),
 }
 WORDS: dict[str, tuple[str, ...]] = {
     "archive": ("docker-archive", "oci-archive"),
+    "builder": ("buildah", "buildctl", "docker-buildx"),
     "cgroup_driver": ("cgroupfs", "systemd"),
     "compression": ("gzip", "zstd"),
+    "condition": ("next-exit", "not-running", "removed"),
+    "container_order": (
+        "command", "created", "id", "image", "names", "runningfor", "size", "status"
+    ),
     "format": ("json", "table"),
+    "gpus": ("all",),
     "host": ("host",),
+    "image_order": ("created", "id", "repository", "size", "tag"),
     "ipc": ("host", "none", "private", "shareable"),
     "log_driver": ("cri", "json-file", "journald", "none", "passthrough"),
     "network_driver": ("bridge", "ipvlan", "macvlan"),
+    "nothing": (),
     "own_or_host": ("host", "private"),
     "profile": ("bench",),
     "pull": ("always", "missing", "never", "newer"),
     "restart": ("always", "no", "on-failure", "on-failure:", "unless-stopped"),
     "runtime": ("crun", "runc"),
+    "security": (
+        "apparmor=", "label=", "mask=", "no-new-privileges", "seccomp=", "systempaths=unconfined",
+        "unmask=", "writable-cgroups",
+    ),
     "shell": ("bash", "fish", "zsh"),
     "stream": ("stderr", "stdin", "stdout"),
     "type": ("container", "image", "network", "volume"),
@@ -239,6 +268,12 @@ def _capabilities(_place: Place) -> Iterator[Offer]:
     yield from (Offer(name.removeprefix("CAP_")) for name in sorted(CAPABILITIES))
 
 
+def _registries(_place: Place) -> Iterator[Offer]:
+    from runengine.cli import client_config
+
+    return (Offer(one, "logged in") for one in client_config.logins())
+
+
 def _signals(_place: Place) -> Iterator[Offer]:
     import signal
 
@@ -316,6 +351,7 @@ _PLAIN: dict[str, Callable[[Place], Iterable[Offer]]] = {
     "directories": lambda _: [DIRECTORIES],
     "files": lambda _: [FILES],
     "filter": _filters,
+    "registry": _registries,
     "signal": _signals,
 }
 _ASKED: dict[str, Callable[[AnyEngine, Iterable[str]], Iterable[Offer]]] = {

@@ -61,6 +61,14 @@ def test_proxies_come_in_both_spellings_and_under_the_user_s_own(say):
     ]
 
 
+def test_logins_are_offered_where_a_registry_is_named(say):
+    say({"auths": {"b.example": {}, "a.example:5000": {"auth": "eA=="}}})
+    offered = call("__complete", "--", "logout", "").stdout
+    assert offered == "a.example:5000\tlogged in\nb.example\tlogged in\n"
+    say({"auths": 1})
+    assert call("__complete", "--", "logout", "").stdout == ""
+
+
 def test_detach_keys(say):
     assert run_flags.detach_keys(None) == detach.DEFAULT
     say({"detachKeys": "ctrl-e,e"})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from click import Context
+from click import Argument, Context
 
-from runengine.cli import completion_words, main, table_of_commands
+from runengine.cli import completion_words, image_list, main, ps, table_of_commands
 from runengine.cli.lazy import LazyGroup
 from runengine.errors import EngineError, InvalidParameter
-from runengine.mgr import event_filters
-from runengine.mgr.container import listing
+from runengine.mgr import event_filters, log_options
+from runengine.mgr.container import listing, wait
 from runengine.mgr.image import listing as image_listing
 from runengine.mgr.network import filters as network_filters
 from runengine.mgr.registry import search
@@ -89,6 +89,10 @@ def complete(*words):
         (["cp", "web:"], [":files"]),
         (["cp", "./x"], [":files"]),
         (["save", "-o", ""], [":files"]),
+        (["network", "create", ""], []),
+        (["build", ""], [":directories"]),
+        (["ps", "--sort", "n"], ["names"]),
+        (["artifact", "push", "x:1", ""], [":files"]),
         (["save", "--format", "o"], ["oci-archive"]),
         (["spec", "--bundle", ""], [":directories"]),
         (["help", "netw"], ["network"]),
@@ -161,6 +165,24 @@ def test_the_tables_name_what_there_is():
     assert set(completion_words.VALUES) <= options
     for target, option in completion_words.OWN_VALUES:
         assert option in {name for param in known[target].params for name in param.opts}
+
+
+def test_every_command_with_arguments_has_a_row():
+    with_arguments = {
+        target
+        for target, one in every_command().items()
+        if not one.hidden and any(isinstance(param, Argument) for param in one.params)
+    }
+    known = set(completion_words.ARGUMENTS) | {"help:help_command", "moving:import_container"}
+    assert with_arguments <= known
+
+
+def test_the_words_are_the_commands_own():
+    words = completion_words.WORDS
+    assert set(words["container_order"]) == set(ps._ORDERS)
+    assert set(words["image_order"]) == set(image_list._ORDERS)
+    assert set(words["condition"]) == set(wait.CONDITIONS)
+    assert set(words["log_driver"]) == set(log_options.DRIVERS)
 
 
 def test_every_command_with_a_filter_offers_its_names():
