@@ -20,6 +20,7 @@ from runengine.mgr.container import observe, pending, policy, stalled
 from runengine.mgr.container.checkpoint_restore import COMMON
 from runengine.mgr.container.recover import finish, settle
 from runengine.mgr.container.runtime import runtime_of
+from runengine.mgr.network.modes import has_networks
 from runengine.runtime import criu
 
 if TYPE_CHECKING:
@@ -165,6 +166,11 @@ def _name_network(context: Context, record: Record, state: State) -> None:
             os.unlink(fresh)
         os.symlink(f"/proc/{state['Pid']}/ns/net", fresh)
         os.rename(fresh, link)
+    elif has_networks(record.host_config["NetworkMode"]):
+        raise Conflict(
+            f"container {record.name} was started by a version that knew no checkpoints",
+            resolution="restart it first",
+        )
 
 
 @contextmanager

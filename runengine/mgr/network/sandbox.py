@@ -1,7 +1,7 @@
 """A container's network namespace: made for a start, and what is given back after a run.
 
-The namespace is pinned by nothing. The starting process holds it by a descriptor and names it to
-the runtime by that; then the container's processes hold it, and with the last of them the kernel
+The namespace is pinned by nothing. The starting process holds it by a descriptor, which a link
+leads the runtime to; then the container's processes hold it, and with the last of them the kernel
 takes it, and the veth pairs in it, away. What the kernel does not know of (addresses, published
 ports, names) is recorded before anything is made and given back by ``tear_down``.
 """

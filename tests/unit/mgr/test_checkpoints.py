@@ -200,6 +200,12 @@ def test_the_network_namespace_is_found_again(context, web, runtime):
     assert os.readlink(link) == f"/proc/{os.getpid()}/ns/net"
 
 
+def test_without_a_name_for_it_the_runtime_would_look_in_vain(context, add, runtime):
+    add("web", Status="running", host={"NetworkMode": "net"})
+    with pytest.raises(Conflict, match="restart it first"):
+        checkpoint.create_checkpoint(context, "web", Request("one", leave_running=True))
+
+
 # Names and places
 
 
