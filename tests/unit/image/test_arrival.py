@@ -80,10 +80,10 @@ def bring(context, monkeypatch):
     """Brings the layer from a wire; what was reported."""
     monkeypatch.setattr("time.sleep", lambda _s: None)
 
-    def bring(wire):
+    def bring(wire, layer=LAYER, **options):
         seen = []
-        with Arrivals(context, Stack(context.layers, [LAYER.diff_id]), wire) as arrivals:
-            arrivals.bring(LAYER, lambda *report: seen.append(report))
+        with Arrivals(context, Stack(context.layers, [layer.diff_id]), wire) as arrivals:
+            arrivals.bring(layer, lambda *report: seen.append(report), **options)
             arrivals.finish()
         return seen
 
@@ -164,3 +164,52 @@ def test_a_wrong_one_leaves_nothing(context, bring, blob):
     assert left(context) == []
     assert not context.content.has(LAYER.digest)
     assert not context.layers.has(hex_of(LAYER.diff_id))
+
+
+# What is here already
+
+
+def test_a_layer_that_is_here_is_not_asked_for(context, bring):
+    bring(Wire())
+    wire = Wire()
+    assert bring(wire, with_blob=True) == [("Already exists", 0, None)]
+    assert wire.asked == []
+
+
+def test_the_lost_blob_of_a_layer_that_is_here_is_brought(context, bring):
+    bring(Wire())
+    context.content.remove(LAYER.digest)
+    wire = Wire(100_000)
+    assert bring(wire) == [("Already exists", 0, None)]
+    assert wire.asked == []
+    assert bring(wire, with_blob=True)[-1] == ("Pull complete", LAYER.size, LAYER.size)
+    assert wire.asked == [0, 100_000]
+    assert is_whole(context)
+
+
+def test_a_blob_that_is_here_is_unpacked(context, bring):
+    context.content.put(BLOB)
+    wire = Wire()
+    assert [status for status, *_ in bring(wire)] == ["Extracting", "Pull complete"]
+    assert wire.asked == []
+    assert is_whole(context)
+
+
+def test_a_blob_that_the_disk_has_changed_is_fetched_anew(context, bring):
+    path = Path(context.content.path(context.content.put(BLOB)))
+    path.chmod(0o600)
+    path.write_bytes(BLOB[:-1] + b"?")
+    wire = Wire()
+    bring(wire)
+    assert wire.asked == [0]
+    assert is_whole(context)
+
+
+def test_a_blob_that_another_image_tells_lies_about_stays(context, bring):
+    context.content.put(BLOB)
+    lie = LAYER._replace(diff_id=DiffID("sha256:" + "1" * 64))
+    with pytest.raises(Corrupt, match="does not unpack to what its image says"):
+        bring(Wire(), lie)
+    assert context.content.read(LAYER.digest, LAYER.size) == BLOB
+    assert context.layers.keys() == []
+    assert left(context) == []
