@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "completion:completion": ("shell",),
     "copy:cp": ("path", "path"),
     "generate:systemd": ("container",),
+    "healthcheck:run": ("running",),
     "history:history": ("image",),
     "image_load:import_image": ("files", "image"),
     "image_names:exists": ("image",),

@@ -9,6 +9,7 @@ from runengine.cli.table_of_commands import (
     CHECKPOINT,
     CONTAINER,
     GENERATE,
+    HEALTHCHECK,
     IMAGE,
     MANIFEST,
     NETWORK,
@@ -32,4 +33,5 @@ volume = _group("volume", "Manage volumes", VOLUME)
 registry = _group("registry", "Look into registries", REGISTRY)
 artifact = _group("artifact", "Manage plain files in registries", ARTIFACT)
 system = _group("system", "Manage runengine", SYSTEM)
+healthcheck = _group("healthcheck", "Manage health checks", HEALTHCHECK)
 generate = _group("generate", "Generate files for other programs", GENERATE)

@@ -88,7 +88,7 @@ def exec_command(ctx: click.Context, /, **params: Any) -> None:
     if params["detach"]:
         engine.containers.start_exec(exec_id)
     else:
-        ctx.exit(_exec_attached(engine, exec_id, config, keys))
+        ctx.exit(exec_attached(engine, exec_id, config, keys))
 
 
 def _exec_config(params: dict[str, Any]) -> ExecConfig:
@@ -110,7 +110,8 @@ def _exec_config(params: dict[str, Any]) -> ExecConfig:
     return config
 
 
-def _exec_attached(engine: Engine, exec_id: str, config: ExecConfig, keys: bytes) -> int:
+def exec_attached(engine: Engine, exec_id: str, config: ExecConfig, keys: bytes) -> int:
+    """Run an exec session with our streams; its exit code, or 0 after the detach keys."""
     from runengine.cli import streams
     from runengine.cli.foreground import exit_code
     from runengine.monitor.protocol import AttachOptions

@@ -268,6 +268,10 @@ BUILDER: dict[str, Entry] = {
     "prune": Entry("build:prune", "Remove build cache"),
 }
 
+HEALTHCHECK: dict[str, Entry] = {
+    "run": Entry("healthcheck:run", "Run the health check of a container"),
+}
+
 GENERATE: dict[str, Entry] = {
     "systemd": GENERATE_SYSTEMD,
 }
@@ -334,5 +338,6 @@ TOP_LEVEL: dict[str, Entry] = {
     "registry": Entry("groups:registry", "Look into registries"),
     "artifact": Entry("groups:artifact", "Manage plain files in registries"),
     "generate": Entry("groups:generate", "Generate files for other programs"),
+    "healthcheck": Entry("groups:healthcheck", "Manage health checks"),
     "system": Entry("groups:system", "Manage runengine"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 
 import click
 import pytest
@@ -80,7 +81,7 @@ def test_without_a_command_the_help_is_shown():
     result = call()
     assert result.exit_code == 0
     assert "Management Commands:\n" in result.stdout
-    assert "\n  container    Manage containers\n" in result.stdout
+    assert re.search(r"\n  container +Manage containers\n", result.stdout)
     assert "cleanup" not in call("container").stdout
 
 

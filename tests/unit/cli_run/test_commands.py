@@ -293,3 +293,22 @@ def test_replacing_needs_a_name():
     done = call("create", "--replace", "busybox", containers=containers, images=Images("busybox"))
     assert (done.exit_code, containers.calls) == (125, [])
     assert "--replace needs --name" in done.stderr
+
+
+def test_a_health_check_that_is_not_there():
+    containers = Containers(inspect={"Config": {"Healthcheck": None}})
+    done = call("healthcheck", "run", "web", containers=containers)
+    assert (done.exit_code, done.stdout) == (125, "")
+    assert "container web has no health check" in done.stderr
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, 0), (1, 1), (42, 1)])
+def test_a_health_check_is_run_as_an_exec(monkeypatch, code: int, expected: int):
+    monkeypatch.setattr("runengine.cli.healthcheck.exec_attached", lambda *_: code)
+    check = {"Test": ["CMD-SHELL", "curl -f localhost"]}
+    found = {"Config": {"Healthcheck": check, "Shell": None}}
+    containers = Containers(inspect=found, create_exec="e" * 64)
+    assert call("healthcheck", "run", "web", containers=containers).exit_code == expected
+    name, config = containers.asked("create_exec")[0]
+    assert (name, config["Cmd"]) == ("web", ["/bin/sh", "-c", "curl -f localhost"])
+    assert (config["AttachStdin"], config["AttachStdout"]) == (False, True)
