@@ -60,6 +60,19 @@ def _no_side_effects(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"side effects in a unit test: {refused}")
 
 
+@pytest.fixture(autouse=True)
+def _no_descriptors(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Unit tests leave nothing open: what they test lives long, in workers and monitors."""
+    if UNIT not in request.path.parents or request.node.get_closest_marker("side_effects"):
+        yield
+        return
+    before = leaks.descriptors()
+    yield
+    found = leaks.left_open(before)
+    if found:
+        pytest.fail("left open by this test:\n  " + "\n  ".join(found))
+
+
 @pytest.fixture(scope="session")
 def _session_leaks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What fixtures of a wider scope leave shows once the whole run has ended."""

@@ -50,7 +50,7 @@ def take() -> Snapshot:
     """Look at the host now."""
     things = [*_mounts(), *_names("netns", "/run/netns"), *_names("link", "/sys/class/net")]
     things += [*_nftables(), *_cgroups(), *_files()]
-    return Snapshot(frozenset(things), _descriptors(), _processes())
+    return Snapshot(frozenset(things), descriptors(), _processes())
 
 
 def leaked(before: Snapshot, own: str, *, grace_s: float = GRACE_S) -> list[str]:
@@ -69,6 +69,23 @@ def leaked(before: Snapshot, own: str, *, grace_s: float = GRACE_S) -> list[str]
         time.sleep(0.05)
 
 
+def left_open(before: dict[int, str]) -> list[str]:
+    """Descriptors of this process that are others than before, once threads had time to end."""
+    deadline = time.monotonic() + GRACE_S
+    while (found := _opened(before, descriptors())) and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.05)
+    return found
+
+
+def _opened(before: dict[int, str], after: dict[int, str]) -> list[str]:
+    return [
+        f"descriptor {fd} -> {target}"
+        for fd, target in after.items()
+        if before.get(fd) != target
+    ]
+
+
 def _difference(before: Snapshot, after: Snapshot, own: str) -> list[str]:
     shared = other_test_runs()
     found = [
@@ -76,11 +93,7 @@ def _difference(before: Snapshot, after: Snapshot, own: str) -> list[str]:
         for thing in sorted(after.things - before.things)
         if own in thing or not shared
     ]
-    found += [
-        f"descriptor {fd} -> {target}"
-        for fd, target in after.descriptors.items()
-        if before.descriptors.get(fd) != target
-    ]
+    found += _opened(before.descriptors, after.descriptors)
     new = {
         process.pid: process
         for key, process in after.processes.items()
@@ -186,7 +199,8 @@ def _files() -> list[str]:
     return found
 
 
-def _descriptors() -> dict[int, str]:
+def descriptors() -> dict[int, str]:
+    """What this process has open."""
     found = {}
     for name in os.listdir("/proc/self/fd"):
         try:

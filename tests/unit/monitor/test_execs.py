@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Any, cast
 
-import pytest
-
 from runengine.monitor.execs import Execs
-from runengine.monitor.loop import Loop
 
 if TYPE_CHECKING:
     from runengine.monitor.peer import Peer
@@ -22,15 +18,6 @@ class FakePeer:
 
     def error(self, kind, text):
         self.errors.append((kind, text))
-
-
-@pytest.fixture
-def loop():
-    """A loop; the interpreter gets its signals back."""
-    before = signal.getsignal(signal.SIGCHLD)
-    yield Loop(pytest.fail)
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, before)
 
 
 def test_without_room_for_its_files_it_is_refused_in_plain_words(loop, tmp_path):

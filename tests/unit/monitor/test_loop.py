@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 
 import pytest
 
-from runengine.monitor.loop import READ, Loop
-
-
-@pytest.fixture
-def loop():
-    """A loop whose reports fail the test; the interpreter gets its signals back."""
-    before = signal.getsignal(signal.SIGCHLD)
-    yield Loop(pytest.fail)
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, before)
+from runengine.monitor.loop import READ
 
 
 @pytest.mark.parametrize("seconds", [25 * 86400, 1e9, 9e9])

@@ -126,7 +126,9 @@ def test_a_log_that_takes_nothing_does_not_keep_the_end_from_coming(writer, monk
     log.write("stdout", b"12345")
     with pytest.raises(TimeoutError, match="did not take the last 5 bytes"):
         log.close()
+    monkeypatch.undo()
     writer.let_go()
+    log.close()
 
 
 def test_a_writers_bug_stops_nothing(writer):
