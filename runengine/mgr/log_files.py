@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runengine.monitor import rotation
+from runengine.monitor import compressing, rotation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -143,12 +143,12 @@ class CompressedFile(File):
 
 
 def _before(header: bytes) -> tuple[int, int] | None:
-    """The identity that the compressed file had, as ``rotation`` writes it."""
+    """The identity that the compressed file had, as ``compressing`` writes it."""
     field = header[_FIELD_AT:]
-    if field[: len(rotation.FIELD)] != rotation.FIELD:
+    if field[: len(compressing.FIELD)] != compressing.FIELD:
         return None
-    numbers = field[len(rotation.FIELD) + 2 :]
-    size = rotation.IDENTITY_BYTES
+    numbers = field[len(compressing.FIELD) + 2 :]
+    size = compressing.IDENTITY_BYTES
     device, inode = (int.from_bytes(numbers[at : at + size], sys.byteorder) for at in (0, size))
     return device, inode
 

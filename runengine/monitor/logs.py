@@ -22,6 +22,7 @@ TYPE_CHECKING = False  # Not from typing: that would cost every monitor a megaby
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runengine.monitor.compressing import Compressor
     from runengine.monitor.journald import JournalWriter
     from runengine.monitor.protocol import LogSpec
     from runengine.monitor.relay import Relay
@@ -55,7 +56,7 @@ class LogFile:
         self, path: str, max_size: int, max_file: int, *, compress: bool = False
     ) -> None:
         self._path = path
-        self._compressor = rotation.Compressor(path) if compress else None
+        self._compressor = _compressor(path) if compress else None
         self._max_size = max_size
         self._max_file = max(1, max_file)
         self._fd = -1
@@ -147,6 +148,12 @@ class LogFile:
                 rotation.shift(self._path, self._max_file)
             self._compressor.begin()
         self.open()
+
+
+def _compressor(path: str) -> Compressor:
+    from runengine.monitor.compressing import Compressor
+
+    return Compressor(path)
 
 
 class LogWriter:

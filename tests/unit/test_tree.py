@@ -10,6 +10,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import prctl
 import pytest
 
 from runengine import errors
@@ -245,3 +246,20 @@ def test_cold_paths_import_nothing_heavy(module):
     assert output.returncode == 0, output.stderr
     loaded = {name.split(".")[0] for name in json.loads(output.stdout)}
     assert not loaded & HEAVY
+
+
+# Each is some hundred KiB of memory of every monitor that has no zygote to share it with.
+DEAR_TO_MONITORS = {"collections", "contextlib", "enum", "functools", "json", "re", "signal",
+                    "socket", "subprocess", "threading", "typing"}  # fmt: skip
+
+
+@pytest.mark.side_effects
+def test_monitors_import_next_to_nothing():
+    folders = [str(ROOT), str(Path(prctl.__file__).parent)]
+    loads = "import runengine.monitor.main, runengine.monitor.logs, runengine.monitor.pending"
+    script = f"import sys; sys.path += {folders!r}; {loads}; print(*sys.modules)"
+    # As boot.py is run: nothing that an interpreter loads for itself counts.
+    output = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert not DEAR_TO_MONITORS.intersection(output.stdout.split())
