@@ -116,11 +116,19 @@ def _manifest(context: ImageContext, chosen: Chosen) -> tuple[bytes, str]:
             document = json.loads(data)
         except ValueError:
             continue
-        if document.get("config", {}).get("digest") == image.image_id:
+        if _is_whole(document) and document["config"].get("digest") == image.image_id:
             return data, document.get("mediaType") or image.media_type
     raise NotFound(
         f"the manifest of image {chosen.shown} is not stored", resolution="pull or load it again"
     )
+
+
+def _is_whole(document: Any) -> bool:
+    """Whether a stored document is a manifest still: an index is none, and blobs get damaged."""
+    if not isinstance(document, dict) or not isinstance(document.get("layers"), list):
+        return False
+    entries = [document.get("config"), *document["layers"]]
+    return all(isinstance(entry, dict) and "digest" in entry for entry in entries)
 
 
 def _digest(data: bytes) -> str:
