@@ -263,6 +263,7 @@ def test_detach_keys():
         ["--uts", "host", "-h", "x"],
         ["--cpus", "1", "--cpu-quota", "1000"],
         ["--log-driver", "none", "--log-opt", "a=b"],
+        ["--log-driver", "passthrough"],
         ["--log-opt", "a"],
         ["--pull", "sometimes"],
         ["--platform", "linux/"],
@@ -292,6 +293,18 @@ def test_detach_keys():
 def test_refused_before_anything_is_made(words: list[str]):
     with pytest.raises(InvalidParameter):
         build(*words, "busybox")
+
+
+def test_who_stays_to_see_the_output_gets_it_and_no_log_does():
+    """Of a measurement; what is given outright stays, and who is not there needs the log."""
+    profile = ("--profile", "bench")
+    assert host(*profile, "busybox")["LogConfig"]["Type"] == "none"
+    assert host(*profile, "-d", "busybox")["LogConfig"]["Type"] == ""
+    assert host(*profile, "-a", "stdin", "busybox")["LogConfig"]["Type"] == ""
+    assert host(*profile, "--log-driver", "cri", "busybox")["LogConfig"]["Type"] == "cri"
+    assert host("-d", "--log-driver", "passthrough", "x")["LogConfig"]["Type"] == "passthrough"
+    created = build(*profile, "busybox", command=run.create)
+    assert created.host["LogConfig"]["Type"] == ""
 
 
 def test_limits_of_the_disk():
