@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import InvalidParameter, NotFound
-from runengine.mgr.container import gone, observe, pending
+from runengine.mgr.container import gone, observe, pending, stalled
 
 if TYPE_CHECKING:
     from runengine.mgr.container.context import Context
@@ -31,7 +31,7 @@ def wait(context: Context, name: str, condition: str = "not-running") -> Waited:
     the restart is called off; one that was removed, named by its id, with its last exit, as long
     as the journal of events has it.
 
-    Raises NotFound, InvalidParameter.
+    Raises NotFound, InvalidParameter, TimedOut (a stopped monitor).
     """
     if condition not in CONDITIONS:
         raise InvalidParameter(f"invalid condition: {condition!r}; one of {', '.join(CONDITIONS)}")
@@ -74,9 +74,12 @@ def _await_exit(context: Context, container_id: str) -> Waited:
         # A run may be over between two looks.
         ran = ran or observe.is_live(last) or last["StartedAt"] != first["StartedAt"]
         if last["Status"] == pending.RESTARTING and not ran:
+            stalled.refuse(context, container_id)
             time.sleep(POLL_S)
             continue
         if not observe.is_live(last):
+            if last["ExitCode"] is None:
+                stalled.refuse(context, container_id)
             return _result(last)
         connection = client.connect(context.state_dir(container_id))
         if connection is None:

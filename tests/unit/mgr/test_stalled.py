@@ -16,7 +16,7 @@ from runengine.linux import locks, pidfd
 from runengine.mgr.check import containers
 from runengine.mgr.check.world import World
 from runengine.mgr.container import context as context_module
-from runengine.mgr.container import observe, recover, remove, stalled, stop
+from runengine.mgr.container import observe, pending, recover, remove, stalled, stop, wait
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -105,6 +105,17 @@ def test_an_end_that_a_stopped_monitor_has_not_seen_is_shown_as_one(context, add
     state = observe.observe(context, record)
     assert (state["Status"], state["ExitCode"]) == ("exited", None)
     assert "is stopped" in state["Error"]
+
+
+def test_its_exit_is_not_waited_for(context, add, hold, monkeypatch):
+    record = add("box", **running(1))
+    pid = hold(record.id, "monitor.lock")
+    with pytest.raises(TimedOut, match=f"pid {pid}"):
+        wait.wait(context, "box")
+    restarting = {**record.state, "Status": pending.RESTARTING}
+    monkeypatch.setattr(pending, "look", lambda *_: restarting)
+    with pytest.raises(TimedOut, match=f"pid {pid}"):
+        wait.wait(context, "box")
 
 
 def test_the_check_finds_it_and_lets_it_go_on(context, add, hold):
