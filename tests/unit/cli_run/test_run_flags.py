@@ -116,7 +116,6 @@ def test_pflag_spellings():
         (["--cap-add", "NET_ADMIN", "--cap-add", "ALL"], "CapAdd", ["NET_ADMIN", "ALL"]),
         (["--cap-drop", "ALL"], "CapDrop", ["ALL"]),
         (["--profile", "bench"], "Profile", "bench"),
-        (["--numa-node", "0-1"], "NumaNode", "0-1"),
         (["--privileged"], "Privileged", True),
         (["--read-only"], "ReadonlyRootfs", True),
         (["--init"], "Init", True),
