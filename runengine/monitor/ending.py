@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from runengine.monitor.container import Container
     from runengine.monitor.peer import Peer
+    from runengine.monitor.protocol import Job
 else:
     import _signal as signal
 
@@ -68,6 +69,8 @@ class _Deletion:
 
     def _delete(self) -> None:
         job = self._container.job
+        if job.get("checkpoint"):
+            self._container.attempt(lambda: _unmount_restored(job))
         command = argv.delete(job["runtime"], job["id"], force=self._force)
         try:
             pid = self._container.programs.spawn(command)
@@ -112,6 +115,19 @@ class _Deletion:
             if error.errno not in (errno.EINVAL, errno.ENOENT):
                 self._container.server_note(f"cannot unmount {merged}: {error}")
         self._done()
+
+
+def _unmount_restored(job: Job) -> None:
+    """What a runtime that was killed while it restored leaves mounted where it deletes."""
+    from runengine.linux import libc
+
+    umount_nofollow, detach = 8, 2
+    left = argv.restored_root(job["runtime"], job["id"])
+    try:
+        libc.umount(left, umount_nofollow | detach)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
 
 
 def discard(directory: str) -> None:

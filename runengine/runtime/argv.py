@@ -70,6 +70,14 @@ def restore(
     return [*told, *base, "restore", "--detach", *paths, *options, container_id]
 
 
+def restored_root(base: list[str], container_id: str) -> str:
+    """Where runc mounts a container's root while it restores it.
+
+    One that was killed leaves it there, and ``delete`` would remove the files in it.
+    """
+    return f"{base[base.index('--root') + 1]}/{container_id}/criu-root"
+
+
 def exec_process(
     base: list[str],
     container_id: str,

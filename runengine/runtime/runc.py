@@ -52,6 +52,11 @@ class Runtime:
 
     def delete(self, container_id: str, *, force: bool = False) -> None:
         """Remove what the runtime keeps; with ``force`` a missing container is no error."""
+        left = argv.restored_root(self._base, container_id)
+        if os.path.lexists(left):
+            from runengine.linux import mount
+
+            mount.unmount(left)
         try:
             self._command(argv.delete(self._logged(), container_id, force=force))
         except errors.NotFound:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runengine.errors import AlreadyExists, Corrupt, EngineError, NotFound, RuntimeFailed
+from runengine.linux import libc, mount
 from runengine.mgr.container import checkpoint_moving, policy
 from runengine.mgr.container.checkpoint import Request
 from runengine.mgr.container.checkpoint_moving import Arrival
@@ -162,3 +163,18 @@ def test_a_damaged_archive_leaves_nothing(
     assert started == []
     assert [entry["Id"] for entry in engine.containers.list(all=True)] == [web]
     assert sorted(os.listdir(f"{shared_roots.root}/containers")) == [web]
+
+
+def test_what_a_killed_restore_has_mounted_is_not_deleted(engine, runner, shared_roots, tmp_path):
+    """Where the runtime keeps what it knows, and removes all that it finds."""
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "precious").touch()
+    container = runner.create("sleep", "1000")
+    left = f"{shared_roots.runtime_root}/{container}/criu-root"
+    os.makedirs(left)
+    libc.mount(str(files), left, None, mount.MS_BIND, None)
+    engine.containers.start(container)
+    assert state(engine, container)["Status"] == "running"
+    assert not mount.is_mounted(left)
+    assert (files / "precious").exists()
