@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import os
 
+LOOKS = 3
+"""The list comes in pieces, and one that is there may be missed where others go between them."""
+
 
 def writers(path: str, byte: int) -> list[str]:
     """Programs with a write lock on this byte, as ``sqlite3 (pid 7)``.
 
     The kernel shows none of another pid namespace.
     """
+    pids: set[int] = set()
     try:
         found = os.stat(path)
-        with open("/proc/locks", encoding="ascii") as file:
-            lines = file.read().splitlines()
+        device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+        for _ in range(LOOKS):
+            with open("/proc/locks", encoding="ascii") as file:
+                pids |= {pid for line in file if (pid := _writer(line.split(), device, byte))}
+            if pids:
+                break
     except OSError:
         return []
-    device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-    pids = {pid for line in lines if (pid := _writer(line.split(), device, byte))}
     return [f"{_name(pid)} (pid {pid})" for pid in sorted(pids)]
 
 
