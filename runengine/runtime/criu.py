@@ -74,6 +74,8 @@ _COUNTED = {
 }  # fmt: skip
 _HEAD_BYTES = 12
 """Of an image with one message: two magic numbers and its length."""
+_NUMBER, _MESSAGE = 0, 2
+"""Kinds of fields in a protocol buffer."""
 
 
 def statistics(image: bytes) -> dict[str, int]:
@@ -98,13 +100,10 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         if key & 7 == _MESSAGE:
             yield key >> 3, message[place : place + value]
             place += value
-        elif key & 7 == 0:
+        elif key & 7 == _NUMBER:
             yield key >> 3, value
         else:
             raise ValueError(f"a field of type {key & 7}")
-
-
-_MESSAGE = 2
 
 
 def _number(message: bytes, place: int) -> tuple[int, int]:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from runengine.store.network_types import ReservedEndpoint
 
 
+COMMON = ("--ext-unix-sk",)
+"""Sockets such as /dev/log may lead out of the container."""
+
+
 class Wanted(NamedTuple):
     """Which checkpoint a container is to go on from."""
 
@@ -103,10 +107,6 @@ class Revival:
         """The processes run."""
         name = self.checkpoint.note.name
         context.events.container("restore", record, began_ns=began_ns, checkpoint=name)
-
-
-COMMON = ("--ext-unix-sk",)
-"""Sockets such as /dev/log may lead out of the container."""
 
 
 def _work(context: Context, record: Record) -> str:
