@@ -223,6 +223,7 @@ class HostConfig(TypedDict):
     CpusetCpus: str
     CpusetMems: str
     NumaNode: NotRequired[str]
+    Systemd: NotRequired[str]
     ExecCPUAffinity: NotRequired[ExecCpuAffinity]
     BlkioWeight: int
     BlkioWeightDevice: list[WeightDevice]

@@ -55,6 +55,7 @@ HOST_FIELDS = {
     "rm": "AutoRemove",
     "runtime": "Runtime",
     "shm_size": "ShmSize",
+    "systemd": "Systemd",
     "userns": "UsernsMode",
     "uts": "UTSMode",
 }
@@ -93,6 +94,8 @@ _PROCESS = (
     flag("--label-file", "list", help="Read in a line delimited file of labels"),
     flag("--stop-signal", help="Signal to stop the container", convert=values.signal_name),
     flag("--stop-timeout", "int", help="Timeout (in seconds) to stop a container"),
+    flag("--systemd", convert=values.systemd,
+         help="Run systemd in the container (true: where the command is one, false, always)"),
     flag("-t --tty", "bool", help="Allocate a pseudo-TTY"),
     flag("-u --user", help="Username or UID (format: <name|uid>[:<group|gid>])"),
     flag("-w --workdir", help="Working directory inside the container"),

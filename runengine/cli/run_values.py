@@ -123,6 +123,13 @@ def cgroupns(text: str) -> str:
     return text
 
 
+def systemd(text: str) -> str:
+    """``true``, ``false`` or ``always``."""
+    if text.lower() not in ("true", "false", "always"):
+        raise ValueError(f"invalid mode {text!r}: use true, false or always")
+    return text.lower()
+
+
 def sysctl(text: str) -> tuple[str, str]:
     """``KEY=VALUE``."""
     key, equals, value = text.partition("=")

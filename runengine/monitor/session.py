@@ -38,6 +38,8 @@ BURST_SIZE = 8 << 10
 """So much at once, and there may be more: afterwards memory is tidied up."""
 STDIN_HIGH = 64 << 10
 """Input that the process has not read at which its clients are read no further."""
+TIOCGPTPEER = 0x5441
+"""Opens the other side of a master, wherever that is mounted (ioctl_tty(2), Linux 4.13)."""
 LAST_WORDS_LIMIT = 8 << 20
 """Output kept for a client that does not read, once the process has ended."""
 _NAMES = {wire.STDOUT: "stdout", wire.STDERR: "stderr"}
@@ -68,6 +70,7 @@ class Session:
         "_drain_timer",
         "_drained",
         "_eof_wanted",
+        "_held",
         "_input",
         "_log",
         "_loop",
@@ -88,6 +91,7 @@ class Session:
         self._input = b""
         self._eof_wanted = False
         self._paused = False
+        self._held: int | None = None
         self._drained: Callable[[], None] | None = None
         self._drain_timer: Timer | None = None
 
@@ -138,6 +142,8 @@ class Session:
         except OSError as error:
             if error.errno != errno.EIO:  # a terminal that nobody has open any more
                 raise
+            if self._hold(fd):
+                return
             data = b""
         if data:
             self._deliver(self._streams.outputs[fd], data)
@@ -145,6 +151,24 @@ class Session:
                 self._loop.tidy()
         else:
             self._close_output(fd)
+
+    def _hold(self, fd: int) -> bool:
+        """Keep a terminal alive that the process has closed: it may open it again.
+
+        systemd keeps none of its streams, and opens the console for every message.
+        """
+        if self._drained or self._held is not None:
+            return False
+        try:
+            self._held = fcntl.ioctl(fd, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        return True
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
     def _deliver(self, stream: int, data: bytes) -> None:
         if self._log:
@@ -186,6 +210,7 @@ class Session:
         """
         self._drained = drained
         self._paused = False
+        self._let_go()
         if self._streams.outputs:
             self._drain_timer = self._loop.later(timeout_s, self._drain_over)
             self._watch()
@@ -214,6 +239,7 @@ class Session:
 
     def close(self) -> None:
         """Close the streams; clients stay, to be told of the exit."""
+        self._let_go()
         if self._log and self._log.room_fd is not None:
             self._loop.forget(self._log.room_fd)
         for fd in self._streams.outputs:

@@ -58,6 +58,10 @@ def build_spec(config: ContainerConfig, host: HostConfig, facts: SpecFacts) -> S
         spec["annotations"] = dict(host["Annotations"])
     for option in OPTIONS:
         option(spec, config, host, facts)
+    if facts.systemd is not None:
+        from runengine.oci_spec import systemd
+
+        systemd.set_up(spec, facts, facts.systemd)
     return spec
 
 

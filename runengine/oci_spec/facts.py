@@ -104,5 +104,8 @@ class SpecFacts(_Facts):
     """``Config.default_pids_limit`` for a container that sets none; 0 and below: unlimited."""
     rlimits: Mapping[str, tuple[int, int]] = _NOTHING
     """Default rlimits (``nofile`` to soft, hard) below the user's."""
+    systemd: str | None = None
+    """For a container whose process 1 is systemd: the cgroup's directory in the v1 hierarchy of
+    that name, empty on v2; None for all others."""
     runtime_recursive_readonly: bool = True
     """Whether the runtime knows ``rro`` (runc >= 1.1, crun >= 1.4)."""

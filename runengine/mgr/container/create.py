@@ -176,6 +176,8 @@ def make_plan(
     checked = _with_limits(context, host)
     host = checked.host
     cgroups_path = _cgroups_path(context, host, container_id)
+    cgroup = layout.cgroup_dirs(cgroups_path)
+    systemd = _starts_systemd(merged, host, cgroup, checked.warnings)
     log, log_dir = log_of(context, container_id, name, merged, image.image_id, host)
     if log["driver"] == "passthrough" and merged["Tty"]:
         raise InvalidParameter(
@@ -189,7 +191,8 @@ def make_plan(
         "log_dir": log_dir,
         "cgroup_driver": context.config.cgroup_driver,
         "cgroups_path": cgroups_path,
-        "cgroup": layout.cgroup_dirs(cgroups_path),
+        "cgroup": cgroup,
+        **({"systemd": True} if systemd else {}),
         **_mounts(context, merged, host),
     }
     return Plan(image, merged, host, details, warnings + checked.warnings, wished.wanted)
@@ -267,6 +270,34 @@ def _cgroups_path(context: Context, host: HostConfig, container_id: str) -> str:
         slices.require_systemd()
     parents = host["CgroupParent"], context.config.cgroup_parent
     return layout.container_path(*parents, container_id, driver)
+
+
+def _starts_systemd(
+    config: ContainerConfig, host: HostConfig, cgroup: dict[str, str], warnings: list[str]
+) -> bool:
+    """Whether process 1 is systemd; if so, what nobody says about it is decided.
+
+    Raises InvalidParameter, and Unsupported for one that was asked for and could not boot.
+    """
+    command = [*(config["Entrypoint"] or ()), *(config["Cmd"] or ())]
+    mode = host.get("Systemd", "")
+    # Of all other commands this is all that it costs.
+    if not mode and not (command and command[0].endswith(("systemd", "/init"))):
+        return False
+    from runengine.linux import kernel
+    from runengine.oci_spec import systemd
+
+    if not systemd.is_wanted(mode, command):
+        return False
+    obstacle = systemd.obstacle(host, kernel.probe(), cgroup)
+    if obstacle is None:
+        systemd.decide(config, host)
+        return True
+    if mode == systemd.ALWAYS:
+        raise obstacle
+    if not host["Init"]:
+        warnings.append(f"no provision for systemd: {obstacle.brief}")
+    return False
 
 
 def _check_runtime(context: Context, name: str) -> None:

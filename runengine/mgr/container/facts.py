@@ -84,6 +84,7 @@ def gather(
         memory_policies=able.memory_policies,
         exec_cpu_affinity=_exec_cpu_affinity(context, host),
         runtime_recursive_readonly=able.recursive_readonly,
+        systemd=_systemd_cgroup(record),
     )
 
 
@@ -347,6 +348,13 @@ def _init_path(host: HostConfig) -> str | None:
     from runengine.oci_spec.init import find_init
 
     return find_init()
+
+
+def _systemd_cgroup(record: Record) -> str | None:
+    if not record.details.get("systemd"):
+        return None
+    path: str = record.details["cgroup"].get("systemd", "")
+    return path
 
 
 def shm_dir(context: Context, container_id: str) -> str:
