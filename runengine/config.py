@@ -43,6 +43,7 @@ class Config(NamedTuple):
     userns: str = ""  # of containers that say nothing: host (or empty), auto, auto:size=N
     userns_pool: tuple[int, int] = USERNS_POOL  # first id and how many, for auto
     cdi_spec_dirs: tuple[str, ...] = CDI_DIRECTORIES  # later ones hide what is in earlier ones
+    hooks_dirs: tuple[str, ...] = ()  # later ones hide files of earlier ones
     certs_dirs: tuple[str, ...] = CERTS_DIRECTORIES  # HOST[:PORT]/ with certificates, in order
     search_registry: str = "docker.io"  # of searches that name none
     max_concurrent_downloads: int = 0  # layers of one pull at once; 0: by the processors

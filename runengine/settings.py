@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError
 
@@ -48,6 +48,7 @@ class Settings(BaseModel):
     userns: str | None = Field(default=None, pattern="^(host|auto(:size=[0-9]+)?)?$")
     userns_pool: IdPool | None = None
     cdi_spec_dirs: list[str] | None = None
+    hooks_dirs: list[Annotated[str, Field(pattern="^/[^\\x00]*$")]] | None = None
     certs_dirs: list[str] | None = None
     search_registry: str | None = None
     max_concurrent_downloads: int | None = Field(default=None, ge=1, le=32)
@@ -80,6 +81,8 @@ def parse_settings(data: bytes, path: str) -> dict[str, Any]:
         values["userns_pool"] = (settings.userns_pool.first, settings.userns_pool.count)
     if settings.cdi_spec_dirs is not None:
         values["cdi_spec_dirs"] = tuple(settings.cdi_spec_dirs)
+    if settings.hooks_dirs is not None:
+        values["hooks_dirs"] = tuple(settings.hooks_dirs)
     if settings.certs_dirs is not None:
         values["certs_dirs"] = tuple(settings.certs_dirs)
     return values

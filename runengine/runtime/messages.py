@@ -30,10 +30,12 @@ _FRAMES = (
     "OCI runtime error: ",
 )
 
+_HOOK_FAILED = "error running hook"
+
 # Words in the message, kind of error, what to do; the first that fits. Every alternative of the
 # first column must be in the message.
 _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
-    (("error running hook",), FAILED, "look at the hook's program and what it wrote"),
+    ((_HOOK_FAILED,), FAILED, "look at the hook's program and what it wrote"),
     (("exec:", "executable file not found"), NOT_FOUND, ""),
     (("exec:", "no such file or directory"), NOT_FOUND, ""),
     (("exec:", "permission denied"), NOT_EXECUTABLE, ""),
@@ -141,8 +143,12 @@ def late(text: str) -> Failure:
     """The failure of an init that ended before it became the program.
 
     runc then writes ``exec /path: <reason>`` to the container's standard error: the interpreter is
-    missing, or the kernel knows no such format.
+    missing, or the kernel knows no such format. So it does with a hook that failed inside, and
+    all that the hook wrote.
     """
+    hook = text.find(_HOOK_FAILED)
+    if hook >= 0:
+        return failure(text[hook:].strip())
     line = text.strip().splitlines()[-1] if text.strip() else "the program could not be executed"
     if line.endswith("no such file or directory"):
         return Failure(NOT_FOUND, line, "its interpreter or loader is missing in the image")

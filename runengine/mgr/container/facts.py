@@ -72,7 +72,7 @@ def gather(
         namespaces=join_namespaces(context, record, sandbox),
         devices=_devices(host),
         host_devices=_host_devices(host),
-        edits=_edits(context, host, user, rootfs),
+        edits=[*_edits(context, host, user, rootfs), *_hooks(context, record)],
         block_devices=_block_devices(host),
         init_path=_init_path(host),
         shm_path=_shm_path(context, record),
@@ -312,6 +312,17 @@ def _edits(context: Context, host: HostConfig, user: User, rootfs: str) -> list[
         ],
     )
     return found
+
+
+def _hooks(context: Context, record: Record) -> list[Edits]:
+    """The operator's, after the devices': they see the container as it will be."""
+    directories = context.config.hooks_dirs
+    if not directories:
+        return []
+    from runengine.mgr.container import hooks
+    from runengine.oci_spec.cdi import Edits
+
+    return [Edits(hooks=hooks.hooks_of(record, directories))]
 
 
 def _block_devices(host: HostConfig) -> dict[str, tuple[int, int]]:

@@ -57,6 +57,8 @@ def inspect(context: Context, record: Record, *, size: bool) -> dict[str, Any]:
             "DataDir": data_dir,
         },
     }
+    if details.get("hooks"):
+        document["Runengine"]["Hooks"] = details["hooks"]
     if observe.is_live(state):
         from runengine.mgr.container import confined
 

@@ -294,10 +294,9 @@ def _prepare(
     if kept is not None:
         kept.follow_links(spec)
     write_spec(f"{state_dir}/bundle", spec)
-    if known.network_files != record.details.get("network_files"):
-        context.store.containers.set_details(
-            record.id, {**record.details, "network_files": known.network_files}
-        )
+    given = {"network_files": known.network_files, "hooks": spec.get("hooks")}
+    if any(record.details.get(key) != value for key, value in given.items()):
+        context.store.containers.set_details(record.id, {**record.details, **given})
     if sandbox is not None:
         _tell_neighbours(context, sandbox)
     return spec

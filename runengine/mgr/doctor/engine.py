@@ -58,6 +58,22 @@ def settings(host: Host) -> Iterator[Finding]:
         yield Finding("settings", OK, f"root {host.paths.root}, state {host.paths.state}")
 
 
+def hooks(host: Host) -> Iterator[Finding]:
+    """The operator's hooks, if there are to be any: one that cannot be read stops every start."""
+    directories = host.settings.hooks_dirs
+    if not directories:
+        return
+    from runengine.mgr.container import hooks as host_hooks
+
+    damaged = list(host_hooks.damage(directories))
+    for error in damaged:
+        told = f"{error.brief}: no container starts"
+        yield Finding("hooks", PROBLEM, told, error.resolution or "correct the file, or remove it")
+    if not damaged:
+        number = len(host_hooks.files(directories))
+        yield Finding("hooks", OK, f"{number} of {', '.join(directories)}")
+
+
 def privileges(host: Host) -> Iterator[Finding]:
     """Every command but a few needs root."""
     if not host.is_root:
@@ -65,4 +81,4 @@ def privileges(host: Host) -> Iterator[Finding]:
         yield Finding("privileges", NOTE, told, "sudo runengine doctor")
 
 
-CHECKS = (version, libraries, settings, privileges)
+CHECKS = (version, libraries, settings, hooks, privileges)

@@ -170,6 +170,12 @@ def test_last_words_of_an_init(text: str, code: int) -> None:
     assert failure.brief == (text.strip() or "the program could not be executed")
 
 
+def test_last_words_of_a_hook_inside_are_told_whole() -> None:
+    text = "error running hook #0: exit status 3, stdout: , stderr: a: no such file or directory\n"
+    failure = messages.late(text)
+    assert (failure.exit_code, failure.brief) == (125, text.strip())
+
+
 def test_every_kind_is_an_error() -> None:
     for _, kind, _ in messages._TABLE:
         assert issubclass(getattr(errors, kind), errors.EngineError)
