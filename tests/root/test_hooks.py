@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests.support import needs
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,6 +96,15 @@ def test_a_later_directory_hides_a_file(operator: Operator):
     operator.hook(operator.late, "10.json", f"touch {operator.out}/late", "createRuntime")
     operator.ok("run", "--rm", "busybox", "true")
     assert [path.name for path in operator.out.iterdir()] == ["late"]
+
+
+def test_a_restart_by_policy_has_them(operator: Operator):
+    operator.hook(operator.early, "10.json", f"echo x >> {operator.out}/starts", "createRuntime")
+    operator.ok("run", "-d", "--name", "one", "--restart", "on-failure:1", "busybox", "false")
+    shown = "{{.RestartCount}} {{.State.Status}}"
+    wait_for(lambda: operator.ok("inspect", "-f", shown, "one") == "1 exited\n")
+    assert (operator.out / "starts").read_text() == "x\nx\n"
+    operator.ok("rm", "one")
 
 
 @pytest.mark.parametrize("stage", ["createRuntime", "createContainer", "startContainer"])

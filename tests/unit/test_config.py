@@ -42,6 +42,15 @@ def test_addresses_of_published_ports(file):
             config.load(PATHS)
 
 
+def test_directories_of_hooks_are_absolute(file):
+    assert config.defaults(PATHS).hooks_dirs == ()
+    file.write_text('{"hooks_dirs": ["/usr/h", "/etc/h"]}')
+    assert config.load_apart(PATHS).hooks_dirs == ("/usr/h", "/etc/h")
+    file.write_text('{"hooks_dirs": ["/usr/h", "h"]}')
+    with pytest.raises(InvalidParameter, match=r"config\.json: hooks_dirs\.1: "):
+        config.load(PATHS)
+
+
 def test_what_was_read_is_each_askers_own(file):
     file.write_text('{"insecure_registries": ["a"]}')
     config.load(PATHS).insecure_registries.append("b")

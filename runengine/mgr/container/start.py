@@ -446,13 +446,20 @@ def on_exit(context: Context, record: Record) -> list[str] | None:
 
 
 def engine_command(context: Context, *arguments: str) -> list[str]:
-    """Command line that runs this engine, whatever the caller's directory and environment."""
+    """Command line that runs this engine, whatever the caller's directory and environment.
+
+    The configuration file is this one's, as a restart by policy must not lose the host's hooks.
+    """
     package_parent = os.path.dirname(os.path.dirname(sys.modules["runengine"].__file__ or ""))
     libraries = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     boot = (
         f"import sys; sys.path[:0] = {[package_parent]!r}; sys.path += {libraries!r};"
         " sys.argv[0] = 'runengine'; from runengine.front import main; main()"
     )
+    named = os.environ.get("RUNENGINE_CONFIG")
+    if named:
+        variable = f"os.environ['RUNENGINE_CONFIG'] = {os.path.abspath(named)!r}"
+        boot = f"import os; {variable}; {boot}"
     roots = ["--root", context.paths.root, "--state", context.paths.state]
     # Without the site module, which looks through every library folder for 10 ms.
     return [sys.executable, "-I", "-S", "-c", boot, *roots, *arguments]
