@@ -69,6 +69,8 @@ def test_the_world_outside_sees_the_host(net: NetEngine):
 
 
 def test_what_a_run_had_is_given_back(net: NetEngine):
+    net.once(script="true")  # the network is up from now on
+    wait_for(lambda: not net.links_of_containers())
     before = net.state_of_host()
     net.run("web", "-p", "8080:80")
     address = net.settings("web")["IPAddress"]

@@ -91,7 +91,11 @@ class NetEngine:
 
     def state_of_host(self) -> list[str]:
         """Ends of veth pairs, and all that is in the firewall: what a run may leave behind."""
+        rules = self.host.ok("nft", "-s", "list", "ruleset").splitlines()
+        return self.links_of_containers() + rules
+
+    def links_of_containers(self) -> list[str]:
+        """Ends of veth pairs; those of a container that has ended take a moment to go."""
         links = self.host.ok("ip", "-o", "link", "show", "type", "veth").splitlines()
         names = [line.split()[1].partition("@")[0] for line in links]
-        rules = self.host.ok("nft", "-s", "list", "ruleset").splitlines()
-        return [name for name in names if not name.startswith("wire")] + rules
+        return [name for name in names if not name.startswith("wire")]

@@ -87,8 +87,9 @@ def arriving(context: ImageContext, *, resumable: bool) -> Iterator[None]:
     What a ``resumable`` operation had finished stays when it was interrupted or the other side
     broke off, so that the next attempt goes on from there. Disk errors become one line.
     """
-    before = _present(context)
-    partials = set(_names(_partials(context.paths)))
+    with disk_errors(context.paths.root):
+        before = _present(context)
+        partials = set(_names(_partials(context.paths)))
     try:
         with disk_errors(context.paths.root), in_use(context.paths):
             context.layers.sweep_staging()
