@@ -111,7 +111,7 @@ def _tmpfs(path: str, mode: str) -> dict[str, Any]:
 def _cgroups(mounts: list[dict[str, Any]], cgroup: str, taken: set[str]) -> list[dict[str, Any]]:
     """Let it write in its own cgroup; returns what must be mounted for that beside the usual.
 
-    On v2 the runtime gives the cgroup to the root of a user namespace when it may write there.
+    Whose it is in a user namespace is seen to where that is made (``mgr/container/userns.py``).
     """
     own = next((one for one in mounts if one["destination"] == CGROUPS), None)
     if own is None or own["type"] != "cgroup":

@@ -255,9 +255,20 @@ def make(context: Context, record: Record) -> UserNamespace | None:
     if maps is None:
         return None
     clear(place_of(context, record.id))
+    if record.details.get("systemd"):
+        _delegate(record, maps)
     connected = has_networks(record.host_config["NetworkMode"])
     join = _joined_path(context, record, maps)
     return UserNamespace(maps, place_of(context, record.id), network=connected, join=join)
+
+
+def _delegate(record: Record, maps: IdMaps) -> None:
+    """Give the container's root the cgroup, unless the runtime does by itself."""
+    from runengine.cgroups import delegation, layout
+
+    directory = record.details["cgroup"].get(layout.UNIFIED)
+    if directory and record.details.get("cgroup_driver") != layout.SYSTEMD:
+        delegation.give(directory, *maps.root)
 
 
 def _joined_path(context: Context, record: Record, maps: IdMaps) -> str:
