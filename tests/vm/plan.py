@@ -77,6 +77,7 @@ GUESTS = (
                     f"{GUEST}/test_networks.py",
                     f"{GUEST}/test_drivers.py",
                     f"{GUEST}/test_userns.py",
+                    f"{GUEST}/test_systemd.py",
                     f"{GUEST}/test_checkpoints.py",
                     f"{GUEST}/test_quota.py",
                 ),
