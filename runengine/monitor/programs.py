@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-EVERYWHERE = range(1 << 13)
-"""All processors that any kernel is built for (NR_CPUS)."""
 OWN_OOM_SCORE = b"-999"
 """Chosen almost never: its end would cost an exit code (proc_pid_oom_score_adj(5))."""
 _OOM_FILE = "/proc/self/oom_score_adj"

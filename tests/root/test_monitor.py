@@ -27,6 +27,7 @@ from tests.support.monitors import (
     make_rootfs,
     reach,
     read_until,
+    start_with_a_killer,
     wait_exit,
 )
 from tests.support.waiting import wait_for
@@ -34,8 +35,6 @@ from tests.support.waiting import wait_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runengine.monitor.client import Started
-    from runengine.monitor.protocol import Job
 
 pytestmark = [pytest.mark.root, needs("runc", "busybox")]
 MEGABYTE = 1 << 20
@@ -166,7 +165,7 @@ def test_runtime_killed_in_the_middle(host: Host, delay_s: float) -> None:
     for _ in range(20):
         job = host.job("sleep", "1000")
         try:
-            started = _with_a_killer(host, job, delay_s)
+            started = start_with_a_killer(host, job, delay_s)
         except errors.RuntimeFailed as error:
             failure = str(error)
             break
@@ -175,31 +174,6 @@ def test_runtime_killed_in_the_middle(host: Host, delay_s: float) -> None:
         pytest.fail("the runtime is always quicker")
     assert "killed by signal 9" in failure
     assert not host.leftovers(job)
-
-
-def _with_a_killer(host: Host, job: Job, delay_s: float) -> Started:
-    monitor = host.spawn()
-    wait_for(lambda: "runengine-mon" in Path(f"/proc/{monitor.pid}/comm").read_text())
-    pid = os.fork()
-    if pid == 0:
-        _kill_runtime(monitor.pid, delay_s)
-    try:
-        return monitor.run(job)
-    finally:
-        os.waitpid(pid, 0)
-
-
-def _kill_runtime(parent: int, delay_s: float) -> None:
-    """Kill the monitor's first child, unless that is the container already."""
-    try:
-        children = Path(f"/proc/{parent}/task/{parent}/children")
-        wait_for(lambda: children.read_text())
-        time.sleep(delay_s)
-        child = int(children.read_text().split()[0])
-        if Path(f"/proc/{child}/comm").read_text() == "runc\n":
-            os.kill(child, signal.SIGKILL)
-    finally:
-        os._exit(0)
 
 
 def test_a_container_that_cannot_be_written_down_is_none(host: Host) -> None:

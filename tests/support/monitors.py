@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -208,6 +209,32 @@ def wait_exit(job: Job, *, kill_pid: int | None = None) -> ExitRecord:
         record = connection.wait(TIMEOUT_S)
     assert record
     return record
+
+
+def start_with_a_killer(host: Host, job: Job, delay_s: float) -> Started:
+    """Start a container whose runtime is killed so long after it began, if it still runs then."""
+    monitor = host.spawn()
+    wait_for(lambda: "runengine-mon" in Path(f"/proc/{monitor.pid}/comm").read_text())
+    pid = os.fork()
+    if pid == 0:
+        _kill_runtime(monitor.pid, delay_s)
+    try:
+        return monitor.run(job)
+    finally:
+        os.waitpid(pid, 0)
+
+
+def _kill_runtime(parent: int, delay_s: float) -> None:
+    """Kill the monitor's first child, unless that is the container already."""
+    try:
+        children = Path(f"/proc/{parent}/task/{parent}/children")
+        wait_for(lambda: children.read_text())
+        time.sleep(delay_s)
+        child = int(children.read_text().split()[0])
+        if Path(f"/proc/{child}/comm").read_text() == "runc\n":
+            os.kill(child, signal.SIGKILL)
+    finally:
+        os._exit(0)
 
 
 def exec_request(exec_id: str, *args: str, **fields: Any) -> ExecRequest:
