@@ -18,6 +18,7 @@ from runengine.mgr.logs import GAP, parse_tail, read_logs
 from runengine.monitor import logs as writer_module
 from runengine.monitor.logs import open_log
 from tests.support.logs import read, read_stdout, spec
+from tests.support.waiting import wait_for
 
 DRIVERS = ["cri", "json-file"]
 SECOND = 1_000_000_000
@@ -367,6 +368,7 @@ def test_follower_that_falls_behind_is_told(tmp_path, driver):
     writer = open_log(log)
     follower = Follower(log)
     writer.write("stdout", b"first\n")
+    wait_for(lambda: follower.data)  # taken, not only offered
     follower.takes.clear()
     writer.write("stdout", b"second\n")
     follower.wait_for(b"second\n")
