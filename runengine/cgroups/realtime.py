@@ -7,16 +7,11 @@ much more as it needs.
 
 from __future__ import annotations
 
-import fcntl
 import os
-from contextlib import contextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from runengine.errors import Conflict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from runengine.linux.locks import directory_locked
 
 DEFAULT_PERIOD_US = 1_000_000
 
@@ -29,7 +24,7 @@ def make_room(directory: str, root: str, runtime_us: int, period_us: int) -> Non
     period_us = period_us or DEFAULT_PERIOD_US
     chain = _chain(directory, root)
     os.makedirs(os.path.dirname(directory), exist_ok=True)
-    with _held(os.path.dirname(directory)):
+    with directory_locked(os.path.dirname(directory)):
         os.makedirs(directory, exist_ok=True)
         wanted = runtime_us / period_us
         needed = {directory: wanted}
@@ -57,17 +52,6 @@ def _chain(directory: str, root: str) -> list[str]:
         found.append(directory)
         directory = os.path.dirname(directory)
     return found
-
-
-@contextmanager
-def _held(directory: str) -> Iterator[None]:
-    """One at a time: what is left is read, then taken."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 def _children(directory: str) -> list[str]:

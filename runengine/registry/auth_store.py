@@ -7,7 +7,6 @@ has an empty entry, as Docker leaves it.
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from runengine.errors import EngineError
 from runengine.linux import fsatomic
+from runengine.linux.locks import directory_locked
 from runengine.registry import credentials as reading
 from runengine.registry.helpers import IDENTITY_USER, Helper
 
@@ -87,7 +87,7 @@ class AuthStore:
         directory = Path(self.path).parent
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _locked(directory):
+            with directory_locked(str(directory)):
                 document = reading.read_document(self.path) or {}
                 yield document
                 text = json.dumps(document, indent="\t", ensure_ascii=False) + "\n"
@@ -100,14 +100,3 @@ class AuthStore:
 
 def _is_for(key: str, registry: str) -> bool:
     return reading.normalised(key) == registry
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """The directory itself is the lock: no file of ours is left in it."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

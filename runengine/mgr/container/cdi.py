@@ -7,12 +7,12 @@ one. The record keeps the names alone, so a container gets what its devices are 
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from runengine.errors import InvalidParameter, NotFound, Unsupported
 from runengine.linux import devices
 from runengine.linux.devices import DeviceEntry
+from runengine.mgr.container.operator_files import content
 from runengine.oci_spec import cdi, cdi_documents
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class Registry:
         conflicts: dict[cdi.Name, tuple[str, str]] = {}
         for path in _files(directory):
             try:
-                specification = Specification(path, cdi_documents.parse(_content(path), path))
+                text = content(path, "CDI specification", _SIZE_LIMIT)
+                specification = Specification(path, cdi_documents.parse(text, path))
             except InvalidParameter as error:
                 self.damaged.append(error)
                 continue
@@ -113,22 +114,6 @@ def _files(directory: str) -> list[str]:
     except OSError:
         return []  # none was ever made, or it is none
     return [f"{directory}/{name}" for name in names if name.endswith(_SUFFIXES)]
-
-
-def _content(path: str) -> bytes:
-    """The file's bytes. Raises InvalidParameter."""
-    try:
-        # A fifo must not hold the start up.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise InvalidParameter(f"CDI specification {path}: not a regular file")
-            data = file.read(_SIZE_LIMIT + 1)
-    except OSError as error:
-        raise InvalidParameter(f"CDI specification {path}: {error.strerror}") from None
-    if len(data) > _SIZE_LIMIT:
-        raise InvalidParameter(f"CDI specification {path}: larger than {_SIZE_LIMIT} bytes")
-    return data
 
 
 def edits_of(registry: Registry, names: Iterable[cdi.Name], user: User) -> Iterator[cdi.Edits]:

@@ -7,11 +7,11 @@ what confines the container.
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING
 
 from runengine.errors import InvalidParameter
 from runengine.mgr.container import volumes
+from runengine.mgr.container.operator_files import content
 from runengine.oci_spec import hooks, merge
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def files(directories: Sequence[str]) -> list[str]:
 
 def read(path: str) -> hooks.Document:
     """The hook of a file, its program there. Raises InvalidParameter."""
-    document = hooks.parse(_content(path), path)
+    document = hooks.parse(content(path, "hook", _SIZE_LIMIT), path)
     program = document.section["path"]
     # Those of startContainer are run by the container's own process, and so are inside.
     there = os.path.isfile(program) and os.access(program, os.X_OK)
@@ -67,21 +67,6 @@ def read(path: str) -> hooks.Document:
             resolution="install what the hook belongs to, or remove the file",
         )
     return document
-
-
-def _content(path: str) -> bytes:
-    try:
-        # A fifo must not hold the start up.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise InvalidParameter(f"hook {path}: not a regular file")
-            data = file.read(_SIZE_LIMIT + 1)
-    except OSError as error:
-        raise InvalidParameter(f"hook {path}: {error.strerror}") from None
-    if len(data) > _SIZE_LIMIT:
-        raise InvalidParameter(f"hook {path}: larger than {_SIZE_LIMIT} bytes")
-    return data
 
 
 def damage(directories: Sequence[str]) -> Iterator[InvalidParameter]:

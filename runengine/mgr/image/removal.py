@@ -56,7 +56,7 @@ def remove(context: ImageContext, text: str, *, force: bool) -> Removed:
 
 
 def remove_unused(context: ImageContext, image: StoredImage) -> Removed:
-    """Remove an image with all its names, unless a container uses it; its content stays for now.
+    """Remove an image with all its names, unless a container uses it; a sweep takes its content.
 
     The caller is ``garbage.in_use`` and sweeps.
     """
